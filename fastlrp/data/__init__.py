@@ -1,0 +1,85 @@
+"""The embedded default: a small real stock-by-month panel, and a network that Keras trained on it.
+
+Sources, definitions, licence and how well the network predicts: ``PROVENANCE.md`` beside this file.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fastlrp.network import Network
+
+#: The panel's characteristics by what they measure, for ``Relevance.by_group``.
+GROUPS: dict[str, list[str]] = {
+    "Momentum": ["mom6m", "mom12m", "intmom", "chmom", "residmom", "momseasonshort"],
+    "Trend": ["high52", "mad"],
+    "Reversal": ["mom1m", "mom36m"],
+    "Volatility": ["retvol", "idiovol", "downvol", "maxdd"],
+    "Market risk": ["beta", "betadown", "coskew", "pricedelay"],
+    "Lottery": ["maxret", "returnskew"],
+}
+
+__all__ = ["GROUPS", "load_model", "load_panel", "model_path", "panel_path"]
+
+
+def panel_path() -> Path:
+    """The embedded panel's file, a gzipped csv with the columns month, stock, the characteristics and ret_next."""
+    return _path("panel.csv.gz")
+
+
+def model_path() -> Path:
+    """The embedded network's file, a whole model as Keras 2.15 wrote it (.h5)."""
+    return _path("model.h5")
+
+
+def _path(name: str) -> Path:
+    return Path(str(files(__name__).joinpath(name)))
+
+
+@overload
+def load_panel(target: Literal[False] = False) -> pd.DataFrame: ...
+@overload
+def load_panel(target: Literal[True]) -> tuple[pd.DataFrame, pd.Series[float]]: ...
+def load_panel(target: bool = False) -> pd.DataFrame | tuple[pd.DataFrame, pd.Series[float]]:
+    """Twenty US stocks in the 396 months from 1990 to 2022, with 20 price characteristics known at each month's end.
+
+    Parameters
+    ----------
+    target : bool
+        Return next month's return as well.
+
+    Returns
+    -------
+    X : DataFrame (7920, 20), float32
+        Ranks over the stocks of each month, scaled to [-1, 1]; NaN where the history is too short (nothing is missing
+        from 1993-01 on). Its index is (month, stock), sorted; months are month-end Timestamps.
+    y : Series (7920,), float64, only with ``target=True``
+        ``ret_next``, the stock's simple return over the month that follows; NaN in the last month.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(panel_path(), parse_dates=["month"], index_col=["month", "stock"])
+    y = frame.pop("ret_next")
+    X = frame.astype("float32")
+    return (X, y) if target else X
+
+
+def load_model() -> Network:
+    """The embedded network: LSTM(16), Dropout, Dense(1) on windows of 12 months, with the features' names.
+
+    It predicts next month's return, standardised over the stocks of that month. Keras files hold no feature names;
+    they are taken from the panel that the network was trained on.
+    """
+    import pandas as pd
+
+    from fastlrp.keras.read import read_keras
+    from fastlrp.network import Network
+
+    net = read_keras(model_path())
+    features = pd.read_csv(panel_path(), nrows=0).columns.drop(["month", "stock", "ret_next"])
+    return Network(net.layers, steps=net.steps, features=list(features), name=net.name)

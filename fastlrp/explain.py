@@ -1,0 +1,282 @@
+"""predict and explain: check at the door, choose a backend, run its kernels, label what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels import Results, Windows, as_dtype, get_backend
+from fastlrp.network import Aggregate, Network
+from fastlrp.rules import Rule, as_rule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fastlrp.panel import Panel
+    from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
+
+
+def predict(
+    net: Network,
+    X: Array | pd.DataFrame,
+    *,
+    steps: int | None = None,
+    device: str = "auto",
+    dtype: npt.DTypeLike | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+) -> Array | pd.Series | pd.DataFrame:
+    """Predictions of a network.
+
+    Parameters
+    ----------
+    net : Network
+    X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
+        A missing value (NaN) makes its sample's prediction NaN.
+    steps : int or None
+        T of a panel's windows; may be left out where the network knows it.
+    device : {"auto", "cpu", "cuda"}
+    dtype : float32, float64 or None
+        What to compute in; None: float32 if X is, else float64.
+    threads : int or None
+        None: Numba's own setting.
+    progress : bool
+        Show a progress bar (needs the extra ``fastlrp[progress]``).
+
+    Returns
+    -------
+    array (sample,) or (sample, output); for a panel a Series or DataFrame on the panel's own index, NaN where no full
+    window ends.
+
+    Raises
+    ------
+    ValueError
+        If X is not what the network takes: says what was given, what was expected, and where.
+    """
+    windows, panel, T = _windows(net, X, steps, dtype)
+    results = _run(net, X, windows, panel, T, device, threads, progress, explains=False)
+    prediction = _one_or_many(results.prediction)
+    if panel is None:
+        return prediction
+    import pandas as pd
+
+    if prediction.ndim == 1:
+        return pd.Series(prediction, index=panel.index, name="prediction")
+    return pd.DataFrame(prediction, index=panel.index, columns=list(net.outputs or range(net.n_outputs)))
+
+
+def explain(
+    net: Network,
+    X: Array | pd.DataFrame,
+    *,
+    rule: str | Rule = "arras",
+    steps: int | None = None,
+    target: int | str | None = None,
+    aggregate: Aggregate = "sequence",
+    reduce: Literal["steps"] | None = None,
+    device: str = "auto",
+    dtype: npt.DTypeLike | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+) -> Relevance:
+    """Relevance of every input of every sample for one output of a network.
+
+    Parameters
+    ----------
+    net, X, steps, device, dtype, threads, progress
+        As in :func:`predict`. A sample with a missing value is NaN throughout.
+    rule : "arras", "rudder", Arras or Rudder
+        The rule through the LSTMs, with its parameters.
+    target : int, str or None
+        The output unit to explain, by position or by the network's ``outputs`` names; needed if there are several.
+    aggregate : {"sequence", True, False}
+        What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the last
+        step, or the most recent step's at the last step.
+    reduce : {"steps", None}
+        "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
+
+    Returns
+    -------
+    Relevance
+        With totals that reconcile: score = sum of relevance + initial_state + unattributed.
+
+    Raises
+    ------
+    ValueError
+        If an argument or X is not what is expected: says what was given, what was expected, and where.
+
+    Warns
+    -----
+    ConservationWarning
+        If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+    """
+    chosen = as_rule(rule)
+    unit = _target(net, target)
+    if not (aggregate == "sequence" or isinstance(aggregate, bool)):
+        raise ValueError(f"aggregate= takes 'sequence', True or False, not {aggregate!r}")
+    if reduce not in (None, "steps"):
+        raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
+    windows, panel, T = _windows(net, X, steps, dtype)
+    results = _run(
+        net, X, windows, panel, T, device, threads, progress,
+        explains=True, rule=chosen, target=unit, aggregate=aggregate, reduced=reduce is not None,
+    )  # fmt: skip
+    return _label(net, results, panel, T, chosen, unit, reduced=reduce is not None)
+
+
+def _label(
+    net: Network, results: Results, panel: Panel | None, steps: int, rule: Rule, unit: int, *, reduced: bool
+) -> Relevance:
+    from fastlrp.relevance import Relevance, warn_if_unattributed
+
+    named = None if net.n_outputs == 1 else net.outputs[unit] if net.outputs else unit
+    relevance = Relevance(
+        values=results.values,
+        prediction=_one_or_many(results.prediction),
+        score=results.score,
+        initial_state=results.initial_state,
+        unattributed=results.unattributed,
+        index=None if panel is None else panel.index,
+        features=net.features if panel is None else panel.features,
+        steps=steps,
+        rule=rule,
+        target=named,
+        outputs=net.outputs,
+        reduced=reduced,
+    )
+    warn_if_unattributed(relevance, stacklevel=5)
+    return relevance
+
+
+def _one_or_many(prediction: Array) -> Array:
+    return prediction[:, 0] if prediction.shape[1] == 1 else prediction
+
+
+def _run(
+    net: Network,
+    X: Any,
+    windows: Windows,
+    panel: Panel | None,
+    steps: int,
+    device: str,
+    threads: int | None,
+    progress: bool,
+    *,
+    explains: bool,
+    rule: Rule | None = None,
+    target: int = 0,
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
+) -> Results:
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
+        raise ValueError(f"threads= takes a whole number of at least 1, not {threads!r}")
+    backend = get_backend(device)
+    plan = backend.make_plan(net, steps, windows.rows.dtype, explains=explains, aggregate=aggregate, reduced=reduced)
+    try:
+        if not progress:
+            return backend.run(plan, windows, rule, target, threads)
+        with _progress_bar(windows.n(steps), "explain" if explains else "predict") as advance:
+            return backend.run(plan, windows, rule, target, threads, advance)
+    except FloatingPointError:
+        _refuse_infinite(X, windows, panel, net)
+
+
+def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network) -> NoReturn:
+    from fastlrp.panel import locate_infinite, locate_infinite_array
+
+    if panel is not None:
+        locate_infinite(panel)
+    else:
+        locate_infinite_array(np.asarray(X), net.features)
+    raise ValueError(
+        f"X has a value that is too large for {windows.rows.dtype}, expected finite values: compute with dtype='float64'"
+    )
+
+
+@contextmanager
+def _progress_bar(total: int, what: str) -> Iterator[Callable[[int], object]]:
+    """A bar that counts samples; what it is called with is how many more are done."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("progress=True needs tqdm: pip install 'fastlrp[progress]'") from None
+    with tqdm(total=total, desc=what, unit=" samples", unit_scale=True) as bar:
+        yield bar.update
+
+
+def _target(net: Network, target: int | str | None) -> int:
+    """The output unit to explain."""
+    n, names = net.n_outputs, net.outputs
+    listed = ", ".join(map(repr, names)) if names else f"0 to {n - 1}"
+    if target is None:
+        if n > 1:
+            raise ValueError(f"the network has {n} outputs: choose the one to explain with target= ({listed})")
+        return 0
+    if isinstance(target, str):
+        if names is None or target not in names:
+            raise ValueError(f"target={target!r} is not an output of the network, expected one of {listed}")
+        return names.index(target)
+    if isinstance(target, bool) or not isinstance(target, int | np.integer) or not 0 <= target < n:
+        raise ValueError(f"target={target!r} is not an output of the network, expected one of {listed}")
+    return int(target)
+
+
+def _windows(net: Network, X: Any, steps: int | None, dtype: Any) -> tuple[Windows, Panel | None, int]:
+    """X checked, as windows of rows; the panel it came from, if it did; and T."""
+    if not isinstance(net, Network):
+        raise ValueError(f"expected a fastlrp.Network, not {type(net).__name__}")
+    if dtype is not None:
+        dtype = as_dtype(dtype)
+    if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
+        from fastlrp.panel import as_panel
+
+        T = _panel_steps(net, steps)
+        panel = as_panel(X, T, net.features, dtype, n_features=net.n_features)
+        return Windows(panel.values, panel.order, panel.ends), panel, T
+    batch = _batch(net, X, steps, dtype)
+    n, T, D = batch.shape
+    return Windows(batch.reshape(n * T, D)), None, T
+
+
+def _panel_steps(net: Network, steps: int | None) -> int:
+    if steps is None:
+        if net.steps is None:
+            raise ValueError("steps= is missing: a panel needs the length of its windows, and the network knows none")
+        return net.steps
+    if net.steps is not None and steps != net.steps:
+        raise ValueError(f"steps={steps!r} was given, but the network takes windows of {net.steps} steps")
+    return steps
+
+
+def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
+    """An array (sample, step, feature) of the compute dtype, in C order."""
+    if X is None:
+        raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
+    try:
+        array = np.asarray(X)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"X must be an array (sample, step, feature): {error}") from None
+    kind = array.dtype
+    if kind.kind not in "fiub":
+        raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
+    D, wanted = net.n_features, net.steps if steps is None else steps
+    T = "T" if wanted is None else wanted
+    if array.ndim != 3:
+        raise ValueError(f"X has shape {array.shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
+    if array.shape[2] != D:
+        raise ValueError(f"X has {array.shape[2]} features, expected {D} features: shape {array.shape} where (n, {T}, {D}) is due")
+    if (wanted is not None and array.shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
+        T = net.steps or wanted
+        raise ValueError(f"X has {array.shape[1]} steps, expected {T} steps: shape {array.shape} where (n, {T}, {D}) is due")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"X is empty: shape {array.shape}, expected at least one sample and one step")
+    if dtype is None:
+        dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by name
+        return np.require(array, dtype, ["C", "A"])

@@ -1,0 +1,323 @@
+"""What the CPU kernels stand on: pointers, the matrix product of a tile, and transposition, as LLVM vector code.
+
+A tile holds its numbers as rows of *lanes*: row = one unit (or feature) at one step, lane = one sample, lanes
+contiguous. Every loop over lanes is then a vector loop, whatever the number of units.
+
+Numba has no vector types, so the two places where the compiler does not find the best code by itself are written as
+intrinsics that emit vector instructions: ``product`` (every floating-point operation that counts) and ``transpose``
+(in and out of the tile). Both exist a second time as plain NumPy for ``NUMBA_DISABLE_JIT=1``, chosen at the end of
+this file, in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_FEATURES = llvm.get_host_cpu_features()
+#: Bytes of a vector register, and how many vectors of accumulators a row of the product keeps. 6 rows x 4 vectors need
+#: 24 + 4 + 1 of the 32 registers of AVX-512 and NEON; with the 16 of AVX2 and SSE, 6 x 2 is the most that does not spill.
+VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+WIDE = 2 if VECTOR_BYTES == 32 or _FEATURES.get("sse2") and VECTOR_BYTES == 16 else 4
+#: Lanes of a tile come in multiples of this, for every dtype and host: a whole number of vectors, no scalar tails.
+LANES = 16
+#: Row heights of the product's blocks. The last block of a matrix takes the smallest that holds what is left.
+HEIGHTS = (6, 4, 2)
+
+#: What ``product`` does with a block of sums: keep it, multiply it into the lanes of ``mul`` and add ``share``, or
+#: do that on top of what is there.
+STORE, SPREAD, SPREAD_ADD = 0, 1, 2
+
+
+def block_height(rows_left: int) -> int:
+    """Height of the next block of a matrix that has ``rows_left`` rows left."""
+    for height in reversed(HEIGHTS):
+        if rows_left <= height:
+            return height
+    return HEIGHTS[0]
+
+
+def _pointer(dtype: Any) -> Any:
+    return types.CPointer(dtype)
+
+
+@intrinsic
+def at(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The address of an element of a one-dimensional array or of a pointer, with no reference counting."""
+    scalar = array.dtype
+    signature = _pointer(scalar)(array, types.int64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = args[0]
+        if isinstance(sig.args[0], types.Array):
+            base = context.make_array(sig.args[0])(context, builder, base).data
+        return builder.gep(base, [args[1]])
+
+    return signature, codegen
+
+
+@intrinsic
+def vector_lanes(typingctx: Any, pointer: Any) -> Any:
+    """How many numbers of the pointer's type one vector register holds."""
+    size = VECTOR_BYTES // (4 if pointer.dtype == types.float32 else 8)
+    return types.int64(pointer), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), size)
+
+
+@intrinsic
+def distinct(typingctx: Any) -> Any:
+    """Promise that the pointers among the calling function's arguments do not overlap.
+
+    Without it LLVM would guard each vector loop with run-time checks, and gives up on loops over many rows at once.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        for arg in builder.function.args:
+            kind = arg.type
+            if isinstance(kind, ir.PointerType) and isinstance(kind.pointee, ir.FloatType | ir.DoubleType):
+                arg.add_attribute("noalias")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a*b + c with one rounding."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def copysign(typingctx: Any, size: Any, sign: Any) -> Any:
+    """|size| with the sign of ``sign``, zeros included (math.copysign of a float64 is a call, which stops vectors)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type
+        name = f"llvm.copysign.f{32 if isinstance(kind, ir.FloatType) else 64}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, kind]), name)
+        return builder.call(function, args)
+
+    return size(size, sign), codegen
+
+
+class _Block:
+    """Emits one block of the product: ``height`` rows of weights times ``vectors`` vectors of lanes.
+
+    The sums live in registers (phi nodes of the loop over depth): one load per vector and one broadcast per row feed
+    height x vectors fused multiply-adds. Two sources follow one another (x_t, then h_{t-1}), so that a gate is summed
+    in one go and written once.
+    """
+
+    def __init__(self, context: Any, builder: Any, sig: Any, height: int, wide: bool) -> None:
+        self.builder, self.height = builder, height
+        self.scalar = context.get_value_type(sig.args[0].dtype)
+        size = VECTOR_BYTES // (4 if sig.args[0].dtype == types.float32 else 8)
+        self.vector, self.n_vectors = ir.VectorType(self.scalar, size), WIDE if wide else 1
+        self.size = size
+
+    def load(self, pointer: Any, lane: int) -> Any:
+        where = self.builder.gep(pointer, [ir.Constant(ir.IntType(64), lane * self.size)])
+        return self.builder.load(self.builder.bitcast(where, self.vector.as_pointer()), align=4)
+
+    def store(self, value: Any, pointer: Any, lane: int) -> None:
+        where = self.builder.gep(pointer, [ir.Constant(ir.IntType(64), lane * self.size)])
+        self.builder.store(value, self.builder.bitcast(where, self.vector.as_pointer()), align=4)
+
+    def splat(self, value: Any) -> Any:
+        start = self.builder.insert_element(
+            ir.Constant(self.vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+        )
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.size), [0] * self.size)
+        return self.builder.shuffle_vector(start, ir.Constant(self.vector, ir.Undefined), mask)
+
+    def broadcast(self, pointer: Any, k: int) -> Any:
+        return self.splat(self.builder.load(self.builder.gep(pointer, [ir.Constant(ir.IntType(64), k)])))
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        # llvmlite's own builder.fma takes scalars only
+        name = f"llvm.fma.v{self.size}f{32 if isinstance(self.scalar, ir.FloatType) else 64}"
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
+
+    def accumulate(self, sums: list[Any], weights: Any, source: Any, stride: Any, depth: Any) -> tuple[list[Any], Any]:
+        """Add ``depth`` rows of ``source`` times their weights; return the sums and the weights' end."""
+        builder, one = self.builder, ir.Constant(ir.IntType(64), 1)
+        before = builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("depth", "fma", "summed"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(self.vector) for _ in sums]
+        k, w, a = builder.phi(ir.IntType(64)), builder.phi(weights.type), builder.phi(source.type)
+        starts = [*sums, ir.Constant(ir.IntType(64), 0), weights, source]
+        for phi, start in zip([*phis, k, w, a], starts, strict=True):
+            phi.add_incoming(start, before)
+        builder.cbranch(builder.icmp_signed("<", k, depth), body, after)
+        builder.position_at_end(body)
+        lanes = [self.load(a, v) for v in range(self.n_vectors)]
+        new = []
+        for row in range(self.height):
+            weight = self.broadcast(w, row)
+            for v, lane in enumerate(lanes):
+                new.append(self.fma(weight, lane, phis[row * self.n_vectors + v]))
+        ends = [
+            *new,
+            builder.add(k, one),
+            builder.gep(w, [ir.Constant(ir.IntType(64), self.height)]),
+            builder.gep(a, [stride]),
+        ]
+        for phi, end in zip([*phis, k, w, a], ends, strict=True):
+            phi.add_incoming(end, body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis, w
+
+    def start(self, weights: Any, init: Any, init_stride: Any) -> list[Any]:
+        """The first sums: the biases that stand before the weights, or rows that were computed earlier."""
+        builder = self.builder
+        given = builder.icmp_signed(">=", init_stride, ir.Constant(ir.IntType(64), 0))
+        from_rows, from_bias, begin = (builder.append_basic_block(name) for name in ("rows", "bias", "begin"))
+        builder.cbranch(given, from_rows, from_bias)
+        values = []
+        builder.position_at_end(from_rows)
+        pointer, rows = init, []
+        for _ in range(self.height):
+            rows += [self.load(pointer, v) for v in range(self.n_vectors)]
+            pointer = builder.gep(pointer, [init_stride])
+        builder.branch(begin)
+        builder.position_at_end(from_bias)
+        biases = [self.broadcast(weights, row) for row in range(self.height) for _ in range(self.n_vectors)]
+        builder.branch(begin)
+        builder.position_at_end(begin)
+        for one, other in zip(rows, biases, strict=True):
+            phi = builder.phi(self.vector)
+            phi.add_incoming(one, from_rows)
+            phi.add_incoming(other, from_bias)
+            values.append(phi)
+        return values
+
+    def finish(self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any, live: Any) -> None:
+        """Write the first ``live`` rows, row by row, as ``mode`` says."""
+        builder = self.builder
+        end = builder.append_basic_block("end")
+        pointer, factor = out[0], mul[0]
+        shares = []
+        plain = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), STORE))
+        adds = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD))
+        for row in range(self.height):
+            write, store, spread, onto, fresh, done = (
+                builder.append_basic_block(f"{name}{row}") for name in ("write", "store", "spread", "onto", "fresh", "done")
+            )
+            builder.cbranch(builder.icmp_signed("<", ir.Constant(ir.IntType(64), row), live), write, end)
+            builder.position_at_end(write)
+            mine = sums[row * self.n_vectors : (row + 1) * self.n_vectors]
+            builder.cbranch(plain, store, spread)
+            builder.position_at_end(store)
+            for v, value in enumerate(mine):
+                self.store(value, pointer, v)
+            builder.branch(done)
+            builder.position_at_end(spread)
+            shares = [self.load(share, v) for v in range(self.n_vectors)]
+            factors = [self.load(factor, v) for v in range(self.n_vectors)]
+            spreads = [self.fma(value, f, s) for value, f, s in zip(mine, factors, shares, strict=True)]
+            builder.cbranch(adds, onto, fresh)
+            builder.position_at_end(onto)
+            for v, value in enumerate(spreads):
+                self.store(builder.fadd(value, self.load(pointer, v)), pointer, v)
+            builder.branch(done)
+            builder.position_at_end(fresh)
+            for v, value in enumerate(spreads):
+                self.store(value, pointer, v)
+            builder.branch(done)
+            builder.position_at_end(done)
+            pointer, factor = builder.gep(pointer, [out[1]]), builder.gep(factor, [mul[1]])
+        builder.branch(end)
+        builder.position_at_end(end)
+
+
+def _make_block(height: int, wide: bool) -> Any:
+    """The intrinsic for one size of block; see ``product`` for its arguments."""
+
+    @intrinsic
+    def block(
+        typingctx: Any, out: Any, ldo: Any, w: Any, init: Any, ldi: Any, a: Any, lda: Any, ka: Any,
+        b: Any, ldb: Any, kb: Any, mul: Any, ldm: Any, share: Any, mode: Any, live: Any,
+    ) -> Any:  # fmt: skip
+        i = types.int64
+        signature = types.void(out, i, w, init, i, a, i, i, b, i, i, mul, i, share, i, i)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            o, o_ld, wp, ip, i_ld, ap, a_ld, a_k, bp, b_ld, b_k, mp, m_ld, sp, how, rows = args
+            emit = _Block(context, builder, sig, height, wide)
+            sums = emit.start(wp, ip, i_ld)
+            weights = builder.gep(wp, [ir.Constant(ir.IntType(64), height)])
+            sums, weights = emit.accumulate(sums, weights, ap, a_ld, a_k)
+            sums, _ = emit.accumulate(sums, weights, bp, b_ld, b_k)
+            emit.finish(sums, (o, o_ld), (mp, m_ld), sp, how, rows)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return block
+
+
+_wide6, _wide4, _wide2 = (_make_block(height, True) for height in HEIGHTS)
+_narrow6, _narrow4, _narrow2 = (_make_block(height, False) for height in HEIGHTS)
+_WIDE_VECTORS = WIDE
+
+
+@njit(error_model="numpy")
+def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ldm, share, mode):  # type: ignore[no-untyped-def]
+    size = vector_lanes(out)
+    wide = size * _WIDE_VECTORS
+    lane = 0
+    while lane < lanes:
+        o, i, x, y, m, s = at(out, lane), at(init, lane), at(a, lane), at(b, lane), at(mul, lane), at(share, lane)
+        whole = lanes - lane >= wide
+        weights, row, i_step = w, 0, max(ldi, 0)
+        while row < rows:
+            left = rows - row
+            height = 2 if left <= 2 else 4 if left <= 4 else 6
+            if whole:
+                if height == 6:
+                    _wide6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                elif height == 4:
+                    _wide4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                else:
+                    _wide2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+            elif height == 6:
+                _narrow6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+            elif height == 4:
+                _narrow4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+            else:
+                _narrow2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+            weights = at(weights, height * (1 + ka + kb))
+            row += height
+            o, m, i = at(o, height * ldo), at(m, height * ldm), at(i, height * i_step)
+        lane += wide if whole else size
+
+
+@njit(error_model="numpy")
+def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-untyped-def]
+    """rows[d, k] = source[starts[k] + d*stride] for ``width`` rows d and every lane k."""
+    for k in range(lanes):
+        start = starts[k]
+        for d in range(width):
+            rows[d * ld + k] = source[start + d * stride]
+
+
+@njit(error_model="numpy")
+def store(rows, ld, width, out, starts, lanes):  # type: ignore[no-untyped-def]
+    """out[starts[k] + d] = rows[d, k] for ``width`` rows d and every lane k."""
+    for k in range(lanes):
+        start = starts[k]
+        for d in range(width):
+            out[start + d] = rows[d * ld + k]

@@ -1,0 +1,151 @@
+"""Answers that are known without any relevance rule: gradients, closed forms, symmetries.
+
+Written apart from ``reference.py`` (another forward pass, over many samples at once) and from fastlrp; networks are the
+plain dicts that ``reference.py`` describes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Layer = dict[str, Any]
+
+
+def _activate(name: str, z: Array) -> Array:
+    match name:
+        case "tanh":
+            return 1 - 2 / (np.exp(2 * z) + 1)
+        case "sigmoid":
+            return (1 + np.tanh(z / 2)) / 2
+        case "relu":
+            return z * (z > 0)
+        case "hard_sigmoid":
+            return np.clip(z / 6 + 0.5, 0, 1)
+        case "hard_sigmoid_keras2":
+            return np.clip(z / 5 + 0.5, 0, 1)
+    return z  # linear, and softmax: the score is taken before it
+
+
+def _ratio(name: str, z: Array) -> Array:
+    """activation(z)/z, which takes the place of the derivative."""
+    return np.divide(_activate(name, z), z, out=np.zeros_like(z), where=z != 0)
+
+
+def _bias(layer: Layer, size: int) -> Array:
+    return np.zeros(size) if layer["b"] is None else np.asarray(layer["b"], float)
+
+
+def gates(layer: Layer, x: Array) -> dict[str, Array]:
+    """i, f, g, o, zg, c and h, each (T, H), of an LSTM that reads x (T, D) in order."""
+    W, U = np.asarray(layer["W"], float), np.asarray(layer["U"], float)
+    H = len(U)
+    c = h = np.zeros(H)
+    rows: dict[str, list[Array]] = {key: [] for key in ("i", "f", "g", "o", "zg", "c", "h")}
+    for z in x @ W + _bias(layer, 4 * H):
+        z = (z + h @ U).reshape(4, H)
+        i, f, o = (_activate(layer["recurrent_activation"], z[k]) for k in (0, 1, 3))
+        g = _activate(layer["activation"], z[2])
+        c = i * g + c * f
+        h = _activate(layer["activation"], c) * o
+        for key, value in zip(rows, (i, f, g, o, z[2], c, h), strict=True):
+            rows[key].append(value)
+    return {key: np.array(value) for key, value in rows.items()}
+
+
+def _moving_lstm(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
+    """h (T, H) at x, and at inputs moved (B, T, D) with gates and activation ratios held at their values at x."""
+    at, H = gates(layer, x), len(layer["U"])
+    signal = slice(2 * H, 3 * H)
+    Wg, Ug, bg = layer["W"][:, signal], layer["U"][:, signal], _bias(layer, 4 * H)[signal]
+    c = h = np.zeros((len(moved), H), complex)
+    out = []
+    for t in range(len(x)):
+        zg = moved[:, t] @ Wg + h @ Ug + bg
+        c = at["f"][t] * c + at["i"][t] * _ratio(layer["activation"], at["zg"][t]) * zg
+        h = at["o"][t] * _ratio(layer["activation"], at["c"][t]) * c
+        out.append(h)
+    return at["h"], np.stack(out, axis=1)
+
+
+def _moving_recurrent(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
+    if layer["kind"] == "lstm":
+        if layer["go_backwards"]:
+            x, moved = x[::-1], moved[:, ::-1]
+        h, h_moved = _moving_lstm(layer, x, moved)
+        return (h, h_moved) if layer["return_sequences"] else (h[-1], h_moved[:, -1])
+    one, one_moved = _moving_lstm(layer["forward"], x, moved)
+    two, two_moved = _moving_lstm(layer["backward"], x[::-1], moved[:, ::-1])
+    if layer["forward"]["return_sequences"]:
+        two, two_moved = two[::-1], two_moved[:, ::-1]
+    else:
+        one, one_moved, two, two_moved = one[-1], one_moved[:, -1], two[-1], two_moved[:, -1]
+    if layer["merge_mode"] == "concat":
+        return np.concatenate([one, two], -1), np.concatenate([one_moved, two_moved], -1)
+    factor = 0.5 if layer["merge_mode"] == "ave" else 1.0
+    return factor * (one + two), factor * (one_moved + two_moved)
+
+
+def x_times_gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
+    """x * d score/dx (T, D), gates held constant and activation'(z) replaced by activation(z)/z; by complex step.
+
+    This is what the arras rule tends to as eps goes to 0, with delta = 0 and the stabiliser absorbed.
+    """
+    x = np.asarray(x, float)
+    step = 1e-30
+    at, moved = x, x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
+    score = moved
+    for layer in layers:
+        if layer["kind"] in ("lstm", "bidirectional"):
+            at, moved = _moving_recurrent(layer, at, moved)
+            score = moved
+        elif layer["kind"] == "dense":
+            W, b = np.asarray(layer["W"], float), _bias(layer, np.shape(layer["W"])[1])
+            z, score = at @ W + b, moved @ W + b
+            at, moved = _activate(layer["activation"], z), _ratio(layer["activation"], z) * score
+    return x * (score[:, target].imag / step).reshape(x.shape)
+
+
+def forget_factor_discount(layers: list[Layer], x: Array) -> Array:
+    """Arras without the h-path, in closed form, for [LSTM, Dense(1)] as eps goes to 0 with delta = 0.
+
+    R_g[t] = i_t g_t (prod over s > t of f_s) R_cT / c_T, and R_cT = h_T v for a head with weights v.
+    """
+    lstm, head = layers
+    at, H = gates(lstm, x), len(lstm["U"])
+    R_cT = at["h"][-1] * np.asarray(head["W"], float)[:, 0]
+    kept = np.ones((len(x), H))
+    for t in range(len(x) - 1):
+        kept[t] = np.prod(at["f"][t + 1 :], axis=0)
+    R_g = at["i"] * at["g"] * kept * R_cT / at["c"][-1]
+    return x * ((R_g / at["zg"]) @ lstm["W"][:, 2 * H : 3 * H].T)
+
+
+def never_forgets(lstm: Layer) -> Layer:
+    """The same LSTM with f = 1 to the last bit and no path through h."""
+    H = len(lstm["U"])
+    W, b = np.array(lstm["W"]), _bias(lstm, 4 * H).astype(np.asarray(lstm["W"]).dtype)
+    W[:, H : 2 * H], b[H : 2 * H] = 0, 100
+    return {**lstm, "W": W, "U": np.zeros_like(lstm["U"]), "b": b}
+
+
+def with_features_permuted(layers: list[Layer], order: Array) -> list[Layer]:
+    """The network that takes its features in another order: feature k of the new one is feature order[k]."""
+    first = layers[0]
+    if first["kind"] == "bidirectional":
+        halves = {key: {**first[key], "W": first[key]["W"][order]} for key in ("forward", "backward")}
+        return [{**first, **halves}, *layers[1:]]
+    return [{**first, "W": first["W"][order]}, *layers[1:]]
+
+
+def with_units_permuted(layers: list[Layer], order: Array) -> list[Layer]:
+    """The same function with the first LSTM's units in another order: its gates, and the next layer's inputs."""
+    first, second = layers[0], layers[1]
+    H = len(order)
+    columns = np.concatenate([k * H + order for k in range(4)])
+    b = None if first["b"] is None else first["b"][columns]
+    permuted = {**first, "W": first["W"][:, columns], "U": first["U"][order][:, columns], "b": b}
+    return [permuted, {**second, "W": second["W"][order]}, *layers[2:]]

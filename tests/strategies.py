@@ -1,0 +1,247 @@
+"""Random networks, samples and rules: built from a generator, or drawn by hypothesis; and the way to fastlrp's values.
+
+Layers are the plain dicts of ``reference.py``. Hypothesis draws what has structure (depths, widths, parameters) and a
+seed; the weights come from the seed, so that they are of a trained network's size.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import reference
+from hypothesis import strategies as st
+
+import fastlrp as fl
+
+Array = npt.NDArray[Any]
+Layer = dict[str, Any]
+
+
+def examples(n: int) -> int:
+    """How many examples to draw: a few where kernels run as plain Python, which is some hundred times slower."""
+    return max(2, n // 20) if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" else n
+
+
+# -- layers from a generator -------------------------------------------------------------------------------------------
+
+
+def lstm(
+    rng: np.random.Generator,
+    D: int,
+    H: int,
+    *,
+    bias: bool = True,
+    return_sequences: bool = False,
+    go_backwards: bool = False,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+) -> Layer:
+    """An LSTM with pre-activations of a size near 1; less where unbounded activations would make products explode."""
+    unbounded = {"relu", "linear"}
+    size = 0.5 if activation in unbounded else 1.2
+    size *= 0.4 if recurrent_activation in unbounded else 1.0
+    return {
+        "kind": "lstm",
+        "W": rng.normal(0, size / np.sqrt(D), (D, 4 * H)),
+        "U": rng.normal(0, size / np.sqrt(H), (H, 4 * H)),
+        "b": rng.normal(0, 0.3, 4 * H) if bias else None,
+        "return_sequences": return_sequences,
+        "go_backwards": go_backwards,
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+    }
+
+
+def bidirectional(rng: np.random.Generator, D: int, H: int, merge_mode: str = "concat", **options: Any) -> Layer:
+    """Two LSTMs of the same shape; ``options`` go to both."""
+    halves = {key: lstm(rng, D, H, **options) for key in ("forward", "backward")}
+    return {"kind": "bidirectional", **halves, "merge_mode": merge_mode}
+
+
+def dense(rng: np.random.Generator, N: int, M: int, *, bias: bool = True, activation: str = "linear") -> Layer:
+    """A Dense layer."""
+    W = rng.normal(0, 1.2 / np.sqrt(N), (N, M))
+    return {"kind": "dense", "W": W, "b": rng.normal(0, 0.3, M) if bias else None, "activation": activation}
+
+
+def width(layer: Layer) -> int:
+    """Outputs of a layer with weights."""
+    if layer["kind"] == "bidirectional":
+        return len(layer["forward"]["U"]) * (2 if layer["merge_mode"] == "concat" else 1)
+    return len(layer["U"]) if layer["kind"] == "lstm" else layer["W"].shape[1]
+
+
+def cast(layer: Layer, dtype: npt.DTypeLike) -> Layer:
+    """The layer with its weights rounded to a dtype."""
+    if layer["kind"] == "bidirectional":
+        return {**layer, **{key: cast(layer[key], dtype) for key in ("forward", "backward")}}
+    return {key: value.astype(dtype) if isinstance(value, np.ndarray) else value for key, value in layer.items()}
+
+
+# -- to and from fastlrp -----------------------------------------------------------------------------------------------
+
+_CLASSES = {"lstm": fl.LSTM, "dense": fl.Dense}
+
+
+def _value(layer: Layer) -> Any:
+    options = {key: value for key, value in layer.items() if key != "kind"}
+    if layer["kind"] == "dropout":
+        return fl.Dropout(0.2)
+    if layer["kind"] == "bidirectional":
+        return fl.Bidirectional(_value(layer["forward"]), _value(layer["backward"]), merge_mode=layer["merge_mode"])
+    return _CLASSES[layer["kind"]](**options)
+
+
+def network(layers: list[Layer], **names: Any) -> fl.Network:
+    """The fastlrp value of plain layers."""
+    return fl.Network([_value(layer) for layer in layers], **names)
+
+
+def _plain(layer: Any) -> Layer:
+    kind = layer.kind.lower()
+    if kind == "dropout":
+        return {"kind": kind}
+    if kind == "bidirectional":
+        halves = {"forward": _plain(layer.forward), "backward": _plain(layer.backward)}
+        return {"kind": kind, **halves, "merge_mode": layer.merge_mode}
+    keys = ["W", "U", "b", "return_sequences", "go_backwards", "activation", "recurrent_activation"]
+    return {"kind": kind, **{key: getattr(layer, key) for key in keys if hasattr(layer, key)}}
+
+
+def plain(net: fl.Network) -> list[Layer]:
+    """The plain layers of a fastlrp network."""
+    return [_plain(layer) for layer in net]
+
+
+def rule_value(rule: reference.Rule) -> Any:
+    """The fastlrp value of a reference rule."""
+    options = {"eps": rule.eps, "delta": rule.delta, "stabilizer": rule.stabilizer}
+    return fl.Rudder(**options) if rule.name == "rudder" else fl.Arras(**options, recurrent=rule.recurrent)
+
+
+def reference_batch(
+    layers: list[Layer], X: Array, rule: reference.Rule, target: int = 0, aggregate: str | bool = "sequence"
+) -> dict[str, Array]:
+    """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,)."""
+    rows = [reference.explain(layers, x, rule, target, aggregate) for x in X]
+    keys = ("prediction", "score", "initial_state", "unattributed", "nearest_zero")
+    return {"values": np.array([row.relevance for row in rows])} | {
+        key: np.array([getattr(row, key) for row in rows]) for key in keys
+    }
+
+
+# -- drawn by hypothesis -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, samples, and what is asked about them."""
+
+    layers: list[Layer]
+    X: Array
+    rule: reference.Rule
+    target: int
+    aggregate: str | bool
+
+    def __repr__(self) -> str:
+        layers = [_shape_only(layer) for layer in self.layers]
+        return f"Case({layers}, X{self.X.shape}, {self.rule}, target={self.target}, aggregate={self.aggregate!r})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What hypothesis prints of a failing example: shapes, not pages of weights."""
+        printer.text(repr(self))
+
+
+def _shape_only(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shape_only(part) for key, part in value.items()}
+    return value.shape if isinstance(value, np.ndarray) else value
+
+
+def rules(eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5)) -> st.SearchStrategy[reference.Rule]:
+    """Either rule with any parameters."""
+    return st.builds(
+        reference.Rule,
+        name=st.sampled_from(["arras", "rudder"]),
+        eps=st.sampled_from(eps),
+        delta=st.sampled_from([0.0, 1.0]),
+        stabilizer=st.sampled_from(["paper", "absorbed"]),
+        recurrent=st.booleans(),
+    )
+
+
+# Mostly what people train, sometimes one of the others.
+_SIGNALS = st.sampled_from(["tanh"] * 6 + ["sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2"])
+_GATES = st.sampled_from(["sigmoid"] * 6 + ["hard_sigmoid", "hard_sigmoid_keras2"] * 2 + ["tanh", "relu", "linear"])
+_DENSE = st.sampled_from(["linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"])
+_WIDTHS = st.one_of(st.integers(1, 9), st.integers(1, 20), st.sampled_from([1, 4, 8, 15, 16, 17]))
+
+
+@st.composite
+def recurrent_layers(draw: st.DrawFn, rng: np.random.Generator, D: int, return_sequences: bool) -> Layer:
+    """An LSTM or a Bidirectional on D inputs."""
+    options = {
+        "return_sequences": return_sequences,
+        "bias": draw(st.integers(0, 3)) > 0,
+        "activation": draw(_SIGNALS),
+        "recurrent_activation": draw(_GATES),
+    }
+    H = draw(_WIDTHS)
+    if draw(st.booleans()):
+        return lstm(rng, D, H, go_backwards=draw(st.integers(0, 3)) == 0, **options)
+    return bidirectional(rng, D, H, draw(st.sampled_from(["concat", "sum", "ave"])), **options)
+
+
+@st.composite
+def networks(draw: st.DrawFn, rng: np.random.Generator, D: int) -> list[Layer]:
+    """One to three recurrent layers with Dense and Dropout below, between and above, or no head at all."""
+    layers: list[Layer] = []
+    width_now = D
+
+    def denses(how_many: int) -> None:
+        nonlocal width_now
+        for _ in range(how_many):
+            bias = draw(st.integers(0, 3)) > 0
+            layers.append(dense(rng, width_now, draw(_WIDTHS), bias=bias, activation=draw(_DENSE)))
+            width_now = width(layers[-1])
+            layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
+
+    rarely = st.sampled_from([0, 0, 0, 0, 1, 2])
+    depth = draw(st.sampled_from([1, 1, 2, 2, 3]))
+    for level in range(depth):
+        denses(draw(rarely))
+        layers.append(draw(recurrent_layers(rng, width_now, level + 1 < depth)))
+        width_now = width(layers[-1])
+        layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
+    if draw(st.integers(0, 4)) > 0:
+        denses(draw(rarely))
+        outputs, bias = draw(st.sampled_from([1, 1, 2, 3, 5])), draw(st.integers(0, 3)) > 0
+        activation = draw(st.sampled_from(["linear", "linear", "sigmoid", "tanh", "relu", "softmax"]))
+        layers.append(dense(rng, width_now, outputs, bias=bias, activation=activation))
+    return layers
+
+
+def n_outputs(layers: list[Layer]) -> int:
+    """Units of the last layer with weights."""
+    return width(next(layer for layer in reversed(layers) if layer["kind"] != "dropout"))
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+    dtype: npt.DTypeLike = np.float64,
+    samples: st.SearchStrategy[int] | None = None,
+    eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5),
+) -> Case:
+    """A whole question, of which every part may vary."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    D, T = draw(_WIDTHS), draw(st.integers(1, 7))
+    n = draw(samples if samples is not None else st.one_of(st.integers(1, 10), st.integers(1, 40)))
+    layers = [cast(layer, dtype) for layer in draw(networks(rng, D))]
+    X = rng.normal(size=(n, T, D)).astype(dtype)
+    target = draw(st.integers(0, n_outputs(layers) - 1))
+    return Case(layers, X, draw(rules(eps)), target, draw(st.sampled_from(["sequence", "sequence", True, False])))

@@ -1,0 +1,469 @@
+"""fastlrp against the slow reference and against the oracles, over drawn networks, samples and parameters."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import oracles
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from reference import Rule
+from strategies import (
+    Case,
+    bidirectional,
+    cases,
+    cast,
+    dense,
+    examples,
+    lstm,
+    network,
+    plain,
+    reference_batch,
+    rule_value,
+)
+
+import fastlrp as fl
+
+# Drawn cases lose what they lose (rudder, no h-path, aggregate=False); that it is said is tested below.
+pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
+
+TOTALS = ("score", "initial_state", "unattributed")
+ABSORBED = {"delta": 0.0, "stabilizer": "absorbed"}
+RULES = [
+    Rule("arras"),
+    Rule("arras", eps=0.02, delta=1.0),
+    Rule("arras", **ABSORBED, recurrent=False),
+    Rule("rudder"),
+    Rule("rudder", eps=0.02, delta=1.0, stabilizer="absorbed"),
+]
+RULE_IDS = [f"{rule.name}-{rule.delta:g}-{rule.stabilizer}-{rule.recurrent}" for rule in RULES]
+
+
+def explain(layers, X, rule=None, **options):
+    """Relevance on the CPU, of plain layers and a reference rule."""
+    return network(layers).explain(X, rule=rule_value(rule or Rule()), device="cpu", **options)
+
+
+def predict(layers, X, **options):
+    return network(layers).predict(X, device="cpu", **options)
+
+
+def close(got, want, tol, scale=None):
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape
+    assert_allclose(got, want, rtol=0, atol=tol * (np.abs(want).max() if scale is None else scale))
+
+
+def same_bits(one, two):
+    one, two = np.ascontiguousarray(one), np.ascontiguousarray(two)
+    assert one.dtype == two.dtype
+    assert one.shape == two.shape
+    assert one.tobytes() == two.tobytes(), f"{np.sum(one != two)} of {one.size} numbers differ"
+
+
+def same_relevance(one, two, rows=slice(None)):
+    """Every number of a result, bit for bit; of the first one only some rows."""
+    for key in ("values", "prediction", *TOTALS):
+        same_bits(np.asarray(getattr(one, key))[rows], np.asarray(getattr(two, key)))
+
+
+def as_predicted(prediction):
+    """The reference's (n, K), in the shape that users get."""
+    return prediction[:, 0] if prediction.shape[1] == 1 else prediction
+
+
+def reference_predictions(case):
+    return as_predicted(np.array([reference.predict(case.layers, x) for x in case.X]))
+
+
+def check_float32_predictions(case, got, want):
+    """To 1e-6; or, where a drawn network cancels so much that float32 cannot, near what plain float32 NumPy reaches."""
+    assert got.dtype == np.float32
+    atol = 1e-6 * np.abs(want).max()
+    if np.abs(got - want).max() > atol:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reference, "FLOAT", np.float32)
+            rounding = np.abs(reference_predictions(case) - want).max()
+        atol = 10 * rounding if rounding > atol / 2 else atol
+    close(got, want, 1.0, atol)
+
+
+def deep(rng, n_outputs=1):
+    """Three features, all kinds of layers, nothing degenerate."""
+    return [
+        *[bidirectional(rng, 3, 5, "concat", return_sequences=True), {"kind": "dropout"}],
+        *[dense(rng, 10, 6, activation="tanh"), lstm(rng, 6, 7, return_sequences=True, go_backwards=True)],
+        *[bidirectional(rng, 7, 4, "sum"), dense(rng, 4, n_outputs)],
+    ]
+
+
+def shallow(rng, n_outputs=1):
+    return [lstm(rng, 3, 5), dense(rng, 5, n_outputs)]
+
+
+BUILDERS = [shallow, deep]
+
+
+# -- the reference -----------------------------------------------------------------------------------------------------
+
+
+def check_float64(case: Case) -> None:
+    want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
+    options = {"target": case.target, "aggregate": case.aggregate, "dtype": np.float64}
+    got = explain(case.layers, case.X, case.rule, **options)
+    assert got.values.dtype == np.float64
+    close(got.values, want["values"], 1e-10)
+    close(got.prediction, as_predicted(want["prediction"]), 1e-12)
+    for key in TOTALS:
+        scale = max(np.abs(want["values"]).max(), *(np.abs(want[key]).max() for key in TOTALS))
+        close(getattr(got, key), want[key], 1e-10, scale)
+    summed = explain(case.layers, case.X, case.rule, reduce="steps", **options)
+    close(summed.values, want["values"].sum(axis=1), 1e-10, np.abs(want["values"]).max())
+    for key in TOTALS:
+        close(getattr(summed, key), want[key], 1e-10, scale)
+
+
+@settings(max_examples=examples(120))
+@given(case=cases())
+def test_float64_agrees_with_the_reference(case: Case):
+    check_float64(case)
+
+
+@settings(max_examples=examples(12))
+@given(case=cases(samples=st.sampled_from([63, 64, 65, 127, 130])))
+def test_float64_agrees_around_the_edges_of_a_tile(case: Case):
+    check_float64(case)
+
+
+@settings(max_examples=examples(70))
+@given(case=cases(np.float32, st.integers(12, 40), eps=(1e-3, 1e-2, 0.3)))
+def test_float32_agrees_with_the_reference(case: Case):
+    want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
+    options = {"target": case.target, "aggregate": case.aggregate, "dtype": np.float32}
+    got = explain(case.layers, case.X, case.rule, **options)
+    assert got.values.dtype == np.float32
+    assert got.values.shape == want["values"].shape
+    # A denominator within float32's rounding of zero may have the other sign, and then nothing is comparable.
+    signed = want["nearest_zero"] > 1e-7
+    assert signed.sum() >= len(signed) / 2
+    error = np.abs(got.values - want["values"])[signed]
+    scale = np.abs(want["values"][signed]).max()
+    assert np.median(error) <= 1e-5 * scale
+    assert error.max() <= 1e-3 * scale
+    check_float32_predictions(case, got.prediction, as_predicted(want["prediction"]))
+    same_bits(got.prediction, predict(case.layers, case.X, dtype=np.float32))
+    summed = explain(case.layers, case.X, case.rule, reduce="steps", **options)
+    assert summed.values.dtype == np.float32
+    close(summed.values, got.values.sum(axis=1, dtype=np.float64), 1e-5, np.abs(got.values).max())
+
+
+@settings(max_examples=examples(60))
+@given(case=cases())
+def test_predictions_agree_with_the_reference(case: Case):
+    close(predict(case.layers, case.X, dtype=np.float64), reference_predictions(case), 1e-12)
+
+
+@settings(max_examples=examples(40))
+@given(case=cases(np.float32, st.integers(12, 40)))
+def test_float32_predictions_agree_with_the_reference(case: Case):
+    check_float32_predictions(case, predict(case.layers, case.X, dtype=np.float32), reference_predictions(case))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-6, 30.0, 1000.0])
+def test_very_small_and_very_large_inputs(size, dtype, rng):
+    layers = [cast(layer, np.float32) for layer in deep(rng)]
+    X = (size * rng.normal(size=(40, 5, 3))).astype(np.float32)
+    want = np.array([reference.predict(layers, x) for x in X])[:, 0]
+    close(predict(layers, X, dtype=dtype), want, 1e-6 if dtype == np.float32 else 1e-12)
+    assert np.isfinite(explain(layers, X, dtype=dtype).values).all()
+
+
+@pytest.mark.parametrize("name", ["arras", "rudder"])
+def test_a_rule_may_be_named(name, rng):
+    layers, X = shallow(rng), rng.normal(size=(9, 5, 3))
+    same_relevance(network(layers).explain(X, rule=name, device="cpu"), explain(layers, X, Rule(name)))
+
+
+def test_a_target_may_be_named(rng):
+    layers, X = shallow(rng, 3), rng.normal(size=(9, 5, 3))
+    net = network(layers, outputs=["down", "flat", "up"])
+    one, two = (net.explain(X, target=target, dtype=np.float64, device="cpu") for target in ("up", 2))
+    same_relevance(one, two)
+    close(one.values, reference_batch(layers, X, Rule(), 2)["values"], 1e-10)
+    assert one.prediction.shape == (9, 3)
+
+
+def test_plain_layers_and_networks_are_the_same_thing(rng):
+    net = network(deep(rng))
+    assert network(plain(net)) == net
+
+
+# -- the oracles -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=examples(60))
+@given(case=cases(samples=st.integers(1, 4)))
+def test_arras_tends_to_x_times_gradient(case: Case):
+    want = np.array([oracles.x_times_gradient(case.layers, x, case.target) for x in case.X])
+    got = explain(case.layers, case.X, Rule(eps=1e-14, **ABSORBED), target=case.target, dtype=np.float64)
+    close(got.values, want, 1e-7)
+
+
+@pytest.mark.parametrize("stabilizer", ["paper", "absorbed"])
+@pytest.mark.parametrize("build", BUILDERS)
+def test_delta_of_one_conserves(build, stabilizer, rng):
+    layers, X = build(rng), rng.normal(size=(70, 6, 3))
+    got = explain(layers, X, Rule(eps=0.02, delta=1.0, stabilizer=stabilizer), dtype=np.float64)
+    scale = np.abs(got.values).sum(axis=(1, 2)) + np.abs(got.initial_state)
+    assert np.all(np.abs(got.values.sum(axis=(1, 2)) + got.initial_state - got.score) <= 1e-11 * scale)
+    assert np.all(np.abs(got.unattributed) <= 1e-11 * scale)
+
+
+@settings(max_examples=examples(60))
+@given(case=cases())
+def test_totals_reconcile(case: Case):
+    for dtype, tol in ((np.float64, 1e-10), (np.float32, 1e-3)):
+        options = {"target": case.target, "aggregate": case.aggregate, "dtype": dtype}
+        got = explain(case.layers, case.X, case.rule, **options)
+        parts = np.stack([got.values.sum(axis=(1, 2), dtype=np.float64), got.initial_state, got.unattributed])
+        scale = np.abs(got.values).sum(axis=(1, 2), dtype=np.float64) + np.abs(parts).sum(axis=0) + np.abs(got.score)
+        assert np.all(np.abs(parts.sum(axis=0) - got.score) <= tol * scale)
+
+
+def test_without_the_h_path_arras_is_the_forget_factor_discount(rng):
+    layers, X = shallow(rng), rng.normal(size=(9, 7, 3))
+    want = np.array([oracles.forget_factor_discount(layers, x) for x in X])
+    close(explain(layers, X, Rule(eps=1e-13, **ABSORBED, recurrent=False), dtype=np.float64).values, want, 1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_nothing_is_forgotten_rudder_equals_arras(dtype, rng):
+    layers = [oracles.never_forgets(lstm(rng, 3, 4, return_sequences=True)), oracles.never_forgets(lstm(rng, 4, 3))]
+    layers.append(dense(rng, 3, 1))
+    X = rng.normal(size=(9, 6, 3))
+    # In float32 eps must stay above the rounding of the denominators, so there the rules agree to the order of eps.
+    eps, tol = (1e-13, 1e-8) if dtype == np.float64 else (1e-6, 1e-3)
+    options = {"eps": eps, **ABSORBED, "recurrent": False}
+    one, two = (explain(layers, X, Rule(name, **options), dtype=dtype) for name in ("arras", "rudder"))
+    close(two.values, one.values, tol)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+@pytest.mark.parametrize("build", BUILDERS)
+def test_permuting_features_permutes_relevance(build, rule, rng):
+    layers, X, order = build(rng), rng.normal(size=(70, 5, 3)), np.array([2, 0, 1])
+    one = explain(layers, X, rule, dtype=np.float64)
+    two = explain(oracles.with_features_permuted(layers, order), X[:, :, order], rule, dtype=np.float64)
+    close(two.values, one.values[:, :, order], 1e-10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_permuting_units_changes_nothing(rule, rng):
+    X = rng.normal(size=(70, 5, 3))
+    stacked = [lstm(rng, 3, 5, return_sequences=True), lstm(rng, 5, 2), dense(rng, 2, 1)]
+    for layers in (shallow(rng), stacked):
+        one = explain(layers, X, rule, dtype=np.float64)
+        two = explain(oracles.with_units_permuted(layers, np.array([3, 1, 4, 0, 2])), X, rule, dtype=np.float64)
+        close(two.values, one.values, 1e-10)
+
+
+# -- the same bits -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_batch_is_its_rows(build, rule, dtype, rng):
+    """In any order, cut anywhere, alone: each sample's bits stay."""
+    layers, X = build(rng), rng.normal(size=(200, 5, 3)).astype(dtype)
+    whole = explain(layers, X, rule, dtype=dtype)
+    order = rng.permutation(len(X))
+    same_relevance(whole, explain(layers, X[order], rule, dtype=dtype), order)
+    for cut in (1, 7, 64, 100, 129):
+        same_relevance(whole, explain(layers, X[:cut], rule, dtype=dtype), slice(cut))
+        same_relevance(whole, explain(layers, X[cut:], rule, dtype=dtype), slice(cut, None))
+    for k in (0, 13, 63, 64, 199):
+        same_relevance(whole, explain(layers, X[k : k + 1], rule, dtype=dtype), slice(k, k + 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("build", BUILDERS)
+def test_predictions_of_a_batch_are_those_of_its_rows(build, dtype, rng):
+    layers, X = build(rng, 2), rng.normal(size=(200, 5, 3)).astype(dtype)
+    whole = predict(layers, X, dtype=dtype)
+    same_bits(whole, explain(layers, X, target=1, dtype=dtype).prediction)
+    for cut in (1, 65, 130):
+        same_bits(whole, np.concatenate([predict(layers, X[:cut], dtype=dtype), predict(layers, X[cut:], dtype=dtype)]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_threads_do_not_change_a_bit(rule, dtype, rng):
+    layers, X = deep(rng), rng.normal(size=(700, 4, 3)).astype(dtype)
+    one = explain(layers, X, rule, dtype=dtype, threads=1)
+    for threads in (2, 3):
+        same_relevance(one, explain(layers, X, rule, dtype=dtype, threads=threads))
+        same_bits(one.prediction, predict(layers, X, dtype=dtype, threads=threads))
+
+
+@pytest.mark.parametrize("reduce", [None, "steps"])
+def test_how_an_array_lies_in_memory_does_not_matter(reduce, rng):
+    layers, X = deep(rng), rng.normal(size=(70, 5, 3))
+    frozen = X.copy()
+    frozen.setflags(write=False)
+    wide = np.zeros((140, 5, 6))
+    wide[::2, :, ::2] = X
+    one = explain(layers, X, reduce=reduce)
+    for other in (np.asfortranarray(X), frozen, wide[::2, :, ::2], X[::-1].copy()[::-1]):
+        same_relevance(one, explain(layers, other, reduce=reduce))
+
+
+def test_nothing_given_is_changed_and_nothing_returned_is_shared(rng):
+    layers, X = deep(rng), rng.normal(size=(70, 5, 3))
+    net, before = network(layers), X.copy()
+    one = net.explain(X, device="cpu")
+    kept = one.values.copy()
+    net.explain(2 * X, device="cpu")
+    same_bits(X, before)
+    same_bits(one.values, kept)
+    assert not np.shares_memory(one.values, X)
+    assert net == network(layers)
+
+
+# -- missing values ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduce", [None, "steps"])
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_window_with_a_missing_value_is_nan_and_no_other_is_touched(build, rule, reduce, dtype, rng):
+    layers, X = build(rng), rng.normal(size=(130, 5, 3)).astype(dtype)
+    whole = explain(layers, X, rule, reduce=reduce, dtype=dtype)
+    holes = X.copy()
+    missing = np.array([0, 17, 64, 65, 129])
+    holes[missing, [0, 4, 2, 0, 1], [2, 0, 1, 1, 0]] = np.nan
+    got = explain(layers, holes, rule, reduce=reduce, dtype=dtype)
+    full = np.setdiff1d(np.arange(130), missing)
+    for key in ("values", "prediction", *TOTALS):
+        numbers = np.asarray(getattr(got, key))
+        assert np.isnan(numbers[missing]).all(), key
+        same_bits(numbers[full], np.asarray(getattr(whole, key))[full])
+    predicted = predict(layers, holes, dtype=dtype)
+    assert np.isnan(predicted[missing]).all()
+    same_bits(predicted[full], got.prediction[full])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("gate", "signal"), [("hard_sigmoid", "relu"), ("hard_sigmoid_keras2", "hard_sigmoid"), ("relu", "linear")]
+)
+def test_no_activation_swallows_a_missing_value(gate, signal, dtype, rng):
+    """A clip or a maximum may turn NaN into a number; so does a softmax or a relu above it."""
+    options = {"activation": signal, "recurrent_activation": gate}
+    layers = [lstm(rng, 3, 4, **options), dense(rng, 4, 3, activation="relu"), dense(rng, 3, 2, activation="softmax")]
+    X = rng.normal(size=(5, 4, 3)).astype(dtype)
+    X[2] = np.nan
+    got = explain(layers, X, target=0, dtype=dtype)
+    assert np.isnan(got.values[2]).all()
+    assert np.isnan(got.prediction[2]).all()
+    assert np.isnan(predict(layers, X, dtype=dtype)[2]).all()
+    assert np.isfinite(np.delete(got.values, 2, axis=0)).all()
+
+
+def test_nothing_but_missing_values_is_no_error(rng):
+    got = explain(shallow(rng), np.full((3, 5, 3), np.nan))
+    assert np.isnan(got.values).all()
+    assert np.isnan(got.prediction).all()
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def an_array(rng, change=None, shape=(6, 5, 3)):
+    X = rng.normal(size=shape)
+    if change is not None:
+        X[4, 2, 1] = change
+    return X
+
+
+BAD_ARRAYS = {
+    "infinity": (lambda rng: an_array(rng, np.inf), "infinit"),
+    "minus infinity": (lambda rng: an_array(rng, -np.inf), "infinit"),
+    "two axes": (lambda rng: an_array(rng, shape=(6, 3)), r"\(6, 3\).*\(sample, step, feature\)"),
+    "four axes": (lambda rng: an_array(rng, shape=(6, 5, 3, 1)), r"\(6, 5, 3, 1\).*\(sample, step, feature\)"),
+    "features": (lambda rng: an_array(rng, shape=(6, 5, 4)), r"4 .*3 "),
+    "steps": (lambda rng: an_array(rng, shape=(6, 7, 3)), r"7 .*5 "),
+    "no sample": (lambda rng: an_array(rng, shape=(0, 5, 3)), r"empty|no sample|0 samples|\(0, 5, 3\)"),
+    "no step": (lambda rng: an_array(rng, shape=(6, 0, 3)), r"step"),
+    "objects": (lambda rng: an_array(rng).astype(object), "object"),
+    "words": (lambda rng: np.full((6, 5, 3), "one"), "<U3|str|text"),
+    "complex": (lambda rng: an_array(rng).astype(complex), "complex"),
+    "nothing": (lambda rng: None, "None"),
+    "ragged": (lambda rng: [[[1.0, 2.0, 3.0]], [[1.0]]], ""),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_bad_arrays_are_refused_in_one_sentence(kind, rng):
+    make, words = BAD_ARRAYS[kind]
+    net, X = network(deep(rng), steps=5), make(rng)
+    for call in (net.predict, net.explain):
+        with pytest.raises(ValueError, match=f"(?i){words}") as caught:
+            call(X)
+        assert "\n" not in str(caught.value)
+
+
+BAD_OPTIONS = {
+    "rule": ({"rule": "gradient"}, "'arras'.*'gradient'"),
+    "rule value": ({"rule": 3}, "rule"),
+    "target index": ({"target": 2}, "target.*2|2.*target"),
+    "target name": ({"target": "sideways"}, "sideways"),
+    "aggregate": ({"aggregate": "mean"}, "aggregate.*mean"),
+    "reduce": ({"reduce": "features"}, "reduce.*features"),
+    "dtype": ({"dtype": np.int64}, "float32.*float64.*int64|int64"),
+    "half": ({"dtype": np.float16}, "float16"),
+    "device": ({"device": "tpu"}, "device.*tpu"),
+    "threads": ({"threads": 0}, "threads.*0"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_OPTIONS)
+def test_bad_options_are_refused_in_one_sentence(kind, rng):
+    options, words = BAD_OPTIONS[kind]
+    net = network(shallow(rng, 2), outputs=["down", "up"])
+    with pytest.raises(ValueError, match=f"(?i){words}") as caught:
+        net.explain(an_array(rng), **{"target": 0, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_several_outputs_need_a_target_and_the_error_lists_them(rng):
+    with pytest.raises(ValueError, match=r"target.*down.*up"):
+        network(shallow(rng, 2), outputs=["down", "up"]).explain(an_array(rng))
+    with pytest.raises(ValueError, match=r"target.*2 outputs|2 outputs.*target"):
+        network(shallow(rng, 2)).explain(an_array(rng))
+
+
+# -- what the rules lose is said ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error::fastlrp.ConservationWarning")
+def test_rudder_warns_where_much_is_forgotten_and_names_the_alternative(rng):
+    layers, X = [lstm(rng, 3, 4), dense(rng, 4, 1, bias=False)], rng.normal(size=(40, 7, 3))
+    layers[0]["b"][4:8] = -4
+    with pytest.warns(fl.ConservationWarning, match="Arras"):
+        network(layers).explain(X, rule="rudder", device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network(layers).explain(X, rule=fl.Arras(delta=1), device="cpu")
+
+
+@pytest.mark.filterwarnings("error::fastlrp.ConservationWarning")
+def test_rudder_does_not_warn_where_nothing_is_forgotten(rng):
+    layers = [oracles.never_forgets(lstm(rng, 3, 4, bias=False)), dense(rng, 4, 1, bias=False)]
+    network(layers).explain(rng.normal(size=(40, 7, 3)), rule="rudder", device="cpu")
