@@ -60,7 +60,7 @@ def predict(
         If X is not what the network takes: says what was given, what was expected, and where.
     """
     windows, panel, T = _windows(net, X, steps, dtype)
-    results = _run(net, X, windows, panel, T, device, threads, progress, explains=False)
+    results = _run(net, X, windows, panel, T, device, threads, progress)
     prediction = _one_or_many(results.prediction)
     if panel is None:
         return prediction
@@ -125,7 +125,7 @@ def explain(
     windows, panel, T = _windows(net, X, steps, dtype)
     results = _run(
         net, X, windows, panel, T, device, threads, progress,
-        explains=True, rule=chosen, target=unit, aggregate=aggregate, reduced=reduce is not None,
+        rule=chosen, target=unit, aggregate=aggregate, reduced=reduce is not None,
     )  # fmt: skip
     return _label(net, results, panel, T, chosen, unit, reduced=reduce is not None)
 
@@ -168,7 +168,6 @@ def _run(
     threads: int | None,
     progress: bool,
     *,
-    explains: bool,
     rule: Rule | None = None,
     target: int = 0,
     aggregate: Aggregate = "sequence",
@@ -177,12 +176,12 @@ def _run(
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads= takes a whole number of at least 1, not {threads!r}")
     backend = get_backend(device)
-    plan = backend.make_plan(net, steps, windows.rows.dtype, explains=explains, aggregate=aggregate, reduced=reduced)
+    ask = {"rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads}
     try:
         if not progress:
-            return backend.run(plan, windows, rule, target, threads)
-        with _progress_bar(windows.n(steps), "explain" if explains else "predict") as advance:
-            return backend.run(plan, windows, rule, target, threads, advance)
+            return backend.run(net, windows, steps, **ask)
+        with _progress_bar(windows.n(steps), "predict" if rule is None else "explain") as advance:
+            return backend.run(net, windows, steps, **ask, advance=advance)
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)
 

@@ -50,11 +50,15 @@ class Rule:
 
 @dataclass
 class Ledger:
-    """Where relevance went that is not on the input; ``nearest_zero`` is the smallest |z| that was divided by."""
+    """Where relevance went that is not on the input.
+
+    ``least_sign`` is the smallest |z| met, as a share of the terms that add up to z. Where it is
+    near a float type's rounding, that type cannot know the sign of z, and so not the side on which eps is added.
+    """
 
     initial_state: float = 0.0
     unattributed: float = 0.0
-    nearest_zero: float = np.inf
+    least_sign: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,17 @@ class Explanation:
     score: float
     initial_state: float
     unattributed: float
-    nearest_zero: float
+    least_sign: float
 
 
 def sign(z: Array) -> Array:
     """+1 where z >= 0, else -1."""
     return np.where(z >= 0, FLOAT(1), FLOAT(-1))
+
+
+def note_signs(z: Array, terms: Array, ledger: Ledger) -> None:
+    """Keep the least |z| as a share of the terms that add up to it."""
+    ledger.least_sign = min([ledger.least_sign, *(np.abs(z[terms > 0]) / terms[terms > 0])])
 
 
 def linear_rule(
@@ -86,7 +95,7 @@ def linear_rule(
     for i in range(N):
         messages[i] = (a[i] * w[i] + share / N) * q
     ledger.unattributed += float(np.sum(q * (left_out + b + eps * s - share)))
-    ledger.nearest_zero = min([ledger.nearest_zero, *np.abs(z[z != 0])])
+    note_signs(z, np.abs(a) @ np.abs(w) + np.abs(left_out) + np.abs(b), ledger)
     return messages.sum(axis=1)
 
 
@@ -205,7 +214,7 @@ def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger:
         q[u] = R_h[u] / denominator
         written = sum(tape["i"][t] * tape["g"][t] for t in range(1, u + 1))
         ledger.unattributed += float(np.sum(q[u] * (denominator - written)))
-        ledger.nearest_zero = min([ledger.nearest_zero, *np.abs(c[c != 0])])
+        note_signs(c, np.abs(tape["f"][u] * tape["c"][u - 1]) + np.abs(tape["i"][u] * tape["g"][u]), ledger)
     for t in range(1, T + 1):
         R_g = tape["i"][t] * tape["g"][t] * q[t:].sum(axis=0)
         left_out = tape["h"][t - 1] @ Ug

@@ -128,7 +128,7 @@ def reference_batch(
 ) -> dict[str, Array]:
     """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,)."""
     rows = [reference.explain(layers, x, rule, target, aggregate) for x in X]
-    keys = ("prediction", "score", "initial_state", "unattributed", "nearest_zero")
+    keys = ("prediction", "score", "initial_state", "unattributed", "least_sign")
     return {"values": np.array([row.relevance for row in rows])} | {
         key: np.array([getattr(row, key) for row in rows]) for key in keys
     }

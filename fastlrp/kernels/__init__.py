@@ -1,6 +1,7 @@
 """The only place that computes: kernels, and the seam where a backend is chosen.
 
-A backend is a module with ``run(plan, windows, rule, target, threads, advance) -> Results``.
+A backend is a module with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads, advance)``, which
+gives ``Results``.
 """
 
 from __future__ import annotations

@@ -10,38 +10,41 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import get_num_threads, njit
 
 from fastlrp.kernels import Results, Windows
-from fastlrp.kernels.lanes import LANES, STORE, at, distinct, load, product, store
-from fastlrp.kernels.plan import LSTM_OP, Array, Plan, make_plan
-from fastlrp.kernels.tile import fill, forward, relevance
-from fastlrp.rules import Arras, Rudder, Rule
+from fastlrp.kernels.lanes import LANES, at, distinct, load, store
+from fastlrp.kernels.plan import Array, Plan, make_plan, rule_kind
+from fastlrp.kernels.tile import execute, fill
+from fastlrp.network import Aggregate, Network
+from fastlrp.rules import Rule
 
 #: Lanes of a tile: enough that calls and loop overhead vanish, few enough that the tile stays in the L2 cache.
 TILE_LANES = 64
 #: Windows of a panel that share months: a tile computes x_t W once for its months and T - 1 before them.
 SHARED_LANES = 128
 
-__all__ = ["make_plan", "run"]
-
 _JOB = np.dtype(
     (
         np.record,
         [(name, np.int64) for name in (
-            "n", "lanes", "months", "steps", "features", "row_stride", "column_stride", "shared_rows", "own_rows", "rows",
-            "x", "rel_x", "output", "pre", "rel_top", "work", "widest", "outputs", "target", "explains", "width",
-            "rudder", "recurrent",
+            # how tiles are cut, and how rows of X lie in memory
+            "n", "lanes", "months", "row_stride", "column_stride", "own_rows",
+            # of the plan
+            "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost",
+            "initial", "zeros", "n_zeros", "bad", "width", "explains",
+            # what is asked
+            "target",
         )]
         + [(name, np.float64) for name in ("eps", "handed", "delta")],
     )
 )  # fmt: skip
 
-_compiled = njit(error_model="numpy", nogil=True)
+_compiled = njit(error_model="numpy")
 
 
 @_compiled
@@ -52,7 +55,7 @@ def _row_of(order, r):
 @_compiled
 def _load_windows(job, X, starts, order, first, live, lanes, s, places):
     """X of a tile as rows (step, feature): each lane its own window. Lanes past the last sample repeat it."""
-    T, D = job.steps, job.features
+    T, D = job.steps, job.n_features
     whole = order.size == 0 and job.column_stride == 1 and job.row_stride == D
     for t in range(1 if whole else T):
         for k in range(lanes):
@@ -68,18 +71,7 @@ def _load_months(job, X, order, first, x, x_lanes, places):
     for k in range(x_lanes):
         row = min(max(first - (job.steps - 1) + k, 0), job.n - 1)
         places[k] = _row_of(order, row) * job.row_stride
-    load(at(X, 0), places, job.column_stride, job.features, x, x_lanes, x_lanes)
-
-
-@_compiled
-def _share_products(job, operations, weights, x, x_lanes):
-    """x_t W + b of every LSTM that reads X, once a month."""
-    for i in range(operations.size):
-        op = operations[i]
-        if op.kind == LSTM_OP and op.from_x:
-            out = at(x, (op.inputs + op.shared) * x_lanes)
-            product(out, x_lanes, x_lanes, at(weights, op.w_x), 4 * op.units, out, -1, x, x_lanes, op.inputs,
-                    x, x_lanes, 0, out, x_lanes, out, STORE)  # fmt: skip
+    load(at(X, 0), places, job.column_stride, job.n_features, x, x_lanes, x_lanes)
 
 
 @_compiled
@@ -129,14 +121,14 @@ def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, re
         if job.own_rows:
             row = _row_of(order, starts[row] + job.steps - 1 if starts.size else row)
         places[k] = row * job.width
-        for j in range(job.outputs):
-            prediction[row * job.outputs + j] = s[(job.output + j) * lanes + k]
+        for j in range(job.n_outputs):
+            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
         if job.explains:
             score[row] = s[(job.pre + job.target) * lanes + k]
             initial_state[row], unattributed[row] = initial[k], lost[k]
         if bad[k] != bad[k]:  # one NaN for all, whatever arithmetic on missing values gave
-            for j in range(job.outputs):
-                prediction[row * job.outputs + j] = np.nan
+            for j in range(job.n_outputs):
+                prediction[row * job.n_outputs + j] = np.nan
             if job.explains:
                 score[row] = initial_state[row] = unattributed[row] = np.nan
     if job.explains:
@@ -147,66 +139,51 @@ def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, re
                     values[places[k] + d] = np.nan
 
 
-@_compiled
-def _run_tile(job, operations, weights, data, first, scratch, places, results):
-    """One tile: load, forward, relevance, store. True if a value is infinite: then nothing was stored."""
-    X, starts, order, ends = data
-    live = min(job.lanes, job.n - first)
-    lanes = (live + LANES - 1) // LANES * LANES
-    s = at(scratch, 0)
-    work = at(s, job.work * lanes)
-    zeros = at(work, 4 * job.widest * lanes)
-    lost = at(zeros, job.widest * lanes)
-    initial, share, share_c, bad = at(lost, lanes), at(lost, 2 * lanes), at(lost, 3 * lanes), at(lost, 4 * lanes)
-    number = type(weights[0])
-    fill(job.widest * lanes, zeros, number(0))
-    fill(lanes, lost, number(0))
-    fill(lanes, initial, number(0))
-    fill(lanes, bad, number(0))
-    x, x_lanes = at(s, job.rows * lanes), 0
-    if job.months:
-        x_lanes = lanes + job.months
-        month_bad = at(x, (job.features + job.shared_rows) * x_lanes)
-        _load_months(job, X, order, first, x, x_lanes, places)
-        fill(x_lanes, month_bad, number(0))
-        _mark_missing(x, x_lanes, job.features, x_lanes, month_bad)
-        if _any_infinite(x, x_lanes, job.features, x_lanes, month_bad):
-            return True
-        some = _missing_windows(job, ends, first, live, lanes, month_bad, bad)
-        if some:
-            _share_products(job, operations, weights, x, x_lanes)
-    else:
-        width = job.steps * job.features
-        rows = at(s, job.x * lanes)
-        _load_windows(job, X, starts, order, first, live, lanes, s, places)
-        _mark_missing(rows, lanes, width, lanes, bad)
-        if _any_infinite(rows, lanes, width, lanes, bad):
-            return True
-        some = True
-    if some:
-        half = number(0.5)
-        forward(operations, s, lanes, weights, zeros, x, x_lanes, half)
-        if job.explains:
-            rule = (number(job.eps), number(job.handed), number(job.delta))
-            top = at(s, job.rel_top * lanes)
-            fill(job.outputs * lanes, top, number(0))
-            for k in range(lanes):
-                top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-            relevance(operations, s, lanes, weights, x, x_lanes, work, (lost, initial, share, share_c, zeros), rule,
-                      job.rudder, job.recurrent, half)  # fmt: skip
-    _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results)
-    return False
-
-
 @njit(error_model="numpy", nogil=True, cache=True)
-def _run_tiles(jobs, operations, weights, data, first, last, scratch, places, results, status):
-    """Tiles first ... last - 1. ``status`` is set, and everyone stops, once a value is infinite."""
+def _run_tiles(jobs, programs, weights, data, first_tile, last_tile, scratch, places, results, status):
+    """Tiles one after the other: load, forward, relevance, store. ``status`` is set, and everyone stops, once a value
+    is infinite."""
     job = jobs[0]
-    for tile in range(first, last):
+    X, starts, order, ends = data
+    before, forward, relevance = programs
+    number = type(weights[0])
+    rule = (number(job.eps), number(job.handed), number(job.delta))
+    s = at(scratch, 0)
+    for tile in range(first_tile, last_tile):
         if status[0]:
             return
-        if _run_tile(job, operations, weights, data, tile * job.lanes, scratch, places, results):
+        first = tile * job.lanes
+        live = min(job.lanes, job.n - first)
+        lanes = (live + LANES - 1) // LANES * LANES
+        lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
+        fill(lanes, lost, number(0))
+        fill(lanes, initial, number(0))
+        fill(lanes, bad, number(0))
+        fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
+        # X of the tile: the months that its windows share, or each lane its own window
+        months, month_lanes = at(s, job.rows * lanes), lanes + job.months
+        rows, ld, width, marks = at(s, job.x * lanes), lanes, job.steps * job.n_features, bad
+        if job.months:
+            rows, ld, width, marks = months, month_lanes, job.n_features, at(months, job.month_rows * month_lanes)
+            fill(ld, marks, number(0))
+            _load_months(job, X, order, first, months, month_lanes, places)
+        else:
+            _load_windows(job, X, starts, order, first, live, lanes, s, places)
+        _mark_missing(rows, ld, width, ld, marks)
+        if _any_infinite(rows, ld, width, ld, marks):
             status[0] = 1
+            return
+        if not job.months or _missing_windows(job, ends, first, live, lanes, marks, bad):
+            if job.months:
+                execute(before, months, month_lanes, months, month_lanes, weights, lost, rule)
+            top = at(s, job.top * lanes)
+            for part in range(2 if job.explains else 1):
+                if part:
+                    fill(job.n_outputs * lanes, top, number(0))
+                    for k in range(lanes):
+                        top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
+                execute(relevance if part else forward, s, lanes, months, month_lanes, weights, lost, rule)
+        _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results)
 
 
 def _aligned(n: int, dtype: Any) -> Array:
@@ -229,50 +206,54 @@ def _numbers(rule: Rule | None) -> dict[str, float]:
     if rule is None:
         return {}
     handed = rule.eps if rule.stabilizer == "paper" else rule.eps * rule.delta
-    return {
-        "eps": rule.eps,
-        "handed": handed,
-        "delta": rule.delta,
-        "rudder": isinstance(rule, Rudder),
-        "recurrent": isinstance(rule, Arras) and rule.recurrent,
-    }
+    return {"eps": rule.eps, "handed": handed, "delta": rule.delta}
 
 
-def _geometry(plan: Plan, windows: Windows) -> tuple[dict[str, int], tuple[Array, Array, Array, Array]]:
-    """How tiles are cut from windows, and the arrays they read."""
-    none, never = _frozen(np.empty(0, np.int64)), _frozen(np.empty(0, np.bool_))
-    rows, T = windows.rows, plan.steps
+class _Cut(NamedTuple):
+    """How the windows are cut into tiles, and the arrays that tiles read."""
+
+    n: int
+    lanes: int
+    months: int
+    data: tuple[Array, Array, Array, Array]
+    strides: tuple[int, int]
+
+
+_NO_ROWS, _NO_ENDS = _frozen(np.empty(0, np.int64)), _frozen(np.empty(0, np.bool_))
+
+
+def _cut(windows: Windows, steps: int) -> _Cut:
+    rows = windows.rows
     if rows.flags.f_contiguous and not rows.flags.c_contiguous:
         flat, strides = rows.T.reshape(-1), (1, rows.shape[0])
     else:
         flat, strides = np.ascontiguousarray(rows).reshape(-1), (rows.shape[1], 1)
     flat = _frozen(flat)
-    order = none if windows.order is None else _frozen(windows.order)
-    layout = {"row_stride": strides[0], "column_stride": strides[1], "own_rows": windows.ends is not None}
+    order = _NO_ROWS if windows.order is None else _frozen(windows.order)
     if windows.ends is None:
-        return {**layout, "n": rows.shape[0] // T, "lanes": TILE_LANES}, (flat, none, order, never)
+        return _Cut(rows.shape[0] // steps, TILE_LANES, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
     # Windows share x_t W where most rows end one. In a panel of short histories the lanes that end none would cost
     # more than sharing saves: there each window is loaded for itself.
-    full = int(np.count_nonzero(windows.ends))
-    if 2 * full >= windows.ends.size:
-        months = -(-(T - 1) // LANES) * LANES
-        return (
-            {**layout, "n": windows.ends.size, "lanes": SHARED_LANES, "months": max(months, LANES)},
-            (flat, none, order, _frozen(windows.ends)),
-        )
-    starts = _frozen(np.flatnonzero(windows.ends) - (T - 1))
-    return {**layout, "n": starts.size, "lanes": TILE_LANES}, (flat, starts, order, never)
+    if 2 * int(np.count_nonzero(windows.ends)) >= windows.ends.size:
+        months = max(LANES, -(-(steps - 1) // LANES) * LANES)
+        return _Cut(windows.ends.size, SHARED_LANES, months, (flat, _NO_ROWS, order, _frozen(windows.ends)), strides)
+    starts = np.flatnonzero(windows.ends) - (steps - 1)
+    return _Cut(starts.size, TILE_LANES, 0, (flat, _frozen(starts), order, _NO_ENDS), strides)
 
 
 def run(
-    plan: Plan,
+    net: Network,
     windows: Windows,
+    steps: int,
+    *,
     rule: Rule | None = None,
     target: int = 0,
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Results:
-    """Predict, and explain if there is a rule, every window.
+    """Predict every window, and explain it if there is a rule.
 
     ``advance`` is called from the calling thread with the number of samples done since its last call.
 
@@ -281,40 +262,46 @@ def run(
     FloatingPointError
         If a value of X is infinite; where is for the caller to find out.
     """
-    geometry, data = _geometry(plan, windows)
-    results = _allocate(plan, windows, everywhere=data[1].size == 0)
-    jobs = np.zeros(1, _JOB)
-    given = {
-        **{key: getattr(plan, key) for key in ("steps", "shared_rows", "rows", "x", "rel_x", "output", "pre", "rel_top", "work", "widest")},
-        **geometry, **_numbers(rule), "features": plan.n_features, "outputs": plan.n_outputs, "target": target,
-        "explains": rule is not None, "width": plan.n_features * (1 if plan.reduced else plan.steps),
-    }  # fmt: skip
-    for key, value in given.items():
-        jobs[0][key] = value
-    lanes = min(geometry["lanes"], -(-geometry["n"] // LANES) * LANES)
-    months = lanes + geometry.get("months", -lanes)
-    size = plan.rows * lanes + (plan.n_features + plan.shared_rows + 1) * months
-    n_tiles = -(-geometry["n"] // geometry["lanes"])
+    cut = _cut(windows, steps)
+    plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
+                     shared=cut.months > 0)  # fmt: skip
+    results = _allocate(plan, windows, everywhere=cut.n == windows.n(steps))
+    lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
+    jobs = _job(plan, cut, rule, target, own_rows=windows.ends is not None)
+    size = plan.rows * lanes + (plan.month_rows + 1) * (lanes + cut.months)
+    n_tiles = -(-cut.n // cut.lanes)
+    threads = min(get_num_threads() if threads is None else threads, n_tiles)
+    step = max(1, min(64, n_tiles // (8 * max(threads, 1))))
     status = np.zeros(1, np.int64)
-    outputs = tuple(array.reshape(-1) for array in results)
+    programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
-    def work(chunks: Any, report: Callable[[int], object] | None) -> None:
-        scratch = _aligned(size, plan.weights.dtype)
-        places = np.empty(max(lanes, months), np.int64)
+    def work(chunks: Iterator[int], report: Callable[[int], object] | None) -> None:
+        scratch, places = _aligned(size, plan.weights.dtype), np.empty(lanes + cut.months, np.int64)
         for first in chunks:
             if first >= n_tiles:
                 return
             last = min(first + step, n_tiles)
-            _run_tiles(jobs, plan.operations, plan.weights, data, first, last, scratch, places, outputs, status)
+            _run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
-                report(min(last * geometry["lanes"], geometry["n"]) - first * geometry["lanes"])
+                report(min(last * cut.lanes, cut.n) - first * cut.lanes)
 
-    threads = min(get_num_threads() if threads is None else threads, n_tiles)
-    step = max(1, min(64, n_tiles // (8 * max(threads, 1))))
     _spread(work, step, threads, advance)
     if status[0]:
         raise FloatingPointError("infinite value")
     return results
+
+
+_OF_PLAN = tuple(name for name in _JOB.names or () if name in vars(Plan) or name in Plan.__dataclass_fields__)
+
+
+def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
+    """All the kernel's numbers, as one record."""
+    job = np.zeros(1, _JOB)
+    values = {name: getattr(plan, name) for name in _OF_PLAN}
+    values |= {"n": cut.n, "lanes": cut.lanes, "months": cut.months, "own_rows": own_rows, "target": target}
+    values |= {"row_stride": cut.strides[0], "column_stride": cut.strides[1], **_numbers(rule)}
+    job[0] = tuple(values.get(name, 0) for name in _JOB.names or ())
+    return job
 
 
 def _spread(work: Callable[..., None], step: int, threads: int, advance: Callable[[int], object] | None) -> None:

@@ -181,9 +181,3 @@ def signed(z, value):
 def per_unit(relevance, z, eps):
     """q = R/(z + eps s(z)): what the linear rule hands down for each unit of contribution."""
     return relevance / (z + signed(z, eps))
-
-
-@_inlined
-def inverse(one, n):
-    """one/n in one's own type, n a whole number."""
-    return one / type(one)(n)

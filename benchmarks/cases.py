@@ -1,0 +1,108 @@
+"""The cases that are measured, and that tests/test_benchmarks.py checks at a small size: shapes, weights, goals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+EPS = 1e-3
+RULES = ("arras", "rudder")
+KINDS = ("forward", *RULES)
+
+
+class Weights(NamedTuple):
+    """LSTM(H) + Dense(1) in Keras' layout: W (D, 4H), U (H, 4H), b (4H,), V (H, 1), c (1,)."""
+
+    W: Array
+    U: Array
+    b: Array
+    V: Array
+    c: Array
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network LSTM(units) + Dense(1) over windows of (steps, features), and how many samples it meets."""
+
+    steps: int
+    features: int
+    units: int
+    samples: int
+    seed: int = 2024
+
+    @property
+    def label(self) -> str:
+        return f"{self.steps}, {self.features}, {self.units}"
+
+    def scaled(self, samples: int) -> Case:
+        return replace(self, samples=samples)
+
+    def weights(self, dtype: npt.DTypeLike = np.float32) -> Weights:
+        """Keras' initial distributions (Glorot, orthogonal, forget bias 1), with biases that are not zero."""
+        rng, D, H = np.random.default_rng(self.seed), self.features, self.units
+        W = rng.uniform(-1, 1, (D, 4 * H)) * np.sqrt(6 / (D + 4 * H))
+        U = np.linalg.qr(rng.standard_normal((4 * H, H)))[0].T
+        b = 0.1 * rng.standard_normal(4 * H) + np.repeat([0.0, 1.0, 0.0, 0.0], H)
+        V = rng.uniform(-1, 1, (H, 1)) * np.sqrt(6 / (H + 1))
+        arrays = (W, U, b, V, 0.1 * rng.standard_normal(1))
+        # Through float32, so that a float64 computation answers the same question as a float32 one.
+        return Weights(*(np.ascontiguousarray(a, np.float32).astype(dtype) for a in arrays))
+
+    def inputs(self, dtype: npt.DTypeLike = np.float32) -> Array:
+        """X (samples, steps, features), standard normal, as standardised characteristics are."""
+        rng = np.random.default_rng(self.seed + 1)
+        X = rng.standard_normal((self.samples, self.steps, self.features), dtype=np.float32)
+        return X.astype(dtype, copy=False)
+
+    @property
+    def forward_flops(self) -> float:
+        """A sample's matrix products: two operations for each weight at each step."""
+        T, D, H = self.steps, self.features, self.units
+        return 2.0 * T * (D + H) * 4 * H + 2.0 * H
+
+    def explain_flops(self, rule: str) -> float:
+        """Forward plus relevance, which meets only g's weights of the four gates; rudder leaves out those of h."""
+        if rule == "arras":
+            return 1.25 * self.forward_flops
+        return self.forward_flops + 2.0 * self.steps * self.features * self.units
+
+    @property
+    def panel_flops(self) -> float:
+        """As arras' ``explain_flops`` where windows overlap: x_t W once a month instead of once a window."""
+        T, D, H = self.steps, self.features, self.units
+        return 2.0 * D * 4 * H + 2.0 * T * H * 4 * H + 2.0 * T * (D + H) * H
+
+
+SHAPES = (Case(5, 16, 16, 100_000), Case(5, 16, 32, 100_000), Case(12, 96, 64, 20_000), Case(60, 96, 128, 3_000))
+PANEL = Case(12, 96, 32, 300 * 240)
+MARKET = Case(12, 94, 32, 4_000_000)
+SMALL = Case(5, 16, 32, 1)
+TINY = Case(4, 6, 8, 24)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What is asked for, by shape where it is a tuple."""
+
+    over_best_peer: tuple[float, ...] = (5.0, 2.7, 2.0, 1.8)
+    over_torch_forward: float = 1.0
+    forward_over_torch: float = 1.0
+    share_of_peak: tuple[float, ...] = (0.45, 0.55, 0.75, 0.75)
+    panel_ratio: float = 0.5
+    market_memory: float = 1.15
+    market_share: float = 0.5
+    market_flatness: float = 1.25
+    latency_us: float = 60.0
+    import_s: float = 0.35
+    warm_s: float = 1.2
+    cold_s: float = 12.0
+    threads: tuple[float, ...] = (0.0, 0.0, 1.8, 1.8)
+    float64: float = 0.5
+
+
+GOALS = Goals()

@@ -1,0 +1,28 @@
+"""What is measured: fastlrp and what users would pick instead, each behind the same three methods."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from benchmarks.peers.base import Peer, PeerMissingError
+
+_MODULES = {
+    "fastlrp": "fastlrp_peer",
+    "NumPy": "numpy_peer",
+    "torch": "torch_peer",
+    "JAX": "jax_peer",
+    "physioex": "physioex_peer",
+}
+NAMES = tuple(_MODULES)
+
+
+def load(name: str) -> type[Peer]:
+    """The class of a peer; PeerMissingError says in words why it cannot run here."""
+    try:
+        peer: type[Peer] = import_module(f"benchmarks.peers.{_MODULES[name]}").PEER
+    except ImportError as error:
+        raise PeerMissingError(f"{name} cannot be imported here: {error}") from error
+    return peer
+
+
+__all__ = ["NAMES", "Peer", "PeerMissingError", "load"]

@@ -1,0 +1,49 @@
+"""fastlrp itself, through its public names only; batches are not cut for it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import fastlrp as fl
+from benchmarks.cases import EPS, Weights
+from benchmarks.peers.base import Peer, PeerMissingError
+
+
+def network(w: Weights, steps: int | None = None) -> fl.Network:
+    """LSTM + Dense(1) as a fastlrp network."""
+    return fl.Network([fl.LSTM(w.W, w.U, w.b), fl.Dense(w.V, w.c)], steps=steps)
+
+
+def quiet() -> None:
+    """Rudder's warning about what it leaves unattributed is no news for random weights."""
+    warnings.simplefilter("ignore", fl.ConservationWarning)
+
+
+class FastlrpPeer(Peer):
+    """Network.predict and Network.explain, checks at the door and totals included."""
+
+    name = "fastlrp"
+    tunable = False
+
+    def __init__(self, weights: Weights, threads: int) -> None:
+        super().__init__(weights, threads)
+        quiet()
+        self.network = network(weights)
+        self.rules = {"arras": fl.Arras(eps=EPS), "rudder": fl.Rudder(eps=EPS)}
+
+    @classmethod
+    def version(cls) -> str:
+        try:
+            import fastlrp.explain  # noqa: F401
+        except ImportError as error:
+            raise PeerMissingError(f"fastlrp cannot explain yet: {error}") from error
+        return fl.__version__
+
+    def compute(self, kind: str, x: Any) -> Any:
+        if kind == "forward":
+            return self.network.predict(x, threads=self.threads)
+        return self.network.explain(x, rule=self.rules[kind], threads=self.threads).values
+
+
+PEER = FastlrpPeer

@@ -1,0 +1,154 @@
+"""Batched NumPy: all samples of a chunk at once, BLAS for the products, in place where it can be.
+
+In float64 this is also what errors are measured against; it is written from the published formulas and shares no code
+with fastlrp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.cases import EPS, Array, Weights
+from benchmarks.peers.base import Peer
+
+
+class States(NamedTuple):
+    """What relevance needs of the forward pass: (step, sample, unit) each."""
+
+    written: Array  # i*g
+    kept: Array  # f*c[t-1]
+    zg: Array
+    h: Array
+
+
+def _gates(z: Array, H: int) -> tuple[Array, Array, Array, Array]:
+    """i, f, g, o from one call of tanh: sigmoid(z) = tanh(z/2)/2 + 1/2."""
+    for gate in (z[:, : 2 * H], z[:, 3 * H :]):
+        gate *= 0.5
+    np.tanh(z, out=z)
+    for gate in (z[:, : 2 * H], z[:, 3 * H :]):
+        gate *= 0.5
+        gate += 0.5
+    return z[:, :H], z[:, H : 2 * H], z[:, 2 * H : 3 * H], z[:, 3 * H :]
+
+
+def _project(w: Weights, X: Array) -> Array:
+    n, T, D = X.shape
+    Z = X.reshape(n * T, D) @ w.W
+    Z += w.b
+    return Z.reshape(n, T, -1)
+
+
+def forward(w: Weights, X: Array) -> Array:
+    """Scores (n,)."""
+    Z, H = _project(w, X), len(w.U)
+    h = c = None
+    for t in range(X.shape[1]):
+        z = Z[:, t] if h is None else Z[:, t] + h @ w.U
+        i, f, g, o = _gates(z, H)
+        i *= g
+        if c is not None:
+            f *= c
+            i += f
+        c = i.copy()
+        h = np.tanh(c) * o
+    return (h @ w.V + w.c)[:, 0]
+
+
+def states(w: Weights, X: Array) -> States:
+    """The forward pass, keeping what relevance needs."""
+    Z, H, (n, T, _) = _project(w, X), len(w.U), X.shape
+    kept = States(*(np.empty((T, n, H), X.dtype) for _ in range(4)))
+    c = np.zeros((n, H), X.dtype)
+    for t in range(T):
+        z = Z[:, t]
+        if t:
+            z += kept.h[t - 1] @ w.U
+        kept.zg[t] = z[:, 2 * H : 3 * H]
+        i, f, g, o = _gates(z, H)
+        np.multiply(i, g, out=kept.written[t])
+        np.multiply(f, c, out=kept.kept[t])
+        np.add(kept.written[t], kept.kept[t], out=c)
+        np.multiply(np.tanh(c), o, out=kept.h[t])
+    return kept
+
+
+def _eps(z: Array, eps: float) -> Array:
+    """Eps with the sign of z, counted + at zero."""
+    return np.where(z >= 0, z.dtype.type(eps), z.dtype.type(-eps))
+
+
+def _head(w: Weights, h: Array, eps: float) -> Array:
+    """Relevance of h[T]: the linear rule on the score, N = H."""
+    z = h @ w.V + w.c
+    s = _eps(z, eps)
+    q = z / (z + s)
+    return h * (q @ w.V.T) + s * q / h.dtype.type(len(w.U))
+
+
+def arras(w: Weights, X: Array, eps: float = EPS) -> Array:
+    """Relevance (n, T, D) of the signal-take-all rule, with the path through h."""
+    (n, T, D), H, st = X.shape, len(w.U), states(w, X)
+    Wg, Ug = w.W[:, 2 * H : 3 * H], w.U[:, 2 * H : 3 * H]
+    Q, shares = np.empty((n, T, H), X.dtype), np.empty((n, T, 1), X.dtype)
+    Rh, Rc = _head(w, st.h[-1], eps), np.zeros((n, H), X.dtype)
+    for t in reversed(range(T)):
+        Rc += Rh
+        c = st.kept[t] + st.written[t]
+        s = _eps(c, eps)
+        q = Rc / (c + s)
+        share = (s * q).sum(1, keepdims=True) / X.dtype.type(2 * H)
+        Rc = st.kept[t] * q + share
+        Rg = st.written[t] * q + share
+        s = _eps(st.zg[t], eps)
+        q = np.divide(Rg, st.zg[t] + s, out=Q[:, t])
+        shares[:, t] = (s * q).sum(1, keepdims=True) / X.dtype.type(D + H)
+        if t:
+            Rh = st.h[t - 1] * (q @ Ug.T) + shares[:, t]
+    R = (Q.reshape(n * T, H) @ Wg.T).reshape(n, T, D)
+    R *= X
+    R += shares
+    return R
+
+
+def rudder(w: Weights, X: Array, eps: float = EPS) -> Array:
+    """Relevance (n, T, D) without the forget gates' discount."""
+    (n, T, D), H, st = X.shape, len(w.U), states(w, X)
+    c = st.kept[-1] + st.written[-1]
+    q = _head(w, st.h[-1], eps) / (c + _eps(c, eps))
+    s = _eps(st.zg, eps)
+    Q = np.multiply(st.written, q, out=st.written)
+    Q /= st.zg + s
+    shares = (s * Q).sum(2).T[:, :, None] / X.dtype.type(D)
+    Wg = w.W[:, 2 * H : 3 * H]
+    R = (np.ascontiguousarray(Q.transpose(1, 0, 2)).reshape(n * T, H) @ Wg.T).reshape(n, T, D)
+    R *= X
+    R += shares
+    return R
+
+
+class NumpyPeer(Peer):
+    """The functions above as they are."""
+
+    name = "NumPy"
+
+    @classmethod
+    def version(cls) -> str:
+        return np.__version__
+
+    def compute(self, kind: str, x: Any) -> Any:
+        return {"forward": forward, "arras": arras, "rudder": rudder}[kind](self.weights, x)
+
+    @contextmanager
+    def one_thread_inside(self) -> Iterator[None]:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"):
+            yield
+
+
+PEER = NumpyPeer

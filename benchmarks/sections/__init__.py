@@ -1,0 +1,20 @@
+"""The sections of results.md, in its order: each is a function from options to Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.report import Options
+from benchmarks.sections import latency, market, panel, peak, precision, profile, shapes, starting, threads
+
+SECTIONS: dict[str, Callable[[Options], str]] = {
+    "shapes": shapes.run,
+    "peak": peak.run,
+    "threads": threads.run,
+    "precision": precision.run,
+    "panel": panel.run,
+    "market": market.run,
+    "latency": latency.run,
+    "starting": starting.run,
+    "profile": profile.run,
+}
