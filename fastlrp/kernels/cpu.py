@@ -9,8 +9,11 @@ threading layer to choose, safe after ``fork`` and when several Python threads e
 from __future__ import annotations
 
 import itertools
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +21,7 @@ from numba import get_num_threads, njit
 
 from fastlrp.kernels import Results, Windows
 from fastlrp.kernels.lanes import LANES, at, distinct, load, store
-from fastlrp.kernels.plan import Array, Plan, make_plan, rule_kind
+from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, make_plan, rule_kind
 from fastlrp.kernels.tile import execute, fill
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
@@ -62,7 +65,7 @@ def _load_windows(job, X, starts, order, first, live, lanes, s, places):
             sample = first + min(k, live - 1)
             start = starts[sample] if starts.size else sample * T
             places[k] = _row_of(order, start + t) * job.row_stride
-        load(at(X, 0), places, job.column_stride, T * D if whole else D, at(s, (job.x + t * D) * lanes), lanes, lanes)
+        load(at(X, 0), at(places, 0), job.column_stride, T * D if whole else D, at(s, (job.x + t * D) * lanes), lanes, lanes)
 
 
 @_compiled
@@ -71,7 +74,7 @@ def _load_months(job, X, order, first, x, x_lanes, places):
     for k in range(x_lanes):
         row = min(max(first - (job.steps - 1) + k, 0), job.n - 1)
         places[k] = _row_of(order, row) * job.row_stride
-    load(at(X, 0), places, job.column_stride, job.n_features, x, x_lanes, x_lanes)
+    load(at(X, 0), at(places, 0), job.column_stride, job.n_features, x, x_lanes, x_lanes)
 
 
 @_compiled
@@ -132,7 +135,7 @@ def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, re
             if job.explains:
                 score[row] = initial_state[row] = unattributed[row] = np.nan
     if job.explains:
-        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), places, live)
+        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live)
         for k in range(live):
             if bad[k] != bad[k]:
                 for d in range(job.width):
@@ -265,7 +268,61 @@ def run(
     cut = _cut(windows, steps)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
                      shared=cut.months > 0)  # fmt: skip
-    results = _allocate(plan, windows, everywhere=cut.n == windows.n(steps))
+    return _run_plan(plan, windows, cut, rule, target, threads, advance)
+
+
+def profile(
+    net: Network,
+    windows: Windows,
+    steps: int,
+    *,
+    rule: Rule,
+    reduced: bool = False,
+    threads: int | None = None,
+    repeats: int = 5,
+) -> dict[str, float]:
+    """Where the time of an explanation goes: seconds (median) of its parts, each run alone, and of the whole.
+
+    "moving data" is what is left with empty programs: X into tiles and results out of them.
+    """
+    cut = _cut(windows, steps)
+    plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), reduced=reduced, shared=cut.months > 0)
+
+    def seconds(*kinds: int, invert: bool = False) -> float:
+        parts = {
+            name: part[np.isin(part["kind"], kinds, invert=invert)]
+            for name in ("before", "forward", "relevance")
+            for part in [getattr(plan, name)]
+        }
+        # a plan with an empty relevance program still explains: it stores rows
+        some = replace(plan, **parts, explains=True)
+        times = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            _run_plan(some, windows, cut, rule, 0, threads, None)
+            times.append(time.perf_counter() - start)
+        return float(np.median(times[1:]))
+
+    moving = seconds()
+    return {
+        "matrix products": seconds(PRODUCT) - moving,
+        "activations and cell": seconds(CELL, ACTIVATE) - moving,
+        "rules": seconds(PRODUCT, CELL, ACTIVATE, invert=True) - moving,
+        "moving data": moving,
+        "whole": seconds(invert=True),
+    }
+
+
+def _run_plan(
+    plan: Plan,
+    windows: Windows,
+    cut: _Cut,
+    rule: Rule | None,
+    target: int,
+    threads: int | None,
+    advance: Callable[[int], object] | None,
+) -> Results:
+    results = _allocate(plan, windows, everywhere=cut.n == windows.n(plan.steps))
     lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
     jobs = _job(plan, cut, rule, target, own_rows=windows.ends is not None)
     size = plan.rows * lanes + (plan.month_rows + 1) * (lanes + cut.months)
@@ -346,7 +403,10 @@ def _allocate(plan: Plan, windows: Windows, everywhere: bool) -> Results:
     dtype = plan.weights.dtype
 
     def array(*shape: int) -> Array:
-        return np.empty(shape, dtype) if everywhere else np.full(shape, np.nan, dtype)
+        whole = _aligned(math.prod(shape), dtype).reshape(shape)
+        if not everywhere:
+            whole.fill(np.nan)
+        return whole
 
     shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)
     totals = [array(n) for _ in range(3)] if plan.explains else [np.empty(0, dtype) for _ in range(3)]

@@ -130,18 +130,16 @@ def sigmoid(x):
 
 
 @_inlined
-def standard_cell(zi, zf, zg, zo, c):
-    """One step of one unit, tanh and sigmoid: the cell's two products i*g and f*c, their sum, and h = o tanh(c).
+def gated_tanh(gate, x):
+    """sigmoid(gate) * tanh(x). Divisions cost as much as a polynomial here: one instead of two."""
+    above, below = _tanh_parts(x)
+    return above / (below * (type(x)(1) + exp(-gate)))
 
-    Divisions cost as much as a polynomial here, so that each product of activations takes one instead of two.
-    """
-    one = type(c)(1)
-    above, below = _tanh_parts(zg)
-    written = above / (below * (one + exp(-zi)))
-    kept = c / (one + exp(-zf))
-    cell = written + kept
-    above, below = _tanh_parts(cell)
-    return written, kept, cell, above / (below * (one + exp(-zo)))
+
+@_inlined
+def gated(gate, x):
+    """sigmoid(gate) * x with one division."""
+    return x / (type(x)(1) + exp(-gate))
 
 
 @_inlined

@@ -209,7 +209,7 @@ class _Block:
         builder = self.builder
         end = builder.append_basic_block("end")
         pointer, factor = out[0], mul[0]
-        shares = []
+        shares = [self.load(share, v) for v in range(self.n_vectors)]  # once: they are the same for every row
         plain = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), STORE))
         adds = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD))
         for row in range(self.height):
@@ -225,7 +225,6 @@ class _Block:
                 self.store(value, pointer, v)
             builder.branch(done)
             builder.position_at_end(spread)
-            shares = [self.load(share, v) for v in range(self.n_vectors)]
             factors = [self.load(factor, v) for v in range(self.n_vectors)]
             spreads = [self.fma(value, f, s) for value, f, s in zip(mine, factors, shares, strict=True)]
             builder.cbranch(adds, onto, fresh)
@@ -305,19 +304,95 @@ def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ld
         lane += wide if whole else size
 
 
+class _Transpose:
+    """Emits the transposition of a square block, one vector register a side, by log2(side) rounds of interleaving."""
+
+    def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
+        self.builder, self.side = builder, VECTOR_BYTES // (4 if dtype == types.float32 else 8)
+        self.vector = ir.VectorType(context.get_value_type(dtype), self.side)
+        self.i64 = ir.IntType(64)
+
+    def address(self, pointer: Any, offset: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.vector.as_pointer())
+
+    def place(self, starts: Any, k: int, first: Any) -> Any:
+        """starts[k] + first: where the block's part of lane k begins."""
+        return self.builder.add(self.builder.load(self.builder.gep(starts, [ir.Constant(self.i64, k)])), first)
+
+    def row(self, ld: Any, k: int) -> Any:
+        return self.builder.mul(ld, ir.Constant(self.i64, k))
+
+    def turn(self, rows: list[Any]) -> list[Any]:
+        half, i32 = self.side // 2, ir.IntType(32)
+        order = [k // 2 + (k % 2) * self.side for k in range(self.side)]
+        low, high = (
+            ir.Constant(ir.VectorType(i32, self.side), [k + shift for k in order]) for shift in (0, half)
+        )
+        for _ in range(self.side.bit_length() - 1):
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
+            rows = [self.builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in (low, high)]
+        return rows
+
+
+@intrinsic
+def _load_block(typingctx: Any, source: Any, starts: Any, first: Any, rows: Any, ld: Any) -> Any:
+    """rows[d, k] = source[starts[k] + first + d] for a square block."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, starts, first, rows, ld = args
+        emit = _Transpose(context, builder, sig.args[0].dtype)
+        lines = [
+            builder.load(emit.address(source, emit.place(starts, k, first)), align=4) for k in range(emit.side)
+        ]
+        for d, line in enumerate(emit.turn(lines)):
+            builder.store(line, emit.address(rows, emit.row(ld, d)), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, starts, types.int64, rows, types.int64), codegen
+
+
+@intrinsic
+def _store_block(typingctx: Any, rows: Any, ld: Any, out: Any, starts: Any, first: Any) -> Any:
+    """out[starts[k] + first + d] = rows[d, k] for a square block."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows, ld, out, starts, first = args
+        emit = _Transpose(context, builder, sig.args[0].dtype)
+        lines = [builder.load(emit.address(rows, emit.row(ld, d)), align=4) for d in range(emit.side)]
+        for k, line in enumerate(emit.turn(lines)):
+            builder.store(line, emit.address(out, emit.place(starts, k, first)), align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64, out, starts, types.int64), codegen
+
+
 @njit(error_model="numpy")
 def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-untyped-def]
-    """rows[d, k] = source[starts[k] + d*stride] for ``width`` rows d and every lane k."""
-    for k in range(lanes):
-        start = starts[k]
-        for d in range(width):
-            rows[d * ld + k] = source[start + d * stride]
+    """rows[d, k] = source[starts[k] + d*stride] for ``width`` rows d and every lane k (a multiple of LANES).
+
+    Blocks of the last columns overlap the ones before rather than leave a tail.
+    """
+    side = vector_lanes(rows)
+    if stride == 1 and width >= side:
+        for k in range(0, lanes, side):
+            for d in range(0, width, side):
+                first = min(d, width - side)
+                _load_block(source, at(starts, k), first, at(rows, first * ld + k), ld)
+        return
+    for d in range(width):
+        for k in range(lanes):
+            rows[d * ld + k] = source[starts[k] + d * stride]
 
 
 @njit(error_model="numpy")
 def store(rows, ld, width, out, starts, lanes):  # type: ignore[no-untyped-def]
-    """out[starts[k] + d] = rows[d, k] for ``width`` rows d and every lane k."""
-    for k in range(lanes):
-        start = starts[k]
+    """out[starts[k] + d] = rows[d, k] for ``width`` rows d and the first ``lanes`` lanes k."""
+    side = vector_lanes(rows)
+    whole = lanes // side * side if width >= side else 0
+    for k in range(0, whole, side):
+        for d in range(0, width, side):
+            first = min(d, width - side)
+            _store_block(at(rows, first * ld + k), ld, out, at(starts, k), first)
+    for k in range(whole, lanes):
         for d in range(width):
-            out[start + d] = rows[d * ld + k]
+            out[starts[k] + d] = rows[d * ld + k]

@@ -65,6 +65,7 @@ class Plan:
     x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
     lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of zeros (the widest layer)
+    explains : whether there is relevance
     flops : of the forward pass's matrix products, a sample, as the textbook counts them
     """
 
@@ -88,12 +89,8 @@ class Plan:
     n_features: int
     n_outputs: int
     reduced: bool
+    explains: bool
     flops: float
-
-    @property
-    def explains(self) -> bool:
-        """Whether there is a rule, and so relevance."""
-        return self.relevance.size > 0
 
     @property
     def width(self) -> int:
@@ -228,7 +225,7 @@ class _Builder:
             _records(self.before), _records(self.forward),
             _records([step for layer in reversed(self.backward) for step in layer]),
             np.concatenate(self.packed), self.n_rows, self.n_month_rows, x, rel_x, below.at, pre, below.rel, self.lost,
-            self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.flops,
+            self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.explains, self.flops,
         )  # fmt: skip
 
     # ---- LSTM

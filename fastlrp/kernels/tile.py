@@ -116,17 +116,27 @@ def softmax(units, lanes, source, out):
 
 
 @_compiled
-def standard_cell(n, zi, zf, zg, zo, c, h):
-    """All units of a step with tanh and sigmoid. The state takes the place of the gates: i*g, f*c', zg, c."""
+def write_cell(n, zi, zf, zg, c, new):
+    """The cell's two parts, i*g and f*c', in the place of their gates, and the new cell."""
     distinct()
     for k in range(n):
-        written, kept, cell, out = formulas.standard_cell(zi[k], zf[k], zg[k], zo[k], c[k])
-        zi[k], zf[k], zo[k], h[k] = written, kept, cell, out
+        written, kept = formulas.gated_tanh(zi[k], zg[k]), formulas.gated(zf[k], c[k])
+        zi[k], zf[k], new[k] = written, kept, written + kept
+
+
+@_compiled
+def read_cell(n, zo, h):
+    """h = o*tanh(c), where ``h`` holds c; c takes the place of its gate. A loop of its own: the chain from z to h in
+    one loop is longer than the processor looks ahead, and costs a tenth more."""
+    distinct()
+    for k in range(n):
+        c = h[k]
+        h[k], zo[k] = formulas.gated_tanh(zo[k], c), c
 
 
 @_compiled
 def any_cell(n, zi, zf, zg, zo, c, h, signal, gate):
-    """The same with other activations, one pass each."""
+    """A step with other activations, one pass each. The state takes the place of the gates: i*g, f*c', zg, c."""
     activate(gate, n, zi, zi)
     activate(gate, n, zf, zf)
     activate(gate, n, zo, zo)
@@ -256,7 +266,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule):
                     b, lanes, do.b_depth, mul, mul_lanes, at(s, do.share * lanes), do.mode)  # fmt: skip
         elif kind == CELL:
             if do.activation == TANH and do.gate == SIGMOID:
-                standard_cell(n, a, at(a, n), at(a, 2 * n), at(a, 3 * n), b, out)
+                write_cell(n, a, at(a, n), at(a, 2 * n), b, out)
+                read_cell(n, at(a, 3 * n), out)
             else:
                 any_cell(n, a, at(a, n), at(a, 2 * n), at(a, 3 * n), b, out, do.activation, do.gate)
         elif kind == LINEAR_RULE:

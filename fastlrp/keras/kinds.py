@@ -1,0 +1,73 @@
+"""What each Keras layer class is to fastlrp: how it is read, or why it is not and what the user can do."""
+
+from __future__ import annotations
+
+from fastlrp.keras.config import Node
+
+#: Classes that are read under another's name. "Custom" in front is the original project's own classes.
+ALIASES = {"LSTMV2": "LSTM", "LSTMV1": "LSTM", "CuDNNLSTM": "LSTM", "BatchNormalizationV1": "BatchNormalization"}
+
+#: The identity at inference, whatever their options.
+IDENTITIES = {
+    "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "Identity",
+    "ActivityRegularization", "Cast",
+}  # fmt: skip
+#: Folded into a neighbouring layer's weights.
+AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
+#: Read or checked one by one in layers.py.
+OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
+KNOWN = IDENTITIES | AFFINE | OTHERS
+
+_RECURRENT = "only LSTMs are explained: train the model with LSTM instead"
+_MERGE = "it merges branches, and a chain of layers is explained: train the model as one chain"
+REFUSED = {
+    "GRU": _RECURRENT, "GRUV2": _RECURRENT, "CuDNNGRU": _RECURRENT, "SimpleRNN": _RECURRENT, "ConvLSTM1D": _RECURRENT,
+    "ConvLSTM2D": _RECURRENT, "RNN": "of recurrent cells only LSTMCell is explained: train the model with LSTM instead",
+    "Lambda": "it holds program code, which is never run: replace it by a layer of Keras, such as Rescaling, or compute "
+    "it before the model",
+    "Masking": "masked steps are not explained: train on full windows without Masking, or, if no step is ever masked, "
+    "save the same model without it and the same weights",
+    "Embedding": "it takes whole numbers, and relevance is computed for real features: embed before the model",
+    "Flatten": "relevance follows the last step of the last recurrent layer: give that layer return_sequences=False "
+    "instead of Flatten",
+    "LayerNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
+    "UnitNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
+    "GroupNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
+    **dict.fromkeys(("Concatenate", "Add", "Average", "Subtract", "Multiply", "Maximum", "Minimum", "Dot"), _MERGE),
+    **dict.fromkeys(
+        ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"),
+        "attention is not explained: train the model with LSTM and Dense layers",
+    ),
+}  # fmt: skip
+_ELSE = "it is not among the layers that are explained (LSTM, Bidirectional, Dense, Dropout and what folds into them)"
+
+
+def kind_of(node: Node) -> str:
+    """The class that a layer is read as: aliases and the original project's Custom... classes resolved."""
+    name = node.class_name
+    name = ALIASES.get(name, name)
+    if name.startswith("Custom") and name[6:] in KNOWN:
+        name = name[6:]
+    if name == "RNN" and isinstance(cell := node.config.get("cell"), dict) and cell.get("class_name") == "LSTMCell":
+        return "LSTM"
+    return name
+
+
+def refusal(node: Node) -> str | None:
+    """Why a layer's class cannot be explained and what to do, or None where it can."""
+    kind = kind_of(node)
+    if kind in KNOWN:
+        return None
+    reason = REFUSED.get(kind)
+    if reason is None and kind.startswith(("Conv", "DepthwiseConv", "SeparableConv")):
+        reason = "convolutions are not explained: train the model with LSTM and Dense layers"
+    if reason is None and kind.startswith(("MaxPooling", "AveragePooling", "GlobalAverage", "GlobalMax")):
+        reason = "pooling over steps is not explained: give the last LSTM return_sequences=False instead"
+    if reason is None and "rate" not in node.config and "units" in node.config:
+        reason = "its class is not known; if it computes what Keras' own does, pass architecture= with that class's name"
+    return reason or _ELSE
+
+
+def cannot(node: Node, reason: str) -> str:
+    """The sentence about a layer that cannot be explained."""
+    return f"layer {node.name!r} ({node.class_name}) cannot be explained: {reason}"

@@ -1,0 +1,266 @@
+"""From a chain of Keras layers and their weights to fastlrp's layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastlrp.errors import ModelFileError
+from fastlrp.keras.config import Node, Use
+from fastlrp.keras.fold import Affine, Array, Weights, affine_of
+from fastlrp.keras.kinds import AFFINE, cannot, kind_of, refusal
+from fastlrp.keras.options import activation, backward_of, input_shape, label, lstm_options, option, wrapped
+from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer
+
+Shape = tuple[int | None, ...]
+#: What TimeDistributed may wrap: layers that do to every step what they do to one.
+STEPWISE = {"Dense", "Dropout", "BatchNormalization", "Rescaling", "Activation", "ReLU", "Softmax", "Identity"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What a chain became: fastlrp's layers, and the window that goes in."""
+
+    layers: tuple[Layer, ...]
+    steps: int | None
+    features: int
+
+
+def build(chain: Sequence[Use], weights: Weights, keras2: bool) -> Built:
+    """fastlrp's layers for a chain of calls; raises ModelFileError at the first that cannot be represented."""
+    builder = _Builder(weights, keras2)
+    for use in chain:
+        builder.add(use)
+    return builder.result()
+
+
+class _Builder:
+    """The state on the way up: what was built, the shape here, and an affine map that waits for the layer above."""
+
+    def __init__(self, weights: Weights, keras2: bool) -> None:
+        self.weights, self.keras2 = weights, keras2
+        self.layers: list[Layer] = []
+        self.sequence = True
+        self.window: Shape | None = None
+        self.width: int | None = None
+        self.affine: Affine | None = None
+
+    def add(self, use: Use) -> None:
+        """One more layer."""
+        node, kind = use.layer, kind_of(use.layer)
+        reason = refusal(node)
+        if reason:
+            raise ModelFileError(cannot(node, reason))
+        if self.window is None:
+            self._enter(node, kind)
+        if use.output and kind != "LSTM":
+            raise ModelFileError(f"output {use.output} of {label(node)} is used, expected its first")
+        if kind == "LSTM":
+            self._lstm(node, use.output)
+        elif kind == "Bidirectional":
+            self._bidirectional(node)
+        elif kind == "Dense":
+            self._dense(node)
+        elif kind == "TimeDistributed":
+            self._time_distributed(node)
+        elif kind in AFFINE:
+            self._fold(affine_of(kind, node, self.width, self.sequence, self.weights))
+        elif kind in {"Activation", "ReLU", "Softmax"}:
+            self._activate(node, _activation_of(kind, node, self.sequence, self.keras2))
+        elif kind in {"Flatten", "Reshape"}:
+            self._keep_shape(kind, node)
+        else:
+            self._identity(node)
+
+    def result(self) -> Built:
+        """The finished chain."""
+        if self.affine is not None:
+            raise ModelFileError(
+                f"{label(self.affine.node)} has no linear layer beside it to be folded into: put it below a Dense or "
+                "LSTM layer, or above a Dense layer without activation"
+            )
+        if not any(isinstance(layer, LSTM | Bidirectional) for layer in self.layers):
+            raise ModelFileError("the model has no LSTM layer, expected a recurrent network")
+        if self.sequence:
+            raise ModelFileError(
+                "the model's output is a sequence, expected one row a sample: give its last LSTM return_sequences=False"
+            )
+        assert self.window is not None and self.window[1] is not None
+        return Built(tuple(self.layers), self.window[0], self.window[1])
+
+    def _enter(self, node: Node, kind: str) -> None:
+        """The window that goes in, from an input layer or from what the first layer says of its own input."""
+        shape = input_shape(node)
+        if shape is None:
+            if kind == "InputLayer":
+                raise ModelFileError(f"{label(node)} does not say its shape")
+            return  # an old Sequential may hold no input shape: then the first weights tell
+        if len(shape) != 3 or any(n is not None and n < 1 for n in shape):
+            raise ModelFileError(f"the model's input has shape {_shape(shape)}, expected (sample, step, feature)")
+        if shape[2] is None:
+            return
+        self.width, self.window = shape[2], (shape[1], shape[2])
+
+    def _grow(self, layer: LSTM | Bidirectional | Dense, width: int) -> None:
+        """Put a layer with weights on top; it has taken up the affine map that waited."""
+        if self.window is None:
+            self.window = (None, layer.n_inputs)
+        self.layers.append(layer)
+        self.affine, self.width = None, width
+        if not isinstance(layer, Dense):
+            self.sequence = layer.return_sequences
+
+    def _identity(self, node: Node) -> None:
+        """Dropout by any name is kept for the summary; the rest leaves no trace."""
+        if node.class_name == "Cast" and "float" not in str(node.config.get("dtype")):  # Keras 3.6 to 3.8 list casts
+            raise ModelFileError(cannot(node, "it turns features into whole numbers"))
+        rate = node.config.get("rate")
+        if "Dropout" in node.class_name and isinstance(rate, int | float) and not isinstance(rate, bool) and 0 <= rate < 1:
+            self.layers.append(Dropout(float(rate), node.name))
+
+    # ------------------------------------------------------------------ layers with weights
+
+    def _lstm(self, node: Node, output: int) -> None:
+        self._needs_sequence(node)
+        config = lstm_options(node)
+        state = option(node, "return_state", False, bool, config)
+        if output > 1 or output and not state:
+            raise ModelFileError(f"output {output} of {label(node)}, its cell state, is used: only its output is explained")
+        sequences = option(node, "return_sequences", False, bool, config) and output == 0  # output 1 is h of the last step
+        arrays = self.weights(node, self._lstm_shapes(node, config))
+        backwards = option(node, "go_backwards", False, bool, config)
+        layer = self._read_lstm(node, config, arrays, return_sequences=sequences, go_backwards=backwards)
+        self._grow(layer, layer.units)
+
+    def _bidirectional(self, node: Node) -> None:
+        self._needs_sequence(node)
+        parts = (wrapped(node, "layer"), backward_of(node))
+        configs = [lstm_options(part, node) for part in parts]
+        shapes = [self._lstm_shapes(part, config) for part, config in zip(parts, configs, strict=True)]
+        arrays, cut = self.weights(node, shapes[0] + shapes[1]), len(shapes[0])
+        mode = node.config.get("merge_mode", "concat")
+        if mode not in ("concat", "sum", "ave"):
+            raise ModelFileError(f"{label(node)} has merge_mode={mode!r}, expected concat, sum or ave")
+        if configs[0].get("go_backwards"):
+            raise ModelFileError(f"{label(node)} wraps an LSTM with go_backwards=True: give it as the backward layer")
+        lstms = []
+        for part, config, own in zip(parts, configs, (arrays[:cut], arrays[cut:]), strict=True):
+            sequences = option(part, "return_sequences", False, bool, config)
+            lstms.append(self._read_lstm(part, config, own, return_sequences=sequences))
+        layer = Bidirectional(lstms[0], lstms[1], mode, node.name)
+        self._grow(layer, layer.n_outputs)
+
+    def _lstm_shapes(self, node: Node, config: dict[str, Any]) -> list[Shape]:
+        units = option(node, "units", None, int, config)
+        if option(node, "time_major", False, bool, config):
+            raise ModelFileError(f"{label(node)} has time_major=True, expected (sample, step, feature) order")
+        bias = 8 * units if node.class_name == "CuDNNLSTM" else 4 * units
+        shapes: list[Shape] = [(self.width, 4 * units), (units, 4 * units), (bias,)]
+        return shapes if option(node, "use_bias", True, bool, config) else shapes[:2]
+
+    def _read_lstm(self, node: Node, config: dict[str, Any], arrays: list[Array], **options: bool) -> LSTM:
+        W, U, *rest = arrays
+        if node.class_name == "CuDNNLSTM":
+            W, U, rest = _from_cudnn(W, U, rest)
+        bias = rest[0] if rest else None
+        if self.affine is not None:
+            W, bias = self.affine.into_above(W, bias)
+        signal, gate = (activation(node, f"{which}activation", self.keras2, config, lstm=True) for which in ("", "recurrent_"))
+        return LSTM(W, U, bias, activation=signal, recurrent_activation=gate, name=node.name, **options)
+
+    def _dense(self, node: Node) -> None:
+        units = option(node, "units", None, int)
+        shapes: list[Shape] = [(self.width, units), (units,)]
+        arrays = self.weights(node, shapes if option(node, "use_bias", True, bool) else shapes[:1])
+        W, b = arrays[0], arrays[1] if len(arrays) > 1 else None
+        if self.affine is not None:
+            W, b = self.affine.into_above(W, b)
+        self._grow(Dense(W, b, activation(node, "activation", self.keras2), node.name), units)
+
+    def _time_distributed(self, node: Node) -> None:
+        self._needs_sequence(node)
+        inner = wrapped(node, "layer")
+        if kind_of(inner) not in STEPWISE:
+            raise ModelFileError(f"{label(node)} wraps a {inner.class_name}: only Dense and element-wise layers are explained there")
+        plain = self.weights
+        self.weights = lambda _, shapes: plain(node, shapes)  # the file keeps them under the wrapper
+        try:
+            self.add(Use(inner))
+        finally:
+            self.weights = plain
+
+    def _needs_sequence(self, node: Node) -> None:
+        if not self.sequence:
+            raise ModelFileError(f"{label(node)} needs a sequence, but the recurrent layer below it gives only its last step")
+
+    # ------------------------------------------------------------------ layers that go into the one below
+
+    def _linear_below(self) -> int | None:
+        """The place of the layer below, if it is a Dense whose output is still linear."""
+        i = next((i for i in reversed(range(len(self.layers))) if not isinstance(self.layers[i], Dropout)), None)
+        below = None if i is None else self.layers[i]
+        return i if isinstance(below, Dense) and below.activation == "linear" and self.affine is None else None
+
+    def _fold(self, affine: Affine) -> None:
+        """Into the linear Dense below if there is one, else wait for the layer above."""
+        i = self._linear_below()
+        below = None if i is None else self.layers[i]
+        if self.width is None:
+            self.width = affine.scale.size
+            self.window = (None, self.width)
+        if i is not None and isinstance(below, Dense):
+            self.layers[i] = affine.into_below(below)
+        else:
+            self.affine = affine.after(self.affine)
+
+    def _activate(self, node: Node, name: str) -> None:
+        """Give an activation to the linear Dense layer just below."""
+        i = self._linear_below()
+        below = None if i is None else self.layers[i]
+        if name == "linear":
+            return
+        if i is None or not isinstance(below, Dense):
+            raise ModelFileError(f"{label(node)} applies {name} to no linear Dense layer: put it into a Dense layer's activation=")
+        self.layers[i] = dataclasses.replace(below, activation=name)
+
+    def _keep_shape(self, kind: str, node: Node) -> None:
+        """Flatten and Reshape where they do nothing."""
+        if kind == "Flatten":
+            if self.sequence:
+                raise ModelFileError(cannot(node, "it joins all steps; give the last recurrent layer return_sequences=False"))
+            return
+        target = node.config.get("target_shape")
+        steps = self.window[0] if self.window else None
+        here = [steps, self.width] if self.sequence else [self.width]
+        same = isinstance(target, list) and len(target) == len(here) and target.count(-1) <= 1
+        if not same or any(size not in (-1, known) for size, known in zip(target or [], here, strict=False)):
+            raise ModelFileError(f"{label(node)} changes the shape from {_shape(here)} to {target!r:.80}, which is not explained")
+
+
+def _activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> str:
+    """The activation that a layer of its own applies."""
+    if kind == "Activation":
+        return activation(node, "activation", keras2)
+    if kind == "Softmax":
+        axis = node.config.get("axis", -1)
+        if axis not in (-1, 2 if sequence else 1):
+            raise ModelFileError(f"{label(node)} works along axis {axis!r:.40}, expected the last")
+        return "softmax"
+    slope, threshold, top = (node.config.get(key) for key in ("negative_slope", "threshold", "max_value"))
+    if slope not in (None, 0) or threshold not in (None, 0) or top is not None:
+        raise ModelFileError(f"{label(node)} is a leaky, capped or shifted relu, which is not explained: use a plain one")
+    return "relu"
+
+
+def _from_cudnn(W: Array, U: Array, rest: list[Array]) -> tuple[Array, Array, list[Array]]:
+    """cuDNN keeps every gate's matrix transposed, and two biases that add."""
+    W = np.concatenate([part.T.reshape(part.shape, order="F") for part in np.split(W, 4, axis=1)], axis=1)
+    U = np.concatenate([part.T for part in np.split(U, 4, axis=1)], axis=1)
+    return W, U, [bias[: bias.size // 2] + bias[bias.size // 2 :] for bias in rest]
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"

@@ -1,0 +1,50 @@
+"""A fastlrp Network as the description of a Keras model, for files that hold weights alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastlrp.keras.config import Node
+from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
+
+_NAMES = {"hard_sigmoid_keras2": "hard_sigmoid"}
+
+
+def tree_of(network: Network) -> Node:
+    """The tree that Keras would have written for a chain of these layers."""
+    shape = [None, network.steps, network.n_features]
+    nodes = [Node("InputLayer", "input", {"batch_shape": shape})]
+    nodes += [_node(layer, i) for i, layer in enumerate(network)]
+    chain = tuple((i, 0) for i in range(len(nodes)))
+    return Node("Sequential", network.name or "network", {}, True, tuple(nodes), chain, by_order=True)
+
+
+def _node(layer: Layer, i: int) -> Node:
+    name = layer.name or f"{type(layer).__name__.lower()}_{i}"
+    if isinstance(layer, LSTM):
+        return Node("LSTM", name, lstm_config(layer, name))
+    if isinstance(layer, Bidirectional):
+        parts = {"layer": layer.forward, "backward_layer": layer.backward}
+        config: dict[str, Any] = {
+            key: {"class_name": "LSTM", "config": lstm_config(part, name)} for key, part in parts.items()
+        }
+        kernel = layer.forward.W.shape
+        return Node("Bidirectional", name, {**config, "merge_mode": layer.merge_mode, "kernel_shape": kernel})
+    if isinstance(layer, Dense):
+        options = {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": layer.activation}
+        return Node("Dense", name, {**options, "kernel_shape": layer.W.shape})
+    return Node("Dropout", name, {"rate": layer.rate})
+
+
+def lstm_config(layer: LSTM, name: str) -> dict[str, Any]:
+    """Keras' options of an LSTM."""
+    return {
+        "name": name,
+        "units": layer.units,
+        "use_bias": layer.b is not None,
+        "return_sequences": layer.return_sequences,
+        "go_backwards": layer.go_backwards,
+        "activation": layer.activation,
+        "recurrent_activation": layer.recurrent_activation,
+        "kernel_shape": layer.W.shape,
+    }

@@ -1,0 +1,209 @@
+"""A Network as a file that Keras loads: legacy ``.h5`` (tf.keras 2 and Keras 3) or ``.keras`` (Keras 3)."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastlrp.errors import ModelFileError
+from fastlrp.keras.fold import Array
+from fastlrp.keras.template import lstm_config
+from fastlrp.keras.v3 import snake_case
+from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
+
+#: The version that a legacy file says it is by decides what its hard_sigmoid means to a reader.
+_VERSIONS = {2: "2.15.0", 3: "3.0.5"}
+
+
+def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write a network as a Keras model, which Keras loads and predicts with as fastlrp does.
+
+    Parameters
+    ----------
+    network : Network
+        Names of features and outputs have no place in Keras' files and are left out.
+    path : str or path
+        Ends in ``.h5`` (read by tf.keras 2 and Keras 3) or ``.keras`` (Keras 3). An existing file is replaced only when
+        the new one is complete.
+
+    Raises
+    ------
+    ValueError
+        If the path ends otherwise, or the network mixes both kinds of hard_sigmoid, which no version of Keras has.
+    """
+    where = Path(path)
+    if where.suffix not in {".h5", ".keras"}:
+        raise ValueError(f"write_keras(path=...) takes a name that ends in .h5 or .keras, not {str(where)!r}")
+    names = _layer_names(network)
+    version = _version(network, where)
+    data = _legacy(network, names, version) if where.suffix == ".h5" else _archive(network, names)
+    _replace(where, data)
+
+
+def _layer_names(network: Network) -> list[str]:
+    """A name for each layer, its own where that can be one; Keras wants them unique and without slashes."""
+    names: list[str] = []
+    for layer in network:
+        base = (layer.name or type(layer).__name__.lower()).replace("/", "_")
+        name, count = base, 0
+        while name in names or name == "features":
+            count += 1
+            name = f"{base}_{count}"
+        names.append(name)
+    return names
+
+
+def _version(network: Network, path: Path) -> int:
+    """The major version of Keras whose functions the network uses."""
+    used = {getattr(layer, key, None) for layer in _plain(network) for key in ("activation", "recurrent_activation")}
+    if {"hard_sigmoid", "hard_sigmoid_keras2"} <= used:
+        raise ValueError("the network has hard_sigmoid both as Keras 2 and as Keras 3 defines it, expected one of them")
+    if "hard_sigmoid_keras2" in used and path.suffix == ".keras":
+        raise ValueError("the network has Keras 2's hard_sigmoid, which Keras 3 computes otherwise: write it as .h5 for tf.keras 2")
+    return 3 if "hard_sigmoid" in used else 2
+
+
+def _plain(network: Network) -> list[Layer]:
+    return [part for layer in network for part in ((layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,))]
+
+
+# ------------------------------------------------------------------ the configuration
+
+
+def _options(layer: Layer, name: str) -> dict[str, Any]:
+    """Keras' options of a layer; weights are stored in its own dtype."""
+    config: dict[str, Any] = {"name": name, "trainable": True, "dtype": _dtype(layer)}
+    if isinstance(layer, LSTM):
+        options = lstm_config(layer, name)
+        options.pop("kernel_shape")
+        config |= options | {"return_state": False, "stateful": False, "unroll": False}
+    elif isinstance(layer, Dense):
+        config |= {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": layer.activation}
+    elif isinstance(layer, Bidirectional):
+        for key, part, backwards in (("layer", layer.forward, False), ("backward_layer", layer.backward, True)):
+            prefix = "forward" if key == "layer" else "backward"
+            config[key] = _entry("LSTM", _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
+        config["merge_mode"] = layer.merge_mode
+    else:
+        config["rate"] = layer.rate
+    for key in ("activation", "recurrent_activation"):
+        if config.get(key) == "hard_sigmoid_keras2":
+            config[key] = "hard_sigmoid"
+    return config
+
+
+def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
+
+
+def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a Sequential model, in words that Keras 2 and 3 both know."""
+    shape = {"batch_input_shape": [None, network.steps, network.n_features]}
+    entries = [_entry("InputLayer", {**shape, "dtype": _dtype(network.layers[0]), "sparse": False, "name": "features"})]
+    entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    config = {"name": network.name or "network", "layers": entries}
+    return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+
+
+def _dtype(layer: Layer) -> str:
+    return str(np.result_type(*layer.arrays)) if layer.arrays else "float32"
+
+
+# ------------------------------------------------------------------ the two formats
+
+
+def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
+    """A legacy whole-model file, as Keras 2 wrote it."""
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        config = json.dumps(_model(network, names))
+        for group in (file, root := file.create_group("model_weights")):
+            group.attrs["keras_version"], group.attrs["backend"] = _VERSIONS[version], "tensorflow"
+        file.attrs["model_config"] = config
+        root.attrs["layer_names"] = list(names)
+        for layer, name in zip(network, names, strict=True):
+            group = root.create_group(name)
+            weights = [(f"{name}/{where}:0", array) for where, array in _named_arrays(layer, name)]
+            group.attrs["weight_names"] = [where for where, _ in weights]
+            for where, array in weights:
+                group.create_dataset(where, data=array)
+        root.create_group("top_level_model_weights").attrs["weight_names"] = []
+    return out.getvalue()
+
+
+def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
+    """The arrays of a layer under the names that Keras 2 gives them."""
+    roles = ("kernel", "recurrent_kernel", "bias")
+    if isinstance(layer, LSTM):
+        return [(f"lstm_cell/{role}", array) for role, array in zip(roles, layer.arrays, strict=False)]
+    if isinstance(layer, Bidirectional):
+        parts = (("forward", layer.forward), ("backward", layer.backward))
+        return [(f"{side}_{name}/{where}", array) for side, part in parts for where, array in _named_arrays(part, name)]
+    return list(zip(("kernel", "bias"), layer.arrays, strict=False))
+
+
+def _archive(network: Network, names: Sequence[str]) -> bytes:
+    """A ``.keras`` archive, as Keras 3 writes it."""
+    import h5py
+
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        used: dict[str, int] = {}
+        for layer, name in zip(network, names, strict=True):
+            kind = snake_case(type(layer).__name__)
+            count = used[kind] = used.get(kind, -1) + 1
+            base = f"layers/{kind}_{count}" if count else f"layers/{kind}"
+            file.create_group(f"{base}/vars").attrs["name"] = name
+            for part, where in _variable_groups(layer, base):
+                for i, array in enumerate(part):
+                    file.create_dataset(f"{where}/{i}", data=array)
+        file.create_group("vars")
+    members = {
+        "metadata.json": json.dumps({"keras_version": _VERSIONS[3], "date_saved": "2000-01-01@00:00:00"}).encode(),
+        "config.json": json.dumps(_model(network, names)).encode(),
+        "model.weights.h5": weights.getvalue(),
+    }
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as bundle:
+        for member, data in members.items():
+            bundle.writestr(zipfile.ZipInfo(member, (2000, 1, 1, 0, 0, 0)), data)  # the same network, the same bytes
+    return out.getvalue()
+
+
+def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], str]]:
+    """A layer's arrays and the groups that hold them."""
+    if isinstance(layer, LSTM):
+        return [(layer.arrays, f"{base}/cell/vars")]
+    if isinstance(layer, Bidirectional):
+        sides = (("forward_layer", layer.forward), ("backward_layer", layer.backward))
+        return [(part.arrays, f"{base}/{side}/cell/vars") for side, part in sides]
+    return [(layer.arrays, f"{base}/vars")] if layer.arrays else []
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file under another name, then put it in place: at no moment is there half a file."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)  # mkstemp makes files that only their owner reads
+        os.replace(name, path)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,407 @@
+"""Training a network on this machine's processors: the Python side, one compiled call an epoch or for a whole fit.
+
+Losses are means over a batch's samples (by weight) of means over outputs, as in Keras: squared error (no half),
+absolute error, Huber. To the loss of a batch of n samples, ``alpha/2 ||W||^2 / n`` is added as in scikit-learn's
+MLPRegressor, W being the kernels of LSTM and Dense layers, not their recurrent kernels, not biases; with sample
+weights n is their sum. Adam is Keras'.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import get_num_threads
+
+from fastlrp.kernels import as_dtype
+from fastlrp.kernels.train_plan import CHUNKS, TrainPlan, flat_weights, train_plan, unflatten, with_weights
+from fastlrp.kernels.train_run import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
+from fastlrp.network import Dropout, Network
+
+Array = npt.NDArray[Any]
+#: Windows as an array (sample, step, feature), or rows (row, feature) and the row where each sample's window starts.
+Inputs = Array | tuple[Array, Array]
+
+LOSSES = ("squared_error", "absolute_error", "huber")
+#: Below so many floating-point operations a batch, threads would wait for each other longer than they compute.
+_WORTH_THREADS = 1e6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained; see :class:`Trainer`."""
+
+    loss: str = "squared_error"
+    huber_delta: float = 1.0
+    alpha: float = 0.0
+    learning_rate: float = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    clipnorm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss= takes one of {', '.join(LOSSES)}, not {self.loss!r}")
+        for name, least, below, words in (
+            ("huber_delta", 0.0, np.inf, "a number above 0"),
+            ("learning_rate", 0.0, np.inf, "a number above 0"),
+            ("epsilon", 0.0, np.inf, "a number above 0"),
+            ("alpha", -1.0, np.inf, "a number of at least 0"),
+            ("beta_1", -1.0, 1.0, "a number from 0 to below 1"),
+            ("beta_2", -1.0, 1.0, "a number from 0 to below 1"),
+            ("clipnorm", 0.0, np.inf, "a number above 0, or None"),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "clipnorm":
+                continue
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not (number and least < value < below and (least == 0.0 or value >= 0)):
+                raise ValueError(f"{name}= takes {words}, not {value!r}")
+
+    def numbers(self) -> dict[str, float]:
+        """The values as kernels take them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        rate = values.pop("learning_rate")
+        return {**values, "rate": rate, "loss": LOSSES.index(self.loss), "clipnorm": self.clipnorm or 0.0}
+
+
+class Trainer:
+    """A network's weights while they are trained, with Adam's moments.
+
+    Parameters
+    ----------
+    net : Network
+        Layers and first weights; it stays as it is. ``Dropout`` layers drop in training, by Keras' inverted dropout.
+    steps : int
+        T, the length of a window.
+    loss : {"squared_error", "absolute_error", "huber"}
+        Mean over outputs; ``huber_delta`` is where Huber's parabola becomes a line.
+    alpha : float
+        Strength of the penalty on kernels, ``alpha/2 ||W||^2 / n`` for a batch of n, MLPRegressor's.
+    learning_rate, beta_1, beta_2, epsilon : float
+        Adam's (Kingma & Ba 2015), in Keras' form.
+    clipnorm : float or None
+        Longest gradient, all weights together (Keras' ``global_clipnorm``); longer ones are scaled down to it.
+    dtype : float32 or float64
+        Of weights and arithmetic.
+    seed : int
+        Of dropout. A mask depends on it, on the number of updates so far, and on a sample's place in its batch.
+    threads : int or None
+        None: as many as Numba would use. Results have the same bits for any number.
+
+    Raises
+    ------
+    ValueError
+        For values or shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        *,
+        steps: int,
+        loss: str = "squared_error",
+        huber_delta: float = 1.0,
+        alpha: float = 0.0,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        clipnorm: float | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.settings = Settings(loss, huber_delta, alpha, learning_rate, beta_1, beta_2, epsilon, clipnorm)
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise ValueError(f"steps= takes a whole number of at least 1, not {steps!r}")
+        if net.steps is not None and net.steps != steps:
+            raise ValueError(f"steps={steps} was given, but the network has windows of {net.steps} steps")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"threads= takes a whole number of at least 1 or None, not {threads!r}")
+        self.dtype, self.steps, self.seed = as_dtype(dtype), int(steps), int(seed) & (2**63 - 1)
+        self.threads = get_num_threads() if threads is None else threads
+        self._net, self._plan = net, train_plan(net, self.steps)
+        self._flat = flat_weights(net, self.dtype)
+        self._m, self._v = np.zeros_like(self._flat), np.zeros_like(self._flat)
+        self._updates = 0
+        self._drops = any(isinstance(layer, Dropout) and layer.rate > 0 for layer in net.layers)
+        self._space: dict[Any, Any] = {}
+
+    # ---- training and measuring ----
+
+    def epoch(self, X: Inputs, y: Array, sample_weight: Array | None, order: Array, batch_size: int) -> float:
+        """Go through the samples once, in this order, with an update after each batch (the last may be smaller).
+
+        Parameters
+        ----------
+        X : array (n, T, D), or (rows (R, D), starts (n,))
+            Windows; or rows, and the row where each sample's window starts, so that windows need not exist.
+        y : array (n, K)
+            Targets.
+        sample_weight : array (n,) or None
+            A batch's loss is its weighted mean.
+        order : int64 array (m,)
+            Samples in the order of training; any selection.
+        batch_size : int
+            Samples an update.
+
+        Returns
+        -------
+        float
+            The mean loss, each batch's taken before its update (and with dropout) as Keras shows it, plus the penalty
+            (``alpha/2 ||W||^2`` a batch, over the number of samples, as MLPRegressor's ``loss_curve_`` has it).
+        """
+        return float(self.epochs(X, y, sample_weight, np.asarray(order)[None], batch_size)[0])
+
+    def epochs(self, X: Inputs, y: Array, sample_weight: Array | None, orders: Array, batch_size: int) -> Array:
+        """Many epochs, one for each row of ``orders`` (epochs, m), in one compiled call; returns their losses."""
+        orders = np.asarray(orders)
+        if orders.ndim != 2:
+            raise ValueError(f"orders must be two-dimensional, (epochs, samples), not of shape {orders.shape}")
+        curve = self._run(UPDATE, X, y, sample_weight, orders, batch_size)
+        self._updates += orders.shape[0] * -(-orders.shape[1] // max(int(batch_size), 1))
+        return curve
+
+    def loss(self, X: Inputs, y: Array, sample_weight: Array | None = None) -> float:
+        """The mean loss of the present weights, without dropout and without the penalty."""
+        return float(self._run(LOSS, X, y, sample_weight, None, None)[0])
+
+    def gradients(
+        self, X: Inputs, y: Array, sample_weight: Array | None = None, *, dropout: bool = False
+    ) -> list[Array]:
+        """The gradient of one batch of all samples, penalty included and not clipped, array by array of the layers.
+
+        With ``dropout``, under the masks that the next update would draw.
+        """
+        self._run(GRADIENT, X, y, sample_weight, None, None, drops=dropout)
+        return unflatten(self._net, self._grads)
+
+    # ---- what it holds ----
+
+    def network(self) -> Network:
+        """The network with the present weights."""
+        return with_weights(self._net, self._flat, self.steps)
+
+    def get_state(self) -> dict[str, Array]:
+        """All that training goes on from, as copies: weights, Adam's moments, number of updates (dropout's counter)."""
+        n = self._plan.n_params
+        return {
+            "weights": self._flat[:n].copy(),
+            "m": self._m[:n].copy(),
+            "v": self._v[:n].copy(),
+            "updates": np.array(self._updates, np.int64),
+        }
+
+    def set_state(self, state: dict[str, Array]) -> None:
+        """Go on from what ``get_state`` gave."""
+        n = self._plan.n_params
+        for key in ("weights", "m", "v"):
+            if np.shape(state[key]) != (n,):
+                raise ValueError(f"state[{key!r}] has shape {np.shape(state[key])}, expected ({n},) for this network")
+        for key, mine in (("weights", self._flat), ("m", self._m), ("v", self._v)):
+            mine[:n] = state[key]
+        self._updates = int(state["updates"])
+
+    # ---- the compiled call ----
+
+    def _run(
+        self, mode: int, X: Inputs, y: Array, sample_weight: Array | None, orders: Array | None, batch: int | None,
+        *, drops: bool = True,
+    ) -> Array:  # fmt: skip
+        data, n = _checked(self._plan, self.dtype, X, y, sample_weight)
+        if orders is None:
+            orders, batch = np.arange(n)[None], n
+        orders = np.ascontiguousarray(orders, np.int64)
+        if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
+            raise ValueError(f"batch_size= takes a whole number of at least 1, not {batch!r}")
+        if orders.size == 0:
+            raise ValueError("training needs at least one sample, but order is empty")
+        if orders.min() < 0 or orders.max() >= n:
+            raise ValueError(f"order names samples {orders.min()} to {orders.max()}, expected 0 to {n - 1}")
+        batch = min(int(batch), orders.shape[1])
+        plan = self._plan
+        lanes = plan.lanes(batch, self.dtype.itemsize)
+        tiles = -(-batch // lanes)
+        per_chunk = -(-tiles // CHUNKS)
+        chunks = -(-tiles // per_chunk)
+        threads = min(self.threads, chunks) if plan.flops * batch > _WORTH_THREADS else 1
+        jobs = np.zeros(1, JOB)
+        given = {
+            **{key: getattr(plan, key) for key in ("rows", "x", "output", "top", "zeros", "n_zeros", "ones")},
+            **self.settings.numbers(), "mode": mode, "threads": threads, "samples": orders.shape[1], "batch": batch,
+            "lanes": lanes, "tiles": per_chunk, "width": plan.steps * plan.n_features, "features": plan.n_features,
+            "outputs": plan.n_outputs, "params": plan.n_params, "stride": self._stride, "done": self._updates,
+            "seed": self.seed, "drops": self._drops and drops and mode != LOSS,
+        }  # fmt: skip
+        for key, value in given.items():
+            jobs[0][key] = value
+        return self._call(jobs, data, orders.reshape(-1), chunks, curve=np.zeros(orders.shape[0]))
+
+    @property
+    def _stride(self) -> int:
+        """From one part of the gradient to the next: whole cache lines."""
+        return -(-self._plan.n_params // 16) * 16
+
+    def _call(self, jobs: Array, data: tuple[Array, ...], orders: Array, chunks: int, curve: Array) -> Array:
+        plan, job = self._plan, jobs[0]
+        threads, lanes = int(job["threads"]), int(job["lanes"])
+        size = (plan.rows + plan.n_outputs + 1) * lanes + plan.index.size
+        scratch = self._keep("scratch", size, threads)
+        self._grads = self._keep("gradients", chunks * self._stride, 1)[0]
+        blocks = -(-plan.n_params // BLOCK)
+        totals, squares, sync = np.zeros(chunks), np.zeros(2 * blocks), _aligned(16, np.int64)
+        sync[:] = 0
+        model = (self._flat, self._m, self._v, plan.index, plan.decays, self._grads)
+
+        def work(thread: int, todo: Array) -> None:
+            places = np.empty(lanes, np.int64)
+            run_epochs(jobs, (plan.forward, plan.backward), data, todo, model, scratch[thread], places, totals, squares, curve, sync, thread)
+
+        if threads == 1:
+            work(0, orders)
+        else:
+            work(0, orders[:0])  # compiled, and known to accept these arguments, before threads wait for each other
+            _together(lambda thread: work(thread, orders), threads)
+        return curve
+
+    def _keep(self, name: str, size: int, count: int) -> list[Array]:
+        """Work space that stays from call to call."""
+        have = self._space.get(name, [])
+        if len(have) < count or have[0].size < size:
+            have = self._space[name] = [_aligned(size, self.dtype) for _ in range(count)]
+        return have  # type: ignore[no-any-return]
+
+
+def _aligned(n: int, dtype: Any) -> Array:
+    """An uninitialised array that starts on a cache line."""
+    size = np.dtype(dtype).itemsize
+    raw = np.empty(n + 64 // size, dtype)
+    skip = -raw.ctypes.data % 64 // size
+    return raw[skip : skip + n]
+
+
+def _frozen(array: Array) -> Array:
+    """A flat read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
+    view = array.reshape(-1).view()
+    view.flags.writeable = False
+    return view
+
+
+def _checked(
+    plan: TrainPlan, dtype: Any, X: Inputs, y: Array, sample_weight: Array | None
+) -> tuple[tuple[Array, ...], int]:
+    """The arrays that kernels read, flat and in one dtype, and the number of samples; copies only where needed."""
+    T, D, K = plan.steps, plan.n_features, plan.n_outputs
+    starts = np.empty(0, np.int64)
+    if isinstance(X, tuple):
+        rows, starts = X
+        rows, starts = np.ascontiguousarray(rows, dtype), np.ascontiguousarray(starts, np.int64)
+        if rows.ndim != 2 or rows.shape[1] != D:
+            raise ValueError(f"X's rows have shape {rows.shape}, expected (rows, {D})")
+        n = starts.size
+        if n and (starts.min() < 0 or starts.max() + T > rows.shape[0]):
+            raise ValueError(f"X's windows start in rows {starts.min()} to {starts.max()}, expected 0 to {rows.shape[0] - T}")
+    else:
+        rows = np.ascontiguousarray(X, dtype)
+        if rows.ndim != 3 or rows.shape[1:] != (T, D):
+            raise ValueError(f"X has shape {rows.shape}, expected (samples, {T}, {D})")
+        n = rows.shape[0]
+    if n == 0:
+        raise ValueError("training needs at least one sample, but X has none")
+    y = np.ascontiguousarray(y, dtype)
+    if y.shape != (n, K) and not (K == 1 and y.shape == (n,)):
+        raise ValueError(f"y has shape {y.shape}, expected ({n}, {K})")
+    weights = np.empty(0, dtype) if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
+    if sample_weight is not None and weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
+    return (_frozen(rows), _frozen(starts), _frozen(y), _frozen(weights)), n
+
+
+def _together(work: Callable[[int], None], threads: int) -> None:
+    """Run ``work(0)`` here and the rest beside it; raise what any of them raised."""
+    failures: list[BaseException] = []
+
+    def helper(thread: int) -> None:
+        try:
+            work(thread)
+        except BaseException as error:  # raised again below
+            failures.append(error)
+
+    others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in range(1, threads)]
+    for thread in others:
+        thread.start()
+    try:
+        work(0)
+    finally:
+        for thread in others:
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def train_many(
+    fits: Sequence[tuple[Network, Inputs, Array, Array | None, Array]],
+    *,
+    steps: int,
+    batch_size: int = 32,
+    dtype: npt.DTypeLike = np.float32,
+    seeds: Sequence[int] | None = None,
+    threads: int | None = None,
+    advance: Callable[[int], object] | None = None,
+    **settings: Any,
+) -> tuple[list[Network], list[Array]]:
+    """Train many small networks, each on its own data, spread over threads: a whole fit is one compiled call.
+
+    Parameters
+    ----------
+    fits : sequence of (net, X, y, sample_weight, orders)
+        As :meth:`Trainer.epochs` takes them; orders (epochs, m).
+    steps, batch_size, dtype : as in :class:`Trainer`
+    seeds : sequence of int or None
+        Of dropout, one a fit; None: its place.
+    threads : int or None
+        Fits at a time; each is computed by one thread.
+    advance : callable or None
+        Called from the calling thread with the number of fits done since its last call.
+    **settings
+        Loss, alpha, learning_rate and so on, see :class:`Trainer`.
+
+    Returns
+    -------
+    networks : list of Network
+    curves : list of array (epochs,)
+        Mean losses, as :meth:`Trainer.epochs` gives them.
+    """
+    networks: list[Any] = [None] * len(fits)
+    curves: list[Any] = [None] * len(fits)
+    places, done = itertools.count(), itertools.count()
+    told = 0
+
+    def work(thread: int) -> None:
+        nonlocal told
+        for place in places:
+            if place >= len(fits):
+                return
+            net, X, y, sample_weight, orders = fits[place]
+            seed = place if seeds is None else int(seeds[place])
+            trainer = Trainer(net, steps=steps, dtype=dtype, seed=seed, threads=1, **settings)
+            curves[place] = trainer.epochs(X, y, sample_weight, orders, batch_size)
+            networks[place] = trainer.network()
+            next(done)
+            if thread == 0 and advance is not None:
+                count = sum(curve is not None for curve in curves)
+                advance(count - told)
+                told = count
+
+    threads = min(get_num_threads() if threads is None else threads, max(len(fits), 1))
+    _together(work, threads)
+    if advance is not None and told < len(fits):
+        advance(len(fits) - told)
+    return networks, curves

@@ -1,0 +1,369 @@
+"""From a network's shapes to what the training kernels run: two programs over the rows of a tile, and where weights stand.
+
+A program is a flat list of instructions as in ``plan``: how a layer runs forward, and how its gradient runs back, is
+written here in plain Python and compiled never. All weights are one flat array, layer by layer in the order of
+``Layer.arrays``; so are gradients and Adam's moments. Products read packed copies of them, gathered anew after each
+update: ``index`` says from where. Shapes only: the weights' values are no part of a plan, so many networks share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels.lanes import LANES
+from fastlrp.kernels.plan import pack
+from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Bidirectional, Dense, Dropout, Layer, Network
+
+Array = npt.NDArray[Any]
+
+#: Kinds of instructions; ``train_tile.execute`` says what each does.
+PRODUCT, GATES, GATES_GRADIENT, CONTRACT, ACTIVATE, SLOPE, FILL, MOVE, ADD, TIMES, DRAW = range(11)
+#: A batch is cut into tiles of so many samples, by its size and the network's, never by the number of threads ...
+TILE_LANES = 64
+#: ... and fewer where a tile's rows would not stay in the L2 cache.
+TILE_BYTES = 1 << 20
+#: Tiles of a batch share at most so many gradients, each summed over its tiles in order.
+CHUNKS = 32
+
+_INTEGERS = (
+    # what, how many rows (units), where to; operands: rows; activations: of signals (or of Dense), of gates
+    "kind", "units", "out", "a", "b", "c", "d", "activation", "gate",
+    # product: rows to start from (-1: the bias), depths, packed weights
+    "init", "a_depth", "b_depth", "weights",
+    # contraction: place in the gradient, columns, steps, rows from step to step
+    "place", "columns", "steps", "a_step", "b_step",
+    # dropout: what a 32-bit number must reach to stay, and the layer's own random stream
+    "threshold", "stream",
+)  # fmt: skip
+INSTRUCTION = np.dtype((np.record, [*((name, np.int64) for name in _INTEGERS), ("factor", np.float64)]))
+
+
+class _Spec(NamedTuple):
+    """A layer without its weights' values."""
+
+    kind: str
+    inputs: int = 0
+    units: int = 0
+    biases: tuple[bool, ...] = ()
+    sequence: bool = False
+    reverse: bool = False
+    activations: tuple[tuple[str, str], ...] = ()
+    merge: str = ""
+    rate: float = 0.0
+
+
+def _spec(layer: Layer) -> _Spec:
+    if isinstance(layer, Dropout):
+        return _Spec("dropout", rate=layer.rate)
+    if isinstance(layer, Dense):
+        return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=((layer.activation, ""),))
+    parts = (layer,) if isinstance(layer, LSTM) else (layer.forward, layer.backward)
+    return _Spec(
+        "lstm" if isinstance(layer, LSTM) else "bidirectional",
+        layer.n_inputs,
+        parts[0].units,
+        tuple(part.b is not None for part in parts),
+        layer.return_sequences,
+        layer.go_backwards if isinstance(layer, LSTM) else False,
+        tuple((part.activation, part.recurrent_activation) for part in parts),
+        layer.merge_mode if isinstance(layer, Bidirectional) else "",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainPlan:
+    """A network's shapes made ready for training.
+
+    Attributes
+    ----------
+    forward, backward : record arrays of INSTRUCTION
+    index : int32 array, where in the flat weights each packed weight stands; ``n_params`` stands for a zero
+    decays : uint8 array (n_params,), 1 for the kernels that ``alpha`` shrinks: W of LSTM and Dense layers
+    rows : number of rows of a tile
+    x, output, top : first rows of X, of the prediction and of its gradient
+    zeros, n_zeros : rows that stay zero; ones : a row of ones
+    flops : floating-point operations of products for one sample, forward and backward
+    """
+
+    forward: Array
+    backward: Array
+    index: Array
+    decays: Array
+    rows: int
+    x: int
+    output: int
+    top: int
+    zeros: int
+    n_zeros: int
+    ones: int
+    steps: int
+    n_features: int
+    n_outputs: int
+    n_params: int
+    flops: float
+
+    def lanes(self, batch: int, itemsize: int) -> int:
+        """Samples of a tile in batches of this size."""
+        lanes = min(TILE_LANES, -(-batch // LANES) * LANES)
+        while lanes > LANES and self.rows * lanes * itemsize > TILE_BYTES:
+            lanes -= LANES
+        return lanes
+
+
+class _Rows(NamedTuple):
+    """Where a layer's output and its gradient stand: first rows, of ``width`` rows a step; grad -1: nobody needs it."""
+
+    at: int
+    grad: int
+    width: int
+    steps: int
+
+    def row(self, t: int) -> int:
+        return self.at + t * self.width
+
+    def slope(self, t: int) -> int:
+        return self.grad + t * self.width
+
+
+def _program(instructions: Sequence[dict[str, float]]) -> Array:
+    program = np.zeros(len(instructions), INSTRUCTION)
+    for record, values in zip(program, instructions, strict=True):
+        for key, value in values.items():
+            record[key] = value
+    return program
+
+
+class _Builder:
+    """Walks up the layers, hands out rows and places of weights, and writes both programs."""
+
+    def __init__(self, specs: tuple[_Spec, ...], steps: int) -> None:
+        self.specs, self.T = specs, steps
+        self.forward: list[dict[str, float]] = []
+        self.backward: list[list[dict[str, float]]] = []  # a list a layer, to be read from the last to the first
+        self.packed: list[Array] = []
+        self.decays: list[Array] = []
+        self.n_packed = self.n_params = self.n_rows = 0
+        self.flops = 0.0
+        self.n_zeros = max(spec.units for spec in specs)
+        self.zeros, self.ones = self.rows(self.n_zeros), self.rows(1)
+
+    def rows(self, n: int) -> int:
+        self.n_rows += n
+        return self.n_rows - n
+
+    def params(self, *shape: int, decays: bool = False) -> Array:
+        """Places of one array of weights."""
+        size = int(np.prod(shape))
+        self.n_params += size
+        self.decays.append(np.full(size, decays, np.uint8))
+        return np.arange(self.n_params - size, self.n_params).reshape(shape)
+
+    def matrix(self, places: Array, bias: Array | None = None) -> int:
+        """Pack places as a product reads weights; 0 would be a filler, so places count from 1 here."""
+        block = pack(places + 1, None if bias is None else bias + 1, np.dtype(np.int64)) - 1
+        self.packed.append(block)
+        self.n_packed += block.size
+        return self.n_packed - block.size
+
+    def plan(self) -> TrainPlan:
+        T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
+        x = self.rows(T * D)
+        below = _Rows(x, -1, D, T)
+        write = {"lstm": self.lstm, "bidirectional": self.bidirectional, "dense": self.dense, "dropout": self.dropout}
+        for spec in self.specs:
+            self.backward.append([])
+            below = write[spec.kind](spec, below)
+        index = np.concatenate(self.packed)
+        index[index < 0] = self.n_params
+        back = [instruction for layer in reversed(self.backward) for instruction in layer]
+        return TrainPlan(
+            _program(self.forward), _program(back), index.astype(np.int32), np.concatenate(self.decays), self.n_rows, x,
+            below.at, below.grad, self.zeros, self.n_zeros, self.ones, T, D, below.width, self.n_params, self.flops,
+        )  # fmt: skip
+
+    def output(self, width: int, steps: int) -> _Rows:
+        return _Rows(self.rows(width * steps), self.rows(width * steps), width, steps)
+
+    def lstm(self, spec: _Spec, below: _Rows) -> _Rows:
+        H, T = spec.units, self.T
+        h = self.rows(H * T)
+        if spec.sequence:
+            out = _Rows(h, self.rows(H * T), H, T)
+        else:
+            out = _Rows(h + (T - 1) * H, self.rows(H), H, 1)
+        order = range(T - 1, -1, -1) if spec.reverse else range(T)
+        self.run_lstm(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
+        return out
+
+    def bidirectional(self, spec: _Spec, below: _Rows) -> _Rows:
+        H, T = spec.units, self.T
+        steps = T if spec.sequence else 1
+        out = self.output(2 * H if spec.merge == "concat" else H, steps)
+        factor = 0.5 if spec.merge == "ave" else 1.0
+        merge: list[dict[str, float]] = []
+        split: list[dict[str, float]] = []
+        both: list[list[dict[str, float]]] = []
+        for part, order in enumerate((range(T), range(T - 1, -1, -1))):
+            h, grad = self.rows(H * T), self.rows(H * steps)
+            places = [h + t * H for t in (order if spec.sequence else range(T))]
+            own = _Rows(h if spec.sequence else h + (T - 1) * H, grad, H, steps)
+            shift = part * H if spec.merge == "concat" else 0
+            for t in range(steps):
+                kind = ADD if part and not shift else MOVE
+                merge.append({"kind": kind, "units": H, "out": out.row(t) + shift, "a": own.row(t), "factor": factor})
+                split.append({"kind": MOVE, "units": H, "out": own.slope(t), "a": out.slope(t) + shift, "factor": factor})
+            self.backward.append([])
+            self.run_lstm(spec, part, below, order, places, own, adds=part == 0)  # top down: the second one runs first
+            both.append(self.backward.pop())
+        self.forward += merge
+        self.backward[-1] += [*split, *both[1], *both[0]]
+        return out
+
+    def run_lstm(
+        self, spec: _Spec, part: int, below: _Rows, order: Sequence[int], h: list[int], out: _Rows, *, adds: bool
+    ) -> None:
+        """One LSTM that reads steps in this order and leaves h of the k-th in rows ``h[k]``."""
+        H, D, T = spec.units, spec.inputs, self.T
+        W, U = self.params(D, 4 * H, decays=True), self.params(H, 4 * H)
+        b = self.params(4 * H) if spec.biases[part] else None
+        z, c, tanh_c = self.rows(4 * H * T), self.rows(H * T), self.rows(H * T)
+        codes = {
+            "activation": DENSE_ACTIVATIONS.index(spec.activations[part][0]),
+            "gate": DENSE_ACTIVATIONS.index(spec.activations[part][1]),
+        }
+        first, later = self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b)  # h_0 = 0
+        for k, t in enumerate(order):
+            self.forward += [
+                {"kind": PRODUCT, "units": 4 * H, "out": z + k * 4 * H, "init": -1, "weights": later if k else first,
+                 "a": below.row(t), "a_depth": D, "b": h[k - 1], "b_depth": H if k else 0},
+                {"kind": GATES, "units": H, "out": z + k * 4 * H, "a": c + (k - 1) * H if k else self.zeros,
+                 "b": c + k * H, "c": tanh_c + k * H, "d": h[k], **codes},
+            ]  # fmt: skip
+        back = self.backward[-1]
+        dc, dh, spare = self.rows(H), self.rows(H), self.rows(4 * H)
+        to_h, to_x = self.matrix(U), self.matrix(W) if below.grad >= 0 else -1
+        back.append({"kind": FILL, "units": H, "out": dc, "factor": 0.0})
+        for k in range(T - 1, -1, -1):
+            arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0) if out.steps > 1 or k == T - 1 else -1
+            if k < T - 1:
+                back.append({"kind": PRODUCT, "units": H, "out": dh, "init": arrived, "weights": to_h,
+                             "a": z + (k + 1) * 4 * H, "a_depth": 4 * H, "b": z})  # fmt: skip
+            back.append({"kind": GATES_GRADIENT, "units": H, "out": z + k * 4 * H, "a": c + (k - 1) * H if k else self.zeros,
+                         "b": tanh_c + k * H, "c": dh if k < T - 1 else arrived, "d": dc, "init": spare, **codes})  # fmt: skip
+            if to_x >= 0:
+                down = below.slope(order[k])
+                back.append({"kind": PRODUCT, "units": D, "out": down, "init": down if adds else -1, "weights": to_x,
+                             "a": z + k * 4 * H, "a_depth": 4 * H, "b": z})  # fmt: skip
+        by = order[1] - order[0] if T > 1 else 0
+        h_by = h[1] - h[0] if T > 1 else 0
+        self.contract(W, below.row(order[0]), by * D, z, 4 * H, T)
+        self.contract(U, h[0], h_by, z + (4 * H if T > 1 else 0), 4 * H, T - 1)
+        self.contract_bias(b, z, 4 * H, T)
+        self.flops += 8.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
+
+    def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int) -> None:
+        """The gradient of a matrix: its inputs' rows times the rows of dz, over samples and steps."""
+        rows, columns = places.shape
+        self.backward[-1].append({
+            "kind": CONTRACT, "units": rows, "columns": columns, "place": places[0, 0], "a": a, "a_step": a_step,
+            "b": b, "b_step": b_step, "steps": steps,
+        })  # fmt: skip
+
+    def contract_bias(self, places: Array | None, b: int, b_step: int, steps: int) -> None:
+        if places is not None:
+            self.contract(places[None], self.ones, 0, b, b_step, steps)
+
+    def dense(self, spec: _Spec, below: _Rows) -> _Rows:
+        M, K, steps = spec.units, spec.inputs, below.steps
+        W = self.params(K, M, decays=True)
+        b = self.params(M) if spec.biases[0] else None
+        out, code = self.output(M, steps), DENSE_ACTIVATIONS.index(spec.activations[0][0])
+        bent = spec.activations[0][0] != "linear"
+        forward, back = self.matrix(W.T, b), self.matrix(W) if below.grad >= 0 else -1
+        for t in range(steps):
+            self.forward.append({"kind": PRODUCT, "units": M, "out": out.row(t), "init": -1, "weights": forward,
+                                 "a": below.row(t), "a_depth": K, "b": below.row(t)})  # fmt: skip
+        if bent:
+            self.forward.append({"kind": ACTIVATE, "units": M * steps, "out": out.at, "activation": code})
+            self.backward[-1].append({"kind": SLOPE, "units": M * steps, "out": out.grad, "a": out.at, "activation": code})
+        if back >= 0:
+            for t in range(steps):
+                self.backward[-1].append({"kind": PRODUCT, "units": K, "out": below.slope(t), "init": -1, "weights": back,
+                                          "a": out.slope(t), "a_depth": M, "b": out.grad})  # fmt: skip
+        self.contract(W, below.at, K, out.grad, M, steps)
+        self.contract_bias(b, out.grad, M, steps)
+        self.flops += 2.0 * steps * M * K * (3 if back >= 0 else 2)
+        return out
+
+    def dropout(self, spec: _Spec, below: _Rows) -> _Rows:
+        if spec.rate == 0.0:
+            return below
+        units = below.width * below.steps
+        out, mask = self.output(below.width, below.steps), self.rows(units)
+        self.forward += [
+            {"kind": DRAW, "units": units, "out": mask, "stream": len(self.backward), "factor": 1.0 / (1.0 - spec.rate),
+             "threshold": round(spec.rate * 2**32)},
+            {"kind": TIMES, "units": units, "out": out.at, "a": below.at, "b": mask},
+        ]  # fmt: skip
+        if below.grad >= 0:
+            self.backward[-1].append({"kind": TIMES, "units": units, "out": below.grad, "a": out.grad, "b": mask})
+        return out
+
+
+@lru_cache(maxsize=64)
+def _plan(specs: tuple[_Spec, ...], steps: int) -> TrainPlan:
+    return _Builder(specs, steps).plan()
+
+
+def train_plan(net: Network, steps: int) -> TrainPlan:
+    """The plan for a network's shapes, made once for all networks that have them.
+
+    Raises
+    ------
+    ValueError
+        If the network has a softmax output: training is for regression.
+    """
+    last = next(layer for layer in reversed(net.layers) if not isinstance(layer, Dropout))
+    if isinstance(last, Dense) and last.activation == "softmax":
+        raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")
+    return _plan(tuple(_spec(layer) for layer in net.layers), steps)
+
+
+def flat_weights(net: Network, dtype: Any) -> Array:
+    """All weights as one array, and a zero behind them that packed fillers read."""
+    arrays = [array.ravel() for layer in net.layers for array in layer.arrays]
+    return np.concatenate([*arrays, np.zeros(1)]).astype(dtype)
+
+
+def unflatten(net: Network, flat: Array) -> list[Array]:
+    """Copies of a flat array's parts, with the shapes and in the order of the layers' arrays."""
+    parts, at = [], 0
+    for layer in net.layers:
+        for array in layer.arrays:
+            parts.append(flat[at : at + array.size].reshape(array.shape).copy())
+            at += array.size
+    return parts
+
+
+def with_weights(net: Network, flat: Array, steps: int) -> Network:
+    """The same network with other weights."""
+    parts = iter(unflatten(net, flat))
+
+    def renew(layer: Any) -> Any:
+        if isinstance(layer, Dropout):
+            return layer
+        if isinstance(layer, Bidirectional):
+            return replace(layer, forward=renew(layer.forward), backward=renew(layer.backward))
+        names = ("W", "U", "b") if isinstance(layer, LSTM) else ("W", "b")
+        return replace(layer, **{name: next(parts) for name in names if getattr(layer, name) is not None})
+
+    return Network(
+        [renew(layer) for layer in net.layers], steps=net.steps if net.steps is not None else steps,
+        features=net.features, outputs=net.outputs, name=net.name,
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""One tile of samples in training: a program's instructions, each a loop over rows of lanes, and the loss.
+
+The same house as ``tile``: row r of a tile stands ``r*lanes`` behind its start. The backward pass leaves dz where the
+gates stood; when all steps are done, ``contract`` sums them into the gradient.
+"""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastlrp.kernels import formulas, gradients
+from fastlrp.kernels.lanes import STORE, at, distinct, fma, product
+from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
+from fastlrp.kernels.tile import activate, add, copy, fill
+from fastlrp.kernels.train_lanes import contract
+from fastlrp.kernels.train_plan import (
+    ACTIVATE,
+    ADD,
+    CONTRACT,
+    DRAW,
+    FILL,
+    GATES,
+    GATES_GRADIENT,
+    MOVE,
+    PRODUCT,
+    SLOPE,
+    TIMES,
+)
+
+_compiled = njit(error_model="numpy")
+
+#: Losses, each the mean over a sample's outputs.
+SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
+
+
+@_compiled
+def slope(code, n, out, gradient):
+    """gradient *= the activation's derivative, which its output tells."""
+    distinct()
+    one = type(out[0])(1)
+    zero = one - one
+    if code == TANH:
+        for k in range(n):
+            gradient[k] *= fma(-out[k], out[k], one)
+    elif code == SIGMOID:
+        for k in range(n):
+            gradient[k] *= out[k] * (one - out[k])
+    elif code == RELU:
+        for k in range(n):
+            gradient[k] = gradient[k] if out[k] > zero else zero
+    elif code == HARD_SIGMOID or code == HARD_SIGMOID_KERAS2:
+        steep = one / type(one)(6) if code == HARD_SIGMOID else type(one)(0.2)
+        for k in range(n):
+            gradient[k] = gradient[k] * steep if zero < out[k] < one else zero
+
+
+@_compiled
+def times(n, a, b, out):
+    """out = a b."""
+    distinct()
+    for k in range(n):
+        out[k] = a[k] * b[k]
+
+
+@_compiled
+def standard_gates(n, zi, zf, zg, zo, before, cell, squashed, h):
+    """All units of a step with tanh and sigmoid; i, f, g, o take the place of their pre-activations."""
+    distinct()
+    for k in range(n):
+        i, f, g, o, c, t, out = gradients.gates(zi[k], zf[k], zg[k], zo[k], before[k])
+        zi[k], zf[k], zg[k], zo[k], cell[k], squashed[k], h[k] = i, f, g, o, c, t, out
+
+
+@_compiled
+def standard_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc):
+    """dz of a step takes the place of its gates; dc becomes that of the step before."""
+    distinct()
+    for k in range(n):
+        di, df, dg, do, left = gradients.gates_gradient(zi[k], zf[k], zg[k], zo[k], before[k], squashed[k], dh[k], dc[k])
+        zi[k], zf[k], zg[k], zo[k], dc[k] = di, df, dg, do, left
+
+
+@_compiled
+def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
+    """The same with other activations, one pass each."""
+    activate(gate, n, zi, zi)
+    activate(gate, n, zf, zf)
+    activate(signal, n, zg, zg)
+    activate(gate, n, zo, zo)
+    for k in range(n):
+        cell[k] = zf[k] * before[k] + zi[k] * zg[k]
+    activate(signal, n, cell, squashed)
+    times(n, zo, squashed, h)
+
+
+@_compiled
+def any_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc, signal, gate, spare):
+    """The same with other activations: dz of the four gates is put together in ``spare``, for each needs the others."""
+    one = type(dh[0])(1)
+    di, df, dg, do = spare, at(spare, n), at(spare, 2 * n), at(spare, 3 * n)
+    times(n, dh, zo, do)
+    slope(signal, n, squashed, do)
+    add(n, do, dc, one)
+    times(n, dc, zg, di)
+    times(n, dc, before, df)
+    times(n, dc, zi, dg)
+    times(n, dh, squashed, do)
+    for k in range(n):
+        dc[k] *= zf[k]
+    slope(gate, n, zi, di)
+    slope(gate, n, zf, df)
+    slope(signal, n, zg, dg)
+    slope(gate, n, zo, do)
+    copy(4 * n, spare, zi)
+
+
+@_compiled
+def draw(rows, lanes, first, key, threshold, factor, mask):
+    """Dropout's mask: ``factor`` or 0, from nothing but the key, the row and the sample's place in its batch."""
+    zero = factor - factor
+    for r in range(rows):
+        number = gradients.scattered(np.uint64(key) + np.uint64(r))
+        low, high = np.uint32(number & np.uint64(0xFFFFFFFF)), np.uint32(number >> np.uint64(32))
+        for k in range(lanes):
+            drawn = gradients.mixed(np.uint32(gradients.mixed(np.uint32(np.uint32(first + k) ^ low)) ^ high))
+            mask[r * lanes + k] = factor if np.int64(drawn) >= threshold else zero
+
+
+@_compiled
+def loss_gradient(units, lanes, output, y, weight, kind, delta, factor, gradient):
+    """Sum over samples of their weight times their loss, in float64; ``gradient`` becomes d(factor sum)/d(output)."""
+    total, one = 0.0, type(factor)(1)
+    for j in range(units):
+        for k in range(lanes):
+            p = j * lanes + k
+            d = output[p] - y[p]
+            size = abs(d)
+            if kind == SQUARED_ERROR:
+                loss, steep = d * d, d + d
+            elif kind == HUBER and size <= delta:
+                loss, steep = d * d / (one + one), d
+            else:  # far from the target in Huber's loss: a straight line that touches the parabola
+                sign = one if d > 0 else -one if d < 0 else d
+                width = delta if kind == HUBER else one
+                loss = width * (size - width / (one + one)) if kind == HUBER else size
+                steep = sign * width
+            if weight[k] != 0:  # samples that pad a tile, and those a user left out, whatever they predict
+                total += np.float64(weight[k]) * np.float64(loss)
+                gradient[p] = weight[k] * factor * steep
+            else:
+                gradient[p] = one - one
+    return total / units
+
+
+@_compiled
+def move(n, source, out, factor):
+    """out = factor * source."""
+    distinct()
+    for k in range(n):
+        out[k] = factor * source[k]
+
+
+@_compiled
+def execute(program, s, lanes, packed, gradient, onto, first, key):
+    """Run a program on a tile. ``first``: the tile's first sample in its batch; ``key`` 0: nothing is dropped."""
+    number = type(s[0])
+    for i in range(program.size):
+        op = program[i]
+        n = op.units * lanes
+        out, a, b = at(s, op.out * lanes), at(s, op.a * lanes), at(s, op.b * lanes)
+        if op.kind == PRODUCT:
+            product(out, lanes, lanes, at(packed, op.weights), op.units, at(s, max(op.init, 0) * lanes),
+                    lanes if op.init >= 0 else -1, a, lanes, op.a_depth, b, lanes, op.b_depth,
+                    out, lanes, out, STORE)  # fmt: skip
+        elif op.kind == CONTRACT:
+            contract(at(gradient, op.place), op.units, op.columns, a, op.a_step * lanes, b, op.b_step * lanes, lanes,
+                     op.steps, onto)  # fmt: skip
+        elif op.kind == GATES:
+            c, d, zf, zg, zo = at(s, op.c * lanes), at(s, op.d * lanes), at(out, n), at(out, 2 * n), at(out, 3 * n)
+            if op.activation == TANH and op.gate == SIGMOID:
+                standard_gates(n, out, zf, zg, zo, a, b, c, d)
+            else:
+                any_gates(n, out, zf, zg, zo, a, b, c, d, op.activation, op.gate)
+        elif op.kind == GATES_GRADIENT:
+            c, d, zf, zg, zo = at(s, op.c * lanes), at(s, op.d * lanes), at(out, n), at(out, 2 * n), at(out, 3 * n)
+            if op.activation == TANH and op.gate == SIGMOID:
+                standard_gates_gradient(n, out, zf, zg, zo, a, b, c, d)
+            else:
+                any_gates_gradient(n, out, zf, zg, zo, a, b, c, d, op.activation, op.gate, at(s, op.init * lanes))
+        elif op.kind == ACTIVATE:
+            activate(op.activation, n, out, out)
+        elif op.kind == SLOPE:
+            slope(op.activation, n, a, out)
+        elif op.kind == FILL:
+            fill(n, out, number(op.factor))
+        elif op.kind == MOVE:
+            move(n, a, out, number(op.factor))
+        elif op.kind == ADD:
+            add(n, a, out, number(op.factor))
+        elif op.kind == TIMES:
+            times(n, a, b, out)
+        elif op.kind == DRAW:
+            if key == 0:
+                fill(n, out, number(1))
+            else:
+                draw(op.units, lanes, first, gradients.scattered(key + np.uint64(op.stream)), op.threshold,
+                     number(op.factor), out)  # fmt: skip

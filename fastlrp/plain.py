@@ -1,0 +1,68 @@
+"""Networks as plain values and back: nested dicts of arrays, strings and numbers that any file format can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastlrp.network import LSTM, Array, Bidirectional, Dense, Dropout, Layer, Network
+
+Plain = dict[str, Any]
+
+_KINDS: dict[str, type[LSTM] | type[Dense] | type[Dropout]] = {"LSTM": LSTM, "Dense": Dense, "Dropout": Dropout}
+
+
+def plain_layers(net: Network) -> list[Plain]:
+    """The layers of a network as dicts of arrays, strings, numbers and None."""
+    return [_plain(layer) for layer in net.layers]
+
+
+def _plain(layer: Layer) -> Plain:
+    values = {key: _plain(value) if isinstance(value, LSTM) else value for key, value in vars(layer).items()}
+    return {"kind": layer.kind, **values}
+
+
+def layers_of(plain: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    """The layers that :func:`plain_layers` described."""
+    return [_layer(values) for values in plain]
+
+
+def _layer(plain: Mapping[str, Any]) -> Layer:
+    values = {key: value for key, value in plain.items() if key != "kind"}
+    if plain["kind"] == "Bidirectional":
+        forward, backward = (LSTM(**_without_kind(values.pop(key))) for key in ("forward", "backward"))
+        return Bidirectional(forward, backward, **values)
+    return _KINDS[plain["kind"]](**values)
+
+
+def _without_kind(plain: Mapping[str, Any]) -> Plain:
+    return {key: value for key, value in plain.items() if key != "kind"}
+
+
+def arrays_of(net: Network) -> list[Array]:
+    """All weights of a network, layer by layer."""
+    return [array for layer in net.layers for array in layer.arrays]
+
+
+def with_arrays(net: Network, arrays: Sequence[Array]) -> Network:
+    """The same network with other weights, in the order of :func:`arrays_of`.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or a shape does not fit.
+    """
+    shapes, expected = [array.shape for array in arrays], [array.shape for array in arrays_of(net)]
+    if shapes != expected:
+        raise ValueError(f"weights have shapes {shapes}, expected {expected}")
+    source = iter(arrays)
+    layers = [_filled(layer, source) for layer in net.layers]
+    return Network(layers, steps=net.steps, features=net.features, outputs=net.outputs, name=net.name)
+
+
+def _filled(layer: Layer, source: Iterator[Array]) -> Layer:
+    if isinstance(layer, Bidirectional):
+        return replace(layer, forward=_filled(layer.forward, source), backward=_filled(layer.backward, source))
+    names = ("W", "U", "b")[: len(layer.arrays)] if isinstance(layer, LSTM) else ("W", "b")[: len(layer.arrays)]
+    return replace(layer, **{name: next(source) for name in names})

@@ -1,0 +1,533 @@
+"""Refit through time: one network a window, trained side by side, predicting and explained only out of sample."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted, check_random_state
+
+from fastlrp.checkpoints import Checkpoints, fingerprint
+from fastlrp.errors import ConservationWarning
+from fastlrp.estimator import LSTMRegressor
+from fastlrp.inputs import Samples, from_panel, is_panel, refuse_other_index
+from fastlrp.network import Aggregate, Network
+from fastlrp.panel import label, periods
+from fastlrp.parameters import architecture_of, check_parameters
+from fastlrp.plain import arrays_of, with_arrays
+from fastlrp.rules import Rule, as_rule
+
+if TYPE_CHECKING:
+    from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
+Fit = tuple[Network, tuple[Array, Array], Array, Array | None, Array]
+
+_SCALERS = ("standard", "minmax", None)
+_AT_ONCE = 64  # windows handed to the kernels together: enough to keep threads busy, few enough to save often
+_AT_ONCE_BYTES = 2**28  # of their scaled rows
+
+# What does not change a result, and so may differ when a fit goes on.
+_NO_MATTER = {"verbose", "threads", "device", "rule", "warm_start", "random_state", "tol", "n_iter_no_change"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """One window by ranks of periods: trains on [start, stop), predicts [first, last)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """An LSTM refitted through time; every prediction comes from a model that saw only earlier periods.
+
+    Window k trains on ``window`` periods of data: inputs and targets of all its samples lie inside. Its model predicts
+    the ``step`` periods that follow after ``gap`` others, and the last model also what comes after the data of ``fit``.
+    Each model trains for exactly the estimator's ``max_iter`` epochs, from first weights of its own.
+
+    Parameters
+    ----------
+    estimator : LSTMRegressor or None
+        Its parameters are used; None: the default one. ``early_stopping`` must be off.
+    window : int
+        Periods a model trains on (with ``expanding``, the first model).
+    expanding : bool
+        Windows start at the first period and grow, instead of rolling.
+    step : int
+        Periods between refits.
+    gap : int
+        Periods left out between training and prediction. 0 is right where a row's target is known one period after
+        the row's time, as next month's return is; a target over the next h periods needs h - 1.
+    scaler : {"standard", "minmax", None}
+        Fitted on each window's rows alone: to mean 0 and deviation 1, or to [0, 1].
+    directory : path or None
+        Where finished windows are kept; the same fit started again goes on from there.
+    threads : int or None
+        Models trained at a time. Results do not depend on it.
+    verbose : bool
+        Show a progress bar (tqdm, in the extra ``fastlrp[progress]``).
+
+    Attributes
+    ----------
+    windows_ : DataFrame
+        A row a window: ``train_start``, ``train_end``, ``test_start``, ``test_end`` (all inclusive), ``n_samples``,
+        ``loss`` (of the last epoch).
+    networks_ : list of Network or None
+        None where a window has no complete sample.
+    loss_curves_ : list of array (epochs,)
+    centers_, scales_ : array (windows, feature)
+        Networks take ``(x - center) / scale``.
+    times_ : Index
+        The distinct times of ``fit``, oldest first.
+    """
+
+    def __init__(
+        self,
+        estimator: LSTMRegressor | None = None,
+        *,
+        window: int = 60,
+        expanding: bool = False,
+        step: int = 1,
+        gap: int = 0,
+        scaler: Literal["standard", "minmax"] | None = "standard",
+        directory: str | Path | None = None,
+        threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.estimator = estimator
+        self.window = window
+        self.expanding = expanding
+        self.step = step
+        self.gap = gap
+        self.scaler = scaler
+        self.directory = directory
+        self.threads = threads
+        self.verbose = verbose
+
+    # ---------------------------------------------------------------------------------------------------- training
+
+    def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Self:
+        """Train one model a window.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A panel with a (time, asset) index, or a frame with one row a time.
+        y : Series, frame or array, a row for each of X's
+            Missing targets do not train.
+        sample_weight : Series or array, or None
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not what is expected, ``directory`` holds another fit, or training diverges:
+            says what, where, and for a window which.
+        """
+        model = self._model()
+        self._check()
+        check_parameters(model)
+        data = _Data.read(X, y, sample_weight, model)
+        self._net_names = {"features": data.samples.features, "outputs": data.outputs}
+        self._flat_target = data.flat
+        self._width, self._n_outputs = data.samples.rows.shape[1], data.y.shape[1]
+        self.times_ = data.times
+        spans = self._spans(len(data.times), model.steps or 1)
+        seed = int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max))
+        store = None
+        if self.directory is not None:
+            store = Checkpoints(self.directory, self._settings(model, data), seed)
+            seed = store.seed
+        self._train_all(spans, data, model, seed, store)
+        return self
+
+    def _model(self) -> LSTMRegressor:
+        model = LSTMRegressor() if self.estimator is None else self.estimator
+        if not isinstance(model, LSTMRegressor):
+            raise ValueError(f"RollingLSTM(estimator=...) takes an LSTMRegressor, not {type(model).__name__}")
+        if model.early_stopping:
+            raise ValueError("RollingLSTM trains each window for max_iter epochs: early_stopping=True is not supported")
+        return model
+
+    def _check(self) -> None:
+        for name, least in (("window", 1), ("step", 1), ("gap", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"RollingLSTM({name}=...) takes a whole number of at least {least}, not {value!r}")
+        if self.scaler not in _SCALERS:
+            raise ValueError(f"RollingLSTM(scaler=...) takes 'standard', 'minmax' or None, not {self.scaler!r}")
+        if not isinstance(self.expanding, bool | np.bool_):
+            raise ValueError(f"RollingLSTM(expanding=...) takes True or False, not {self.expanding!r}")
+
+    def _spans(self, n: int, steps: int) -> list[Span]:
+        if self.window < steps:
+            raise ValueError(f"RollingLSTM(window={self.window}) is shorter than the {steps} steps of one sample")
+        if n <= self.window + self.gap:
+            raise ValueError(
+                f"X has {n} periods, expected more than window + gap = {self.window + self.gap}, so that one is predicted"
+            )
+        stops = range(self.window, n - self.gap, self.step)
+        return [
+            Span(0 if self.expanding else b - self.window, b, b + self.gap, min(b + self.gap + self.step, n)) for b in stops
+        ]
+
+    def _train_all(
+        self, spans: Sequence[Span], data: _Data, model: LSTMRegressor, seed: int, store: Checkpoints | None
+    ) -> None:
+        K = len(spans)
+        self.networks_: list[Network | None] = [None] * K
+        self.loss_curves_: list[Array] = [np.empty(0)] * K
+        dtype = np.dtype(model.dtype)
+        self.centers_, self.scales_ = np.zeros((K, self._width), dtype), np.ones((K, self._width), dtype)
+        counts = [len(data.trains(span)) for span in spans]
+        if not any(counts):
+            raise ValueError(f"no window has a complete sample of {model.steps or 1} steps with a target")
+        blank = architecture_of(model).network(
+            self._width, self._n_outputs, np.random.default_rng(0), dtype, steps=model.steps or 1, **self._net_names
+        )
+        todo = [k for k in range(K) if counts[k] and not self._restore(k, store, blank)]
+        with _bar(self.verbose, K, K - len(todo), "RollingLSTM.fit", " windows") as advance:
+            for chunk in self._chunks(todo, spans, data):
+                fits = [self._fit_of(k, spans[k], data, model, seed) for k in chunk]
+                for k, net, losses in zip(chunk, *self._train(chunk, fits, model, spans, seed, advance), strict=True):
+                    self.networks_[k], self.loss_curves_[k] = net, np.asarray(losses)
+                    if store is not None:
+                        store.save(k, self._saved(k, net))
+        self.windows_ = self._table(spans, counts)
+
+    def _chunks(self, todo: Sequence[int], spans: Sequence[Span], data: _Data) -> Iterator[list[int]]:
+        chunk, size = [], 0
+        for k in todo:
+            chunk.append(k)
+            size += data.rows_in(spans[k]) * self._width * data.samples.rows.itemsize
+            if len(chunk) == _AT_ONCE or size > _AT_ONCE_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
+
+    def _fit_of(self, k: int, span: Span, data: _Data, model: LSTMRegressor, seed: int) -> Fit:
+        """What the kernels need to train window k: first weights, scaled rows, targets, orders."""
+        which, rows = data.trains(span), data.rows_of(span)
+        values = data.samples.rows[rows]
+        self.centers_[k], self.scales_[k] = _scale(values, self.scaler)
+        rng = np.random.default_rng((seed, k))
+        net = architecture_of(model).network(
+            self._width, self._n_outputs, rng, model.dtype, steps=model.steps or 1, **self._net_names
+        )
+        m = len(which)
+        orders = [rng.permutation(m) if model.shuffle else np.arange(m) for _ in range(model.max_iter)]
+        starts = np.searchsorted(rows, data.samples.starts[which])
+        caller = data.samples.caller[which]
+        weight = None if data.weight is None else data.weight[caller]
+        return net, ((values - self.centers_[k]) / self.scales_[k], starts), data.y[caller], weight, np.array(orders)
+
+    def _train(
+        self,
+        chunk: Sequence[int],
+        fits: Sequence[Fit],
+        model: LSTMRegressor,
+        spans: Sequence[Span],
+        seed: int,
+        advance: Callable[[int], object],
+    ) -> tuple[list[Network], list[Array]]:
+        from fastlrp.kernels.train import train_many
+
+        def run(fits: Sequence[Fit], chunk: Sequence[int], told: Callable[[int], object]) -> Any:
+            return train_many(
+                fits, steps=model.steps or 1, batch_size=model.batch_size, dtype=np.dtype(model.dtype).type,
+                seeds=[(seed + k) % 2**31 for k in chunk], threads=self.threads, advance=told, loss=model.loss,
+                huber_delta=model.huber_delta, alpha=model.alpha, learning_rate=model.learning_rate_init,
+                beta_1=model.beta_1, beta_2=model.beta_2, epsilon=model.epsilon, clipnorm=model.clipnorm,
+            )  # fmt: skip
+
+        try:
+            networks, curves = run(fits, chunk, advance)
+            diverged = [k for k, curve in zip(chunk, curves, strict=True) if not np.isfinite(curve).all()]
+        except ValueError:  # weights that are not finite: find out whose
+            diverged = [k for k, fit in zip(chunk, fits, strict=True) if _diverges(run, fit, k)]
+            if not diverged:
+                raise
+        if diverged:
+            span = spans[diverged[0]]
+            raise ValueError(
+                f"training diverged in window {diverged[0]} ({label(self.times_[span.start])} to "
+                f"{label(self.times_[span.stop - 1])}): lower learning_rate_init or set clipnorm"
+            )
+        return networks, curves
+
+    # ------------------------------------------------------------------------------------------------- checkpoints
+
+    def _settings(self, model: LSTMRegressor, data: _Data) -> dict[str, Any]:
+        params = {key: value for key, value in model.get_params().items() if key not in _NO_MATTER}
+        own = {key: getattr(self, key) for key in ("window", "expanding", "step", "gap", "scaler")}
+        sizes = {key: [int(size) for size in params[key]] for key in ("units", "dense_units")}
+        state = model.random_state if isinstance(model.random_state, int | np.integer) else None
+        arrays = [data.samples.rows, data.samples.starts, data.y, *([] if data.weight is None else [data.weight])]
+        marks = fingerprint(arrays, [*map(str, data.times), *(data.samples.features or ())])
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in {**params, **own}.items()}
+        return {**plain, **sizes, "random_state": None if state is None else int(state), "data": marks}
+
+    def _saved(self, k: int, net: Network) -> dict[str, Array]:
+        weights = {f"weight_{i}": array for i, array in enumerate(arrays_of(net))}
+        return {**weights, "center": self.centers_[k], "scale": self.scales_[k], "losses": self.loss_curves_[k]}
+
+    def _restore(self, k: int, store: Checkpoints | None, blank: Network) -> bool:
+        found = None if store is None else store.load(k)
+        if found is None:
+            return False
+        try:
+            weights = [found[f"weight_{i}"] for i in range(len(arrays_of(blank)))]
+            self.networks_[k] = with_arrays(blank, weights)
+            self.centers_[k], self.scales_[k] = found["center"], found["scale"]
+            self.loss_curves_[k] = found["losses"]
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"window {k} in {self.directory} does not fit ({error}): delete its file") from None
+        return True
+
+    def _table(self, spans: Sequence[Span], counts: Sequence[int]) -> pd.DataFrame:
+        columns = {
+            "train_start": self.times_[[span.start for span in spans]],
+            "train_end": self.times_[[span.stop - 1 for span in spans]],
+            "test_start": self.times_[[span.first for span in spans]],
+            "test_end": self.times_[[span.last - 1 for span in spans]],
+            "n_samples": counts,
+            "loss": [float(curve[-1]) if len(curve) else np.nan for curve in self.loss_curves_],
+        }
+        return pd.DataFrame(columns)
+
+    # ------------------------------------------------------------------------------------------------------- use
+
+    def predict(self, X: pd.DataFrame) -> pd.Series[float] | pd.DataFrame:
+        """Out-of-sample predictions on X's own index; NaN before the first model, and where no complete window ends.
+
+        X is the frame of ``fit``, or a later one that reaches back far enough for its windows.
+        """
+        model, samples, parts = self._parts(X)
+        out = np.full((samples.n_given, self._n_outputs), np.nan, samples.rows.dtype)
+        for net, rows, windows in parts:
+            predicted = np.asarray(net.predict(windows, device=model.device, threads=model.threads))
+            out[rows] = predicted.reshape(len(rows), -1)
+        if self._flat_target:
+            return pd.Series(out[:, 0], index=X.index, name="prediction")
+        return pd.DataFrame(out, X.index, list(self._net_names["outputs"] or range(self._n_outputs)))
+
+    def explain(
+        self,
+        X: pd.DataFrame,
+        *,
+        rule: str | Rule | None = None,
+        target: int | str | None = None,
+        aggregate: Aggregate = "sequence",
+        reduce: Literal["steps"] | None = None,
+        progress: bool = False,
+    ) -> Relevance:
+        """Relevance of every out-of-sample prediction, each by its own model, on X's own index.
+
+        It is the relevance of the scaled inputs, which are what the networks take. ``rule=None`` is the estimator's;
+        the other arguments are those of :func:`fastlrp.explain.explain`.
+        """
+        from fastlrp.relevance import Relevance, warn_if_unattributed
+
+        model, samples, parts = self._parts(X)
+        chosen = as_rule(model.rule if rule is None else rule)
+        n, T, D, dtype = samples.n_given, samples.steps, self._width, samples.rows.dtype
+        values = np.full((n, D) if reduce else (n, T, D), np.nan, dtype)
+        prediction = np.full((n, self._n_outputs), np.nan, dtype)
+        totals = {name: np.full(n, np.nan, dtype) for name in ("score", "initial_state", "unattributed")}
+        named = None
+        parts = list(parts) if progress else parts
+        with _bar(progress, len(parts) if isinstance(parts, list) else 0, 0, "explain", " windows") as advance:
+            for net, rows, windows in parts:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConservationWarning)  # told once, of the whole, below
+                    one = net.explain(
+                        windows, rule=chosen, target=target, aggregate=aggregate, reduce=reduce,
+                        device=model.device, threads=model.threads,
+                    )  # fmt: skip
+                values[rows], named = one.values, one.target
+                prediction[rows] = one.prediction.reshape(len(rows), -1)
+                for name, column in totals.items():
+                    column[rows] = getattr(one, name)
+                advance(1)
+        relevance = Relevance(
+            values=values,
+            prediction=prediction[:, 0] if self._n_outputs == 1 else prediction,
+            rule=chosen,
+            steps=T,
+            index=X.index,
+            features=samples.features,  # type: ignore[arg-type]  # None names them
+            target=named,
+            outputs=self._net_names["outputs"],
+            reduced=reduce is not None,
+            **totals,
+        )
+        warn_if_unattributed(relevance, stacklevel=3)
+        return relevance
+
+    def score(self, X: pd.DataFrame, y: Any) -> float:
+        """R^2 of the out-of-sample predictions, over rows that have a prediction and a target."""
+        refuse_other_index(X, y, "y")
+        predicted = np.asarray(self.predict(X), np.float64)
+        actual = np.asarray(y, np.float64).reshape(predicted.shape)
+        rows: Array = np.isfinite((predicted + actual).reshape(len(predicted), -1)).all(axis=1)
+        if not rows.any():
+            raise ValueError(f"nothing to score: none of the {len(rows)} rows has both a prediction and a target")
+        return float(r2_score(actual[rows], predicted[rows]))
+
+    def _parts(self, X: pd.DataFrame) -> tuple[LSTMRegressor, Samples, Iterator[tuple[Network, Array, Array]]]:
+        """For every model that has something to predict: itself, the caller's rows, and their scaled windows."""
+        check_is_fitted(self, "networks_")
+        model = self._model()
+        panel = _as_frame(X)
+        samples = from_panel(panel, model.steps or 1, self._net_names["features"], model.dtype, self._width)
+        who = self._model_of(periods(panel.index)[1])[samples.period]
+        order = np.argsort(who, kind="stable")
+        edges = np.searchsorted(who[order], np.arange(len(self.networks_) + 1))
+
+        def parts() -> Iterator[tuple[Network, Array, Array]]:
+            for k, net in enumerate(self.networks_):
+                which = order[edges[k] : edges[k + 1]]
+                if net is not None and len(which):
+                    part = samples.take(which)
+                    yield net, part.caller, (part.windows() - self.centers_[k]) / self.scales_[k]
+
+        return model, samples, parts()
+
+    def _model_of(self, times: pd.Index) -> Array:
+        """Which model predicts each of these times; -1 for none."""
+        if self.times_.is_monotonic_increasing:
+            try:
+                rank = self.times_.searchsorted(times, side="right") - 1
+            except TypeError:
+                raise ValueError(
+                    f"X has times such as {label(times[0])!r}, expected times like those of fit, {label(self.times_[0])!r}"
+                ) from None
+        else:
+            rank = self.times_.get_indexer(times)
+        first = self.window + self.gap
+        return np.where(rank >= first, np.minimum((rank - first) // self.step, len(self.networks_) - 1), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """Samples, targets and weights by the caller's rows, and what lies in which period."""
+
+    samples: Samples
+    y: Array
+    weight: Array | None
+    times: pd.Index
+    flat: bool
+    outputs: tuple[str, ...] | None
+    by_time: Array  # usable samples, by period
+    edges: Array
+    rows_by_time: Array
+    row_edges: Array
+
+    @classmethod
+    def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> _Data:
+        """X, y and weights checked."""
+        panel = _as_frame(X)
+        for name, given in (("y", y), ("sample_weight", weight)):
+            refuse_other_index(X, given, name)
+        samples = from_panel(panel, model.steps or 1, None, model.dtype)
+        target = np.asarray(y, np.float64)
+        if target.ndim not in (1, 2) or len(target) != len(X):
+            raise ValueError(f"y has shape {target.shape}, expected ({len(X)},) or ({len(X)}, targets)")
+        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
+        targets = target.reshape(len(X), -1).astype(model.dtype)
+        if np.isinf(targets).any():
+            raise ValueError(f"y is infinite in row {int(np.argwhere(np.isinf(targets))[0, 0])}, expected finite numbers")
+        usable = np.isfinite(targets).all(axis=1)
+        if weight is not None:
+            weight = np.asarray(weight, np.float64)
+            if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+                raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
+            usable &= weight > 0
+            weight = (weight / weight[usable].mean()).astype(model.dtype)
+        times = periods(panel.index)[1]
+        assert samples.period is not None
+        assert samples.row_period is not None
+        which = np.flatnonzero(usable[samples.caller])
+        by_time, edges = _by_period(samples.period[which], len(times))
+        rows_by_time, row_edges = _by_period(samples.row_period, len(times))
+        flat = target.ndim == 1
+        return cls(samples, targets, weight, times, flat, outputs, which[by_time], edges, rows_by_time, row_edges)
+
+    def trains(self, span: Span) -> Array:
+        """Samples that lie wholly inside a window."""
+        first = min(span.start + self.samples.steps - 1, span.stop)
+        return self.by_time[self.edges[first] : self.edges[span.stop]]
+
+    def rows_in(self, span: Span) -> int:
+        """How many rows a window has."""
+        return int(self.row_edges[span.stop] - self.row_edges[span.start])
+
+    def rows_of(self, span: Span) -> Array:
+        """A window's rows, ascending, so that samples stay together."""
+        return np.sort(self.rows_by_time[self.row_edges[span.start] : self.row_edges[span.stop]])
+
+
+def _by_period(period: Array, n: int) -> tuple[Array, Array]:
+    order = np.argsort(period, kind="stable")
+    return order, np.searchsorted(period[order], np.arange(n + 1))
+
+
+def _as_frame(X: Any) -> pd.DataFrame:
+    """A panel as it is; one row a time as a panel of one asset."""
+    if not isinstance(X, pd.DataFrame):
+        raise ValueError(f"RollingLSTM takes a DataFrame, a panel or one row a time, not {type(X).__name__}")
+    if is_panel(X):
+        return X
+    levels = [X.index, pd.Index(["series"] * len(X))]
+    index = pd.MultiIndex.from_arrays(levels, names=[X.index.name or "time", "asset"])
+    return X.set_axis(index)
+
+
+def _scale(values: Array, scaler: str | None) -> tuple[Array, Array]:
+    """Center and scale of each feature over the rows that have it; a constant or absent one has scale 1."""
+    D = values.shape[1]
+    center, scale = np.zeros(D), np.ones(D)
+    have = ~np.isnan(values)
+    seen = have.any(axis=0)
+    if scaler is not None and seen.any():
+        part = np.where(have, values, np.nan)[:, seen].astype(np.float64)
+        if scaler == "standard":
+            center[seen], spread = np.nanmean(part, axis=0), np.nanstd(part, axis=0)
+        else:
+            center[seen] = np.nanmin(part, axis=0)
+            spread = np.nanmax(part, axis=0) - center[seen]
+        scale[seen] = np.where(spread > 0, spread, 1)
+    return center.astype(values.dtype), scale.astype(values.dtype)
+
+
+def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:
+    try:
+        run([fit], [k], lambda done: None)
+    except ValueError:
+        return True
+    return False
+
+
+@contextmanager
+def _bar(shown: bool, total: int, done: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
+    if not shown:
+        yield lambda more: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError(f"the progress bar of {what} needs tqdm: pip install 'fastlrp[progress]'") from None
+    with tqdm(total=total, initial=done, desc=what, unit=unit) as bar:
+        yield bar.update

@@ -1,0 +1,182 @@
+"""Relevance as features: a scikit-learn transformer around a network or an estimator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from fastlrp.inputs import TakesWindows, is_panel
+from fastlrp.network import Aggregate, Network
+from fastlrp.rules import Rule
+
+if TYPE_CHECKING:
+    from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
+
+
+class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Transforms windows into the relevance of their inputs.
+
+    Parameters
+    ----------
+    estimator : Network, or estimator such as LSTMRegressor
+        A network is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is fitted
+        already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
+    rule : "arras", "rudder", Arras, Rudder or None
+        None: "arras" for a network, an estimator's own otherwise.
+    by : {"feature", "step", "both"}
+        What relevance is summed to: a column a feature, a column a step, or one for each of both, step-major.
+    target : int, str or None
+        The output to explain, where there are several.
+    aggregate : {"sequence", True, False}
+        As in :func:`fastlrp.explain.explain`.
+    steps : int or None
+        T, where a network does not know it and X has not three axes.
+    dtype : {"float32", "float64"}
+        What X is read as, for a network.
+
+    Attributes
+    ----------
+    network_ : Network
+        What explains.
+    estimator_ : estimator
+        The fitted clone, where an estimator was given.
+    n_features_in_, feature_names_in_, steps_
+        As :class:`~fastlrp.estimator.LSTMRegressor` has them.
+    """
+
+    def __init__(
+        self,
+        estimator: Network | Any,
+        rule: str | Rule | None = None,
+        *,
+        by: Literal["feature", "step", "both"] = "feature",
+        target: int | str | None = None,
+        aggregate: Aggregate = "sequence",
+        steps: int | None = None,
+        dtype: str = "float64",
+    ) -> None:
+        self.estimator = estimator
+        self.rule = rule
+        self.by = by
+        self.target = target
+        self.aggregate = aggregate
+        self.steps = steps
+        self.dtype = dtype
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Fit the estimator; a network only learns what X looks like.
+
+        Parameters
+        ----------
+        X : array (sample, step, feature), flat columns, or panel
+        y : array or Series
+            For an estimator.
+        **params
+            Passed on to the estimator's ``fit``, such as ``sample_weight``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X or y is not what is expected.
+        """
+        if self.by not in ("feature", "step", "both"):
+            raise ValueError(f"LRPTransformer(by=...) takes 'feature', 'step' or 'both', not {self.by!r}")
+        if isinstance(self.estimator, Network):
+            self._fit_network(X, self.estimator)
+        elif hasattr(self.estimator, "fit") and hasattr(self.estimator, "explain"):
+            self.estimator_ = clone(self.estimator).fit(X, y, **params)
+            for name in ("n_features_in_", "feature_names_in_", "steps_"):
+                if hasattr(self.estimator_, name):
+                    setattr(self, name, getattr(self.estimator_, name))
+            self.network_ = self.estimator_.network_
+        else:
+            raise ValueError(
+                "LRPTransformer takes a Network, or an estimator with fit and explain such as LSTMRegressor, not "
+                f"{type(self.estimator).__name__}"
+            )
+        return self
+
+    def _fit_network(self, X: Any, net: Network) -> None:
+        if self.steps is not None and net.steps not in (None, self.steps):
+            raise ValueError(f"LRPTransformer(steps={self.steps}) was given, but the network takes {net.steps} steps")
+        samples = self._samples(X, reset=True)
+        width = samples.rows.shape[1]
+        names = samples.features
+        if net.features is not None and names is not None and set(net.features) <= set(names):
+            width = net.n_features  # by name, as a network takes a panel's columns
+        if width != net.n_features:
+            raise ValueError(f"X has {width} features a step, but the network takes {net.n_features}")
+        self.steps_, self.network_ = samples.steps, net
+        self._features = None if net.features is None else list(net.features)
+
+    def transform(self, X: Any) -> Array | pd.DataFrame:
+        """Relevance of X, summed as ``by`` says.
+
+        Returns
+        -------
+        array (sample, column); for panels a DataFrame on their own index, NaN where no complete window ends
+        """
+        check_is_fitted(self, "network_")
+        relevance = self._explain(X)
+        values = relevance.values
+        if self.by != "feature":
+            values = values.sum(axis=2) if self.by == "step" else values.reshape(len(values), -1)
+        return pd.DataFrame(values, X.index, self.get_feature_names_out()) if is_panel(X) else values
+
+    def _explain(self, X: Any) -> Relevance:
+        reduce: Literal["steps"] | None = "steps" if self.by == "feature" else None
+        if hasattr(self, "estimator_"):
+            given = {"rule": self.rule, "target": self.target, "aggregate": self.aggregate, "reduce": reduce}
+            return self.estimator_.explain(X, **given)  # type: ignore[no-any-return]
+        return self.network_.explain(
+            self._input(X),
+            steps=self.steps_,
+            rule=self.rule or "arras",
+            target=self.target,
+            aggregate=self.aggregate,
+            reduce=reduce,
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Names of the columns: features, "lag4" ... "lag0", or "lag4_beta" ... where by="both".
+
+        Parameters
+        ----------
+        input_features : list of str or None
+            Names for features that have none; must be ``feature_names_in_`` where these are known.
+        """
+        check_is_fitted(self, "network_")
+        names = list(map(str, _check_feature_names_in(self, input_features)))
+        lags = [f"lag{k}" for k in range(self.steps_ - 1, -1, -1)]
+        D = self.network_.n_features
+        if self.network_.features is not None:
+            features = list(self.network_.features)
+        else:
+            features = names if len(names) == D else [f"x{j}" for j in range(D)]
+        if self.by == "both" and len(names) == D * self.steps_ > D:
+            return np.asarray(names, dtype=object)  # flat columns have a name each
+        columns = {"feature": features, "step": lags, "both": [f"{lag}_{name}" for lag in lags for name in features]}
+        return np.asarray(columns[self.by], dtype=object)
+
+    @property
+    def _asked_steps(self) -> int | None:
+        return self.steps or (self.estimator.steps if isinstance(self.estimator, Network) else None)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.get_feature_names_out())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        if not isinstance(self.estimator, Network) and hasattr(self.estimator, "fit"):
+            tags.target_tags.required = get_tags(self.estimator).target_tags.required
+        return tags
