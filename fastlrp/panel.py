@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -98,7 +98,8 @@ def as_panel(
     positions, names = _columns(frame, features, n_features)
     if not len(frame):
         raise ValueError("the panel is empty: it has no rows")
-    compute = _compute_dtype([frame.dtypes.iloc[i] for i in positions], dtype)
+    dtypes = list(frame.dtypes)
+    compute = _compute_dtype({dtypes[i] for i in positions}, dtype)
     order, ends = _windows(frame.index, int(steps))
     values = _matrix(frame, positions, compute, row_major=order is not None)
     return Panel(values, order, ends, cast(pd.MultiIndex, frame.index), names, int(steps))
@@ -133,9 +134,11 @@ def _columns(
         raise ValueError(f"the panel has {len(names)} columns, expected {n_features} features: {_few(names)}")
     if not names:
         raise ValueError("the panel has no columns, expected one for each feature")
-    odd = [i for i in positions if not _numeric(frame.dtypes.iloc[i])]
+    dtypes = list(frame.dtypes)
+    plain = {dtype for dtype in set(dtypes) if _numeric(dtype)}
+    odd = [i for i in positions if dtypes[i] not in plain]
     if odd:
-        shown = _few([f"{have[i]!r} ({frame.dtypes.iloc[i]})" for i in odd])
+        shown = _few([f"{have[i]!r} ({dtypes[i]})" for i in odd])
         raise ValueError(f"the panel has columns that do not hold real numbers: {shown}")
     return positions, names
 
@@ -159,7 +162,7 @@ def _numeric(dtype: Any) -> bool:
     return bool(number and not types.is_complex_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype))
 
 
-def _compute_dtype(dtypes: Sequence[Any], asked: npt.DTypeLike | None) -> np.dtype[Any]:
+def _compute_dtype(dtypes: Collection[Any], asked: npt.DTypeLike | None) -> np.dtype[Any]:
     if asked is not None:
         try:
             dtype = np.dtype(asked)

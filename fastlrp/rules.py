@@ -94,7 +94,7 @@ class Rudder(_EpsilonRule):
 
 Rule = Arras | Rudder
 
-_RULES: dict[str, type[Arras] | type[Rudder]] = {"arras": Arras, "rudder": Rudder}
+_RULES: dict[str, Rule] = {"arras": Arras(), "rudder": Rudder()}
 
 
 def as_rule(rule: str | Rule) -> Rule:
@@ -102,6 +102,6 @@ def as_rule(rule: str | Rule) -> Rule:
     if isinstance(rule, Arras | Rudder):
         return rule
     if isinstance(rule, str) and rule.lower() in _RULES:
-        return _RULES[rule.lower()]()
+        return _RULES[rule.lower()]
     names = " or ".join(repr(name) for name in _RULES)
     raise ValueError(f"rule= takes {names}, or a value such as fl.Arras(eps=1e-3), not {rule!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import machine
 from benchmarks.cases import RULES, SHAPES, Case
 from benchmarks.report import Options, table
-from benchmarks.workers import Worker, WorkerError
+from benchmarks.workers import Worker
 
 
 class Profiled:
@@ -17,40 +17,32 @@ class Profiled:
         quiet()
         self.network, self.X = network(case.weights()), case.inputs()
 
-    def account(self, rule: str, threads: int) -> dict[str, float] | None:
-        """Seconds by what they were spent on; None where the kernels keep no account."""
-        from fastlrp.kernels import cpu
+    def account(self, rule: str, threads: int) -> dict[str, float]:
+        """Seconds by what they were spent on, each part run alone, and of the whole."""
+        from fastlrp.kernels import Windows, cpu
+        from fastlrp.rules import as_rule
 
-        profile = getattr(cpu, "profile", None)
-        if profile is None:
-            return None
-        found: dict[str, float] = profile(self.network, self.X, rule=rule, threads=threads)
-        return found
+        n, steps, features = self.X.shape
+        windows = Windows(self.X.reshape(n * steps, features))
+        return dict(cpu.profile(self.network, windows, steps, rule=as_rule(rule), threads=threads))
 
 
 def run(options: Options) -> str:
-    accounts: dict[str, dict[str, float]] = {}
-    why = "not available: the kernels keep no account of their time."
+    rows = []
     for shape in SHAPES:
         case = shape.scaled(options.samples(shape.samples))
-        try:
-            with Worker("benchmarks.sections.profile:Profiled", options.threads, case=case) as worker:
-                for rule in RULES:
-                    account = worker.call("account", rule=rule, threads=options.threads)
-                    if account:
-                        accounts[f"({case.label}) {rule}"] = account
-        except WorkerError as error:
-            why = f"not available: {error}"
-            break
-    parts = ["## Where the time goes"]
-    if accounts:
-        names = list(dict.fromkeys(name for account in accounts.values() for name in account))
-        rows = []
-        for label, account in accounts.items():
-            total = sum(account.values())
-            rows.append((label, f"{total:.4g}", *(f"{account.get(name, 0.0) / total:.0%}" for name in names)))
-        parts.append(table(("case", "seconds", *names), rows))
-    else:
-        parts.append(why)
-    parts.append(machine.describe(("fastlrp", "Numba"), options.threads))
-    return "\n\n".join(parts)
+        with Worker("benchmarks.sections.profile:Profiled", options.threads, case=case) as worker:
+            for rule in RULES:
+                account = worker.call("account", rule=rule, threads=options.threads)
+                whole = account.pop("whole")
+                names = tuple(account)
+                parts = (f"{seconds / whole:.0%}" for seconds in account.values())
+                rows.append((f"({case.label}) {rule}", f"{whole:.4g}", *parts))
+    return "\n\n".join(
+        (
+            "## Where the time goes",
+            "Each part is run alone, on what the others would have left in cache or not: they need not add up to the whole.",
+            table(("case", "seconds", *names), rows),
+            machine.describe(("fastlrp", "Numba"), options.threads),
+        )
+    )

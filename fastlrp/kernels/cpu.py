@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import get_num_threads, njit
@@ -46,6 +47,8 @@ _JOB = np.dtype(
         + [(name, np.float64) for name in ("eps", "handed", "delta")],
     )
 )  # fmt: skip
+
+_JOB_NAMES = _JOB.names or ()
 
 _compiled = njit(error_model="numpy")
 
@@ -348,16 +351,25 @@ def _run_plan(
     return results
 
 
-_OF_PLAN = tuple(name for name in _JOB.names or () if name in vars(Plan) or name in Plan.__dataclass_fields__)
+def _numbers_of(plan: Plan) -> dict[str, int]:
+    """The plan's part of a job, made once: it is most of what one sample costs in Python."""
+    if plan not in _NUMBERS:
+        names = {*Plan.__annotations__, "width"}
+        _NUMBERS[plan] = {name: getattr(plan, name) for name in _JOB_NAMES if name in names}
+    return _NUMBERS[plan]
+
+
+_NUMBERS: WeakKeyDictionary[Plan, dict[str, int]] = WeakKeyDictionary()
 
 
 def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
     job = np.zeros(1, _JOB)
-    values = {name: getattr(plan, name) for name in _OF_PLAN}
-    values |= {"n": cut.n, "lanes": cut.lanes, "months": cut.months, "own_rows": own_rows, "target": target}
-    values |= {"row_stride": cut.strides[0], "column_stride": cut.strides[1], **_numbers(rule)}
-    job[0] = tuple(values.get(name, 0) for name in _JOB.names or ())
+    values = {
+        **_numbers_of(plan), **_numbers(rule), "n": cut.n, "lanes": cut.lanes, "months": cut.months, "own_rows": own_rows,
+        "target": target, "row_stride": cut.strides[0], "column_stride": cut.strides[1],
+    }  # fmt: skip
+    job[0] = tuple([values.get(name, 0) for name in _JOB_NAMES])
     return job
 
 
@@ -403,7 +415,9 @@ def _allocate(plan: Plan, windows: Windows, everywhere: bool) -> Results:
     dtype = plan.weights.dtype
 
     def array(*shape: int) -> Array:
-        whole = _aligned(math.prod(shape), dtype).reshape(shape)
+        # whole cache lines are written fastest, which small results would not repay
+        size = math.prod(shape)
+        whole = np.empty(shape, dtype) if size < 1 << 16 else _aligned(size, dtype).reshape(shape)
         if not everywhere:
             whole.fill(np.nan)
         return whole

@@ -396,3 +396,51 @@ def store(rows, ld, width, out, starts, lanes):  # type: ignore[no-untyped-def]
     for k in range(whole, lanes):
         for d in range(width):
             out[starts[k] + d] = rows[d * ld + k]
+
+
+# ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
+
+
+def _rows_of(pointer: Any, rows: int, ld: int, lanes: int) -> Any:
+    """``rows`` rows of ``lanes`` numbers as a two-dimensional view."""
+    step = pointer.itemsize
+    return np.lib.stride_tricks.as_strided(pointer, (rows, lanes), (ld * step, step))
+
+
+def _plain_product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ldm, share, mode):  # type: ignore[no-untyped-def]
+    inputs = np.concatenate([_rows_of(a, ka, lda, lanes), _rows_of(b, kb, ldb, lanes)])
+    result, factors = _rows_of(out, rows, ldo, lanes), _rows_of(mul, rows, ldm, lanes)
+    row = 0
+    while row < rows:
+        height = block_height(rows - row)
+        block = w[: height * (1 + ka + kb)].reshape(1 + ka + kb, height)
+        w = w[block.size :]
+        part = slice(row, min(row + height, rows))
+        live = part.stop - row
+        start = block[0, :live, None] if ldi < 0 else _rows_of(init, rows, ldi, lanes)[part]
+        sums = start + block[1:, :live].T @ inputs
+        if mode == STORE:
+            result[part] = sums
+        elif mode == SPREAD:
+            result[part] = sums * factors[part] + share[:lanes]
+        else:
+            result[part] += sums * factors[part] + share[:lanes]
+        row += height
+
+
+def _plain_load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-untyped-def]
+    for d, row in enumerate(_rows_of(rows, width, ld, lanes)):
+        row[:] = source[starts[:lanes] + d * stride]
+
+
+def _plain_store(rows, ld, width, out, starts, lanes):  # type: ignore[no-untyped-def]
+    for k in range(lanes):
+        out[starts[k] : starts[k] + width] = _rows_of(rows, width, ld, lanes)[:, k]
+
+
+if config.DISABLE_JIT:
+    at = lambda array, offset: array[offset:]  # noqa: E731
+    distinct = lambda: None  # noqa: E731
+    fma = lambda a, b, c: a * b + c  # noqa: E731
+    copysign = np.copysign
+    product, load, store = _plain_product, _plain_load, _plain_store

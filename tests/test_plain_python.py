@@ -1,0 +1,28 @@
+"""The kernels as plain Python: the same functions, uncompiled, against the same reference.
+
+Coverage and debuggers see into them only there, and the intrinsics have a second form that nothing else runs.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def test_kernels_agree_with_the_reference_uncompiled():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_against_reference.py")]
+    command += ["-k", "agrees_with_the_reference or (missing_value and shallow) or infinity"]
+    command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf of a NumPy scalar warns; compiled it does not
+    run = subprocess.run(
+        command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, cwd=HERE.parent, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    assert " passed" in run.stdout
+
+
+def test_this_run_is_compiled():
+    from fastlrp.kernels.tile import execute
+
+    assert ("signatures" in dir(execute)) != (os.environ.get("NUMBA_DISABLE_JIT") == "1")
