@@ -7,4 +7,14 @@ from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Network
 from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
-__all__ = ["LSTM", "Arras", "Bidirectional", "ConservationWarning", "Dense", "Dropout", "ModelFileError", "Network", "Rudder"]
+__all__ = [
+    "LSTM",
+    "Arras",
+    "Bidirectional",
+    "ConservationWarning",
+    "Dense",
+    "Dropout",
+    "ModelFileError",
+    "Network",
+    "Rudder",
+]

@@ -1,4 +1,4 @@
-"""A folder of finished windows, so that a long rolling fit can stop and go on: one npz a window, one json, no pickles."""
+"""A folder of finished windows, so that a rolling fit can stop and go on: one npz a window, one json, no pickles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ class Checkpoints:
         path = self._path(window)
         half = path.with_suffix(".part")
         with half.open("wb") as file:
-            np.savez(file, **dict(arrays))
+            np.savez(file, **cast(dict[str, Any], dict(arrays)))
         os.replace(half, path)
 
     def _path(self, window: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -143,7 +143,7 @@ def _label(
         initial_state=results.initial_state,
         unattributed=results.unattributed,
         index=None if panel is None else panel.index,
-        features=net.features if panel is None else panel.features,
+        features=net.features if panel is None else panel.features,  # type: ignore[arg-type]  # None: x0, x1 ...
         steps=steps,
         rule=rule,
         target=named,
@@ -176,12 +176,18 @@ def _run(
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads= takes a whole number of at least 1, not {threads!r}")
     backend = get_backend(device)
-    ask = {"rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads}
+    ask: dict[str, Any] = {
+        "rule": rule,
+        "target": target,
+        "aggregate": aggregate,
+        "reduced": reduced,
+        "threads": threads,
+    }
     try:
         if not progress:
-            return backend.run(net, windows, steps, **ask)
+            return cast(Results, backend.run(net, windows, steps, **ask))
         with _progress_bar(windows.n(steps), "predict" if rule is None else "explain") as advance:
-            return backend.run(net, windows, steps, **ask, advance=advance)
+            return cast(Results, backend.run(net, windows, steps, **ask, advance=advance))
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)
 
@@ -194,7 +200,7 @@ def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network
     else:
         locate_infinite_array(np.asarray(X), net.features)
     raise ValueError(
-        f"X has a value that is too large for {windows.rows.dtype}, expected finite values: compute with dtype='float64'"
+        f"X has a value that is too large for {windows.rows.dtype}, expected finite ones: compute with dtype='float64'"
     )
 
 
@@ -269,10 +275,14 @@ def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
     if array.ndim != 3:
         raise ValueError(f"X has shape {array.shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
     if array.shape[2] != D:
-        raise ValueError(f"X has {array.shape[2]} features, expected {D} features: shape {array.shape} where (n, {T}, {D}) is due")
+        raise ValueError(
+            f"X has {array.shape[2]} features, expected {D} features: shape {array.shape} where (n, {T}, {D}) is due"
+        )
     if (wanted is not None and array.shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
-        T = net.steps or wanted
-        raise ValueError(f"X has {array.shape[1]} steps, expected {T} steps: shape {array.shape} where (n, {T}, {D}) is due")
+        T = net.steps or T
+        raise ValueError(
+            f"X has {array.shape[1]} steps, expected {T} steps: shape {array.shape} where (n, {T}, {D}) is due"
+        )
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"X is empty: shape {array.shape}, expected at least one sample and one step")
     if dtype is None:

@@ -151,7 +151,7 @@ class TakesWindows:
         if reset or self._flat:
             X = validate_data(self, X, reset=reset, dtype=self._dtype)
         else:
-            X = check_array(X, dtype=self._dtype)
+            X = check_array(X, dtype=self._dtype, input_name="X")
             if X.shape[1] != steps * self._width:
                 raise ValueError(
                     f"X has {X.shape[1]} columns, expected {steps * self._width}: {steps} steps of {self._width} "
@@ -169,7 +169,7 @@ class TakesWindows:
         return replace(samples, features=tuple(names)) if steps == 1 and names is not None else samples
 
     def _check_cube(self, X: Any, reset: bool) -> Array:
-        X = check_array(X, dtype=self._dtype, allow_nd=True)
+        X = check_array(X, dtype=self._dtype, allow_nd=True, input_name="X")
         if 0 in X.shape:
             raise ValueError(f"X is empty: shape {X.shape}, expected at least one sample, step and feature")
         if not reset:
@@ -204,7 +204,7 @@ class TakesWindows:
 
     @property
     def _dtype(self) -> type[Any]:
-        return np.dtype(self.dtype).type
+        return cast(type[Any], np.dtype(self.dtype).type)
 
     @property
     def _width(self) -> int:
@@ -215,6 +215,6 @@ class TakesWindows:
         """X as a network takes it."""
         check_is_fitted(self)
         if is_panel(X):
-            return cast(pd.DataFrame, X)
+            return X
         samples = self._samples(X, reset=False)
         return samples.rows.reshape(len(samples), samples.steps, -1)

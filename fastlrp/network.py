@@ -310,7 +310,7 @@ def _names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | N
     """Names of features or outputs: as many as there are, and no two the same."""
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) and not hasattr(value, "__iter__"):
+    if isinstance(value, str) or (not isinstance(value, Sequence | np.ndarray) and not hasattr(value, "__iter__")):
         raise ValueError(f"{where} takes a list of names, not {value!r}")
     names = tuple(str(name) for name in value)
     if len(names) != size:
@@ -366,7 +366,9 @@ class Network:
             raise ValueError(f"Network(steps=...) takes a whole number of at least 1, not {steps!r}")
         self._steps = None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
-        self._features = _names(features, self._n_features, "Network(features=...)", "one for each input of its first layer")
+        self._features = _names(
+            features, self._n_features, "Network(features=...)", "one for each input of its first layer"
+        )
         self._outputs = _names(outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer")
         self.name = name
         self._plans: dict[Any, Any] = {}  # what kernels packed for this network, by dtype; never part of its value
@@ -466,8 +468,10 @@ class Network:
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
-        return f"<Network {self.name or ''}: {kinds}; {self.n_features} features, {self.n_params:,} parameters>".replace(
-            " :", ":"
+        return (
+            f"<Network {self.name or ''}: {kinds}; {self.n_features} features, {self.n_params:,} parameters>".replace(
+                " :", ":"
+            )
         )
 
     def summary(self) -> str:
@@ -483,7 +487,9 @@ class Network:
             shape = f"({steps}, {width})" if sequence else f"({width},)"
             rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
         widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+        ]
         rule = "-" * max(map(len, lines))
         total = f"{self.n_params:,} parameters, {self.dtype}; {self._n_outputs} output{'s' * (self._n_outputs > 1)}"
         return "\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total])

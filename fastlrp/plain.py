@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from fastlrp.network import LSTM, Array, Bidirectional, Dense, Dropout, Layer, Network
 
@@ -63,6 +63,8 @@ def with_arrays(net: Network, arrays: Sequence[Array]) -> Network:
 
 def _filled(layer: Layer, source: Iterator[Array]) -> Layer:
     if isinstance(layer, Bidirectional):
-        return replace(layer, forward=_filled(layer.forward, source), backward=_filled(layer.backward, source))
-    names = ("W", "U", "b")[: len(layer.arrays)] if isinstance(layer, LSTM) else ("W", "b")[: len(layer.arrays)]
-    return replace(layer, **{name: next(source) for name in names})
+        forward, backward = (cast(LSTM, _filled(one, source)) for one in (layer.forward, layer.backward))
+        return replace(layer, forward=forward, backward=backward)
+    names = ("W", "U", "b") if isinstance(layer, LSTM) else ("W", "b")
+    weights: dict[str, Any] = {name: next(source) for name, _ in zip(names, layer.arrays, strict=False)}
+    return replace(layer, **weights)

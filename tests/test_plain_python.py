@@ -16,7 +16,12 @@ def test_kernels_agree_with_the_reference_uncompiled():
     command += ["-k", "agrees_with_the_reference or (missing_value and shallow) or infinity"]
     command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf of a NumPy scalar warns; compiled it does not
     run = subprocess.run(
-        command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, cwd=HERE.parent, capture_output=True, text=True, timeout=300
+        command,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout

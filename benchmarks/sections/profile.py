@@ -41,7 +41,7 @@ def run(options: Options) -> str:
     return "\n\n".join(
         (
             "## Where the time goes",
-            "Each part is run alone, on what the others would have left in cache or not: they need not add up to the whole.",
+            "Each part is run alone, with a cache that the others have not used: parts need not add up to the whole.",
             table(("case", "seconds", *names), rows),
             machine.describe(("fastlrp", "Numba"), options.threads),
         )

@@ -22,9 +22,9 @@ from numba.extending import intrinsic
 
 _FEATURES = llvm.get_host_cpu_features()
 #: Bytes of a vector register, and how many vectors of accumulators a row of the product keeps. 6 rows x 4 vectors need
-#: 24 + 4 + 1 of the 32 registers of AVX-512 and NEON; with the 16 of AVX2 and SSE, 6 x 2 is the most that does not spill.
+#: 24 + 4 + 1 of the 32 registers of AVX-512 and NEON; with the 16 of AVX2 and SSE, 6 x 2 is the most that fits.
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
-WIDE = 2 if VECTOR_BYTES == 32 or _FEATURES.get("sse2") and VECTOR_BYTES == 16 else 4
+WIDE = 2 if VECTOR_BYTES == 32 or (_FEATURES.get("sse2") and VECTOR_BYTES == 16) else 4
 #: Lanes of a tile come in multiples of this, for every dtype and host: a whole number of vectors, no scalar tails.
 LANES = 16
 #: Row heights of the product's blocks. The last block of a matrix takes the smallest that holds what is left.
@@ -204,7 +204,9 @@ class _Block:
             values.append(phi)
         return values
 
-    def finish(self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any, live: Any) -> None:
+    def finish(
+        self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any, live: Any
+    ) -> None:
         """Write the first ``live`` rows, row by row, as ``mode`` says."""
         builder = self.builder
         end = builder.append_basic_block("end")
@@ -214,7 +216,8 @@ class _Block:
         adds = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD))
         for row in range(self.height):
             write, store, spread, onto, fresh, done = (
-                builder.append_basic_block(f"{name}{row}") for name in ("write", "store", "spread", "onto", "fresh", "done")
+                builder.append_basic_block(f"{name}{row}")
+                for name in ("write", "store", "spread", "onto", "fresh", "done")
             )
             builder.cbranch(builder.icmp_signed("<", ir.Constant(ir.IntType(64), row), live), write, end)
             builder.position_at_end(write)
@@ -275,6 +278,12 @@ _WIDE_VECTORS = WIDE
 
 @njit(error_model="numpy")
 def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ldm, share, mode):  # type: ignore[no-untyped-def]
+    """out = bias (or ``init``) + packed weights times ``ka`` rows of a and ``kb`` rows of b, then what ``mode`` says.
+
+    ``rows`` sums for each of ``lanes`` lanes (a multiple of LANES); ``ld`` are the lanes from one row to the next, and
+    ldi < 0 means that there is no ``init``. Lanes go by as many vectors as there are registers for; what is left over
+    by single ones, in the same order of operations, so that a lane's bits do not depend on its neighbours.
+    """
     size = vector_lanes(out)
     wide = size * _WIDE_VECTORS
     lane = 0
@@ -325,9 +334,7 @@ class _Transpose:
     def turn(self, rows: list[Any]) -> list[Any]:
         half, i32 = self.side // 2, ir.IntType(32)
         order = [k // 2 + (k % 2) * self.side for k in range(self.side)]
-        low, high = (
-            ir.Constant(ir.VectorType(i32, self.side), [k + shift for k in order]) for shift in (0, half)
-        )
+        low, high = (ir.Constant(ir.VectorType(i32, self.side), [k + shift for k in order]) for shift in (0, half))
         for _ in range(self.side.bit_length() - 1):
             pairs = list(zip(rows[:half], rows[half:], strict=True))
             rows = [self.builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in (low, high)]
@@ -341,9 +348,7 @@ def _load_block(typingctx: Any, source: Any, starts: Any, first: Any, rows: Any,
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source, starts, first, rows, ld = args
         emit = _Transpose(context, builder, sig.args[0].dtype)
-        lines = [
-            builder.load(emit.address(source, emit.place(starts, k, first)), align=4) for k in range(emit.side)
-        ]
+        lines = [builder.load(emit.address(source, emit.place(starts, k, first)), align=4) for k in range(emit.side)]
         for d, line in enumerate(emit.turn(lines)):
             builder.store(line, emit.address(rows, emit.row(ld, d)), align=4)
         return context.get_dummy_value()

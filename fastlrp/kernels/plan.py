@@ -15,16 +15,28 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.kernels.lanes import SPREAD, SPREAD_ADD, STORE, block_height
+from fastlrp.kernels.lanes import SPREAD, SPREAD_ADD, block_height
 from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Aggregate, Bidirectional, Dense, Dropout, Network
 from fastlrp.rules import Arras, Rule
 
 Array = npt.NDArray[Any]
 
 #: Kinds of instructions; ``tile.execute`` says what each does.
-PRODUCT, CELL, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, MERGE_RULE = (
-    range(13)
-)
+(
+    PRODUCT,
+    CELL,
+    ACTIVATE,
+    FILL,
+    COPY,
+    ADD,
+    SCALE,
+    SUM,
+    LINEAR_RULE,
+    ARRAS_CELL,
+    RUDDER_ARRIVAL,
+    RUDDER_CELL,
+    MERGE_RULE,
+) = range(13)
 #: Codes of the activations are their places in ``network.DENSE_ACTIVATIONS``.
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = range(7)
 
@@ -64,7 +76,7 @@ class Plan:
     rows, month_rows : number of rows of a tile's scratch, and of its months' (X, then x_t W + b of each LSTM on it)
     x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
-    lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of zeros (the widest layer)
+    lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of ``n_zeros`` zeros
     explains : whether there is relevance
     flops : of the forward pass's matrix products, a sample, as the textbook counts them
     """
@@ -225,7 +237,8 @@ class _Builder:
             _records(self.before), _records(self.forward),
             _records([step for layer in reversed(self.backward) for step in layer]),
             np.concatenate(self.packed), self.n_rows, self.n_month_rows, x, rel_x, below.at, pre, below.rel, self.lost,
-            self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.explains, self.flops,
+            self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.explains,
+            self.flops,
         )  # fmt: skip
 
     # ---- LSTM
@@ -267,7 +280,13 @@ class _Builder:
         for k in range(T):
             t = T - 1 - k if p.reverse else k
             z = p.states + (k % p.kept) * 4 * H
-            step: dict[str, Any] = {"kind": PRODUCT, "units": 4 * H, "out": z, "b": h, "b_depth": H if k else 0}  # h_0 = 0
+            step: dict[str, Any] = {
+                "kind": PRODUCT,
+                "units": 4 * H,
+                "out": z,
+                "b": h,
+                "b_depth": H if k else 0,
+            }  # h_0 = 0
             if p.below.months:
                 step.update(init=shared, init_months=1, shift=t, weights=both)
             else:
@@ -302,8 +321,8 @@ class _Builder:
             else:
                 emit({"kind": ARRAS_CELL, "units": H, "a": z, "b": r_c, "out": r_g, "share": self.share_c,
                       "factor": 1 / (2 * H)})  # fmt: skip
-            emit({"kind": LINEAR_RULE, "units": H, "a": z + 2 * H, "b": r_g, "c": self.share_c, "out": q, "weights": bias,
-                  "share": self.share, "factor": 1 / (D + H if recurrent else D)})  # fmt: skip
+            emit({"kind": LINEAR_RULE, "units": H, "a": z + 2 * H, "b": r_g, "c": self.share_c, "out": q,
+                  "weights": bias, "share": self.share, "factor": 1 / (D + H if recurrent else D)})  # fmt: skip
             self.spread(p.below, t, W, D, q, H, adds=p.adds or (p.below.rel_step == 0 and k < T - 1))
             self.lstm_past(p, k, place, U, recurrent, kept)
 
@@ -408,10 +427,20 @@ class _Builder:
                 emit({"kind": COPY, "units": H, "a": rel, "out": rel_one})
                 emit({"kind": COPY, "units": H, "a": rel + H, "out": rel_two})
                 continue
-            emit({"kind": LINEAR_RULE, "units": H, "a": to, "b": rel, "c": self.zeros, "out": q, "weights": self.no_bias(H),
-                  "share": self.share, "factor": 1 / (2 * H)})  # fmt: skip
+            emit({"kind": LINEAR_RULE, "units": H, "a": to, "b": rel, "c": self.zeros, "out": q,
+                  "weights": self.no_bias(H), "share": self.share, "factor": 1 / (2 * H)})  # fmt: skip
             for part, into in ((one, rel_one), (two, rel_two)):
-                emit({"kind": MERGE_RULE, "units": H, "a": part, "b": q, "share": self.share, "out": into, "factor": weight})
+                emit(
+                    {
+                        "kind": MERGE_RULE,
+                        "units": H,
+                        "a": part,
+                        "b": q,
+                        "share": self.share,
+                        "out": into,
+                        "factor": weight,
+                    }
+                )
 
     def no_bias(self, units: int) -> int:
         return self.keep(np.zeros(units))
@@ -427,7 +456,12 @@ class _Builder:
         linear = layer.activation == "linear"
         step = M if below.sequence else 0
         out = _Rows(
-            pre if linear else self.rows(steps * M), step, self.rows(steps * M) if self.explains else 0, step, M, below.sequence
+            pre if linear else self.rows(steps * M),
+            step,
+            self.rows(steps * M) if self.explains else 0,
+            step,
+            M,
+            below.sequence,
         )
         self.flops += 2.0 * steps * M * K
         for t in range(steps):

@@ -171,7 +171,7 @@ def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, f
     """q of a linear map's units; ``share`` is what each input gets evenly, ``lost`` grows by what goes nowhere.
 
     A unit gets ``relevance`` of its own and ``extra`` of its lane. share = factor * sum (handed s + delta b) q with
-    factor = 1/N, and what is missing from R = q (sum_i a_i w_i + b + eps s) is lost: ((1 - delta) b + (eps - handed) s) q.
+    factor = 1/N. Of R = q (sum_i a_i w_i + b + eps s) no input gets ((1 - delta) b + (eps - handed) s) q: it is lost.
     """
     distinct()
     eps, handed, delta = rule

@@ -1,0 +1,148 @@
+"""Panels through predict and explain: windows that share their months give what the same windows give one by one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastlrp as fl
+
+T, D = 4, 5
+RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]
+pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
+
+
+def lstm(rng, inputs, units, **options):
+    shapes = ((inputs, 4 * units), (units, 4 * units), (4 * units,))
+    return fl.LSTM(*(rng.normal(0, 0.6, shape) for shape in shapes), **options)
+
+
+def networks(rng):
+    pair = fl.Bidirectional(lstm(rng, D, 3, return_sequences=True), lstm(rng, D, 3, return_sequences=True))
+    return {
+        "one": fl.Network([lstm(rng, D, 6), fl.Dense(rng.normal(size=(6, 1)), rng.normal(size=1))]),
+        "both ways": fl.Network([pair, lstm(rng, 6, 4), fl.Dense(rng.normal(size=(4, 2)))]),
+        "dense first": fl.Network([fl.Dense(rng.normal(size=(D, 3)), activation="tanh"), lstm(rng, 3, 4)], name="n"),
+    }
+
+
+def messy(rng, assets=23, months=40, gaps=0.03, missing=0.01):
+    """A panel with late starts, early ends, months left out and values missing."""
+    index = []
+    for asset in range(assets):
+        first, last = sorted(rng.integers(0, months, 2))
+        index += [(asset, month) for month in range(first, last + 1) if rng.random() > gaps]
+    values = rng.normal(size=(len(index), D))
+    values[rng.random(values.shape) < missing] = np.nan
+    dates = pd.period_range("2001-01", periods=months, freq="M").to_timestamp()
+    named = pd.MultiIndex.from_tuples([(dates[m], f"stock {a}") for a, m in index], names=["date", "permno"])
+    return pd.DataFrame(values, index=named, columns=[f"f{d}" for d in range(D)])
+
+
+def windows_by_hand(panel):
+    """(row, window) of every full window, found by looking each month up."""
+    rows = {key: row for row, key in enumerate(panel.index)}
+    values, found = panel.to_numpy(), []
+    for row, (date, asset) in enumerate(panel.index):
+        keys = [(date - pd.DateOffset(months=lag), asset) for lag in range(T - 1, -1, -1)]
+        if all(key in rows for key in keys):
+            found.append((row, values[[rows[key] for key in keys]]))
+    return np.array([row for row, _ in found]), np.array([window for _, window in found])
+
+
+def forms(panel, rng):
+    """The same panel as users may hold it."""
+    shuffled = panel.sample(frac=1, random_state=1)
+    columns = pd.DataFrame({name: panel[name].to_numpy() for name in panel}, index=panel.index)
+    return {
+        "as is": panel,
+        "by month": panel.sort_index(),
+        "by stock": panel.swaplevel().sort_index(),
+        "shuffled": shuffled,
+        "column by column": columns,
+        "fortran": pd.DataFrame(np.asfortranarray(panel.to_numpy()), index=panel.index, columns=panel.columns),
+        "fortran shuffled": pd.DataFrame(
+            np.asfortranarray(shuffled.to_numpy()), index=shuffled.index, columns=panel.columns
+        ),
+    }
+
+
+@pytest.mark.parametrize("reduce", [None, "steps"])
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("name", ["one", "both ways", "dense first"])
+def test_a_panel_is_its_windows(rng, name, rule, reduce):
+    net, panel = networks(rng)[name], messy(rng)
+    target = None if net.n_outputs == 1 else 1
+    rows, X = windows_by_hand(panel)
+    assert len(rows) > len(panel) / 2, "the path on which windows share months"
+    want = net.explain(X, rule=rule, reduce=reduce, target=target)
+    got = net.explain(panel, steps=T, rule=rule, reduce=reduce, target=target)
+    assert got.index.equals(panel.index)
+    others = np.setdiff1d(np.arange(len(panel)), rows)
+    for key in ("values", "prediction", "score", "initial_state", "unattributed"):
+        mine, theirs = getattr(got, key), getattr(want, key)
+        atol = 1e-12 * np.nanmax(np.abs(theirs), initial=1e-3)
+        np.testing.assert_allclose(mine[rows], theirs, rtol=0, atol=atol, err_msg=key)
+        assert np.isnan(mine[others]).all(), key
+
+
+@pytest.mark.parametrize(
+    "form", ["as is", "by month", "by stock", "shuffled", "column by column", "fortran", "fortran shuffled"]
+)
+def test_rows_come_back_where_they_were(rng, form):
+    net, panel = networks(rng)["one"], messy(rng)
+    rows, X = windows_by_hand(panel)
+    want = pd.DataFrame(net.explain(X, reduce="steps").values, index=panel.index[rows], columns=panel.columns)
+    given = forms(panel, rng)[form]
+    got = pd.DataFrame(net.explain(given, steps=T, reduce="steps").values, index=given.index, columns=panel.columns)
+    if got.index.names != want.index.names:
+        got = got.swaplevel()
+    np.testing.assert_allclose(got.loc[want.index].to_numpy(), want.to_numpy(), rtol=0, atol=1e-12)
+    assert got.drop(want.index).isna().all().all()
+    prediction = net.predict(given, steps=T)
+    assert prediction.index.equals(given.index)
+    np.testing.assert_array_equal(prediction.notna(), got.notna().all(axis=1))
+
+
+def test_short_histories_take_the_path_of_single_windows(rng):
+    net = networks(rng)["one"]
+    panel = messy(rng, assets=60, months=7)
+    rows, X = windows_by_hand(panel)
+    assert 0 < len(rows) < len(panel) / 2
+    got, want = net.explain(panel, steps=T), net.explain(X)
+    np.testing.assert_array_equal(got.values[rows], want.values)
+    assert np.isnan(np.delete(got.score, rows)).all()
+
+
+def test_threads_and_cuts_do_not_change_a_bit_of_a_panel(rng):
+    net, panel = networks(rng)["both ways"], messy(rng, assets=120)
+    one = net.explain(panel, steps=T, target=0, threads=1)
+    for threads in (2, 3, 7):
+        assert net.explain(panel, steps=T, target=0, threads=threads).values.tobytes() == one.values.tobytes()
+    first = panel[panel.index.get_level_values(1) == "stock 5"]
+    alone = net.explain(first, steps=T, target=0)
+    np.testing.assert_array_equal(alone.values, one.values[panel.index.get_level_values(1) == "stock 5"])
+
+
+def test_a_panel_without_one_full_window_is_all_missing(rng):
+    panel = messy(rng, gaps=0).groupby(level=1).head(T - 1)
+    prediction = networks(rng)["one"].predict(panel, steps=T)
+    assert prediction.isna().all()
+    assert prediction.index.equals(panel.index)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_infinity_in_a_panel_names_its_row(rng, dtype):
+    panel = messy(rng, missing=0).astype(dtype)
+    panel.iloc[7, 2] = -np.inf
+    date, stock = panel.index[7]
+    with pytest.raises(ValueError, match=f"f2.*{date:%Y-%m}.*{stock}"):
+        networks(rng)["one"].explain(panel, steps=T)
+
+
+def test_progress_counts_every_row_once(rng, capsys):
+    pytest.importorskip("tqdm", reason="the extra fastlrp[progress] is not installed")
+    panel = messy(rng, assets=200)
+    networks(rng)["one"].explain(panel, steps=T, progress=True, threads=2)
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert "explain" in shown

@@ -1,0 +1,115 @@
+"""Activations over their whole range, against NumPy in extended precision, in units in the last place."""
+
+import numpy as np
+import pytest
+from numba import njit, types
+
+from fastlrp.kernels import formulas
+
+SINGLE, DOUBLE = np.float32, np.float64
+DTYPES = pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
+
+
+def over(function, x):
+    """A scalar formula over an array, compiled as kernels compile it."""
+
+    @njit(error_model="numpy")
+    def loop(x, out):
+        for k in range(x.size):
+            out[k] = function(x[k])
+
+    out = np.empty_like(x)
+    loop(x, out)
+    return out
+
+
+def whole_range(dtype, limit):
+    """Dense around zero and through the bend, logarithmic from the smallest denormal to the largest number."""
+    info = np.finfo(dtype)
+    small = np.log10(float(info.smallest_subnormal)) + 0.01
+    sizes = np.logspace(small, np.log10(limit), 60_001).astype(dtype)
+    return np.unique(np.concatenate([np.linspace(-limit, limit, 400_001).astype(dtype), sizes, -sizes]))
+
+
+def ulps(got, want):
+    """Distance in units in the last place of the wanted number."""
+    with np.errstate(under="ignore"):
+        unit = np.spacing(np.abs(want).astype(got.dtype)).astype(np.longdouble)
+    return np.abs(got.astype(np.longdouble) - want) / unit
+
+
+@DTYPES
+def test_tanh_is_within_3_ulp_everywhere_and_odd(dtype):
+    x = whole_range(dtype, 40)
+    got = over(formulas.tanh, x)
+    assert ulps(got, np.tanh(x.astype(np.longdouble))).max() < 3
+    np.testing.assert_array_equal(over(formulas.tanh, -x), -got)
+
+
+@DTYPES
+def test_sigmoid_is_within_3_ulp_where_it_does_not_vanish(dtype):
+    limit = 87 if dtype == SINGLE else 708
+    x = whole_range(dtype, limit)
+    got = over(formulas.sigmoid, x)
+    want = 1 / (1 + np.exp(-x.astype(np.longdouble)))
+    normal = want > np.finfo(dtype).smallest_normal
+    assert ulps(got, want)[normal].max() < 3
+    assert np.all(np.diff(over(formulas.sigmoid, np.sort(x))) >= -np.spacing(dtype(1)))
+    floor = dtype(np.exp(-np.longdouble(limit)))
+    np.testing.assert_allclose(over(formulas.sigmoid, np.array([-1e30, -2.0 * limit], dtype)), floor, rtol=1e-5)
+
+
+@DTYPES
+def test_ends_zeros_and_nan(dtype):
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.finfo(dtype).max, np.finfo(dtype).min, np.nan], dtype)
+    tanh, sigmoid = over(formulas.tanh, x), over(formulas.sigmoid, x)
+    np.testing.assert_array_equal(tanh, np.array([0, 0, 1, -1, 1, -1, np.nan], dtype))
+    assert np.signbit(tanh[1])
+    assert not np.signbit(tanh[0])
+    np.testing.assert_array_equal(sigmoid[[0, 1, 2, 4]], np.array([0.5, 0.5, 1, 1], dtype))
+    assert np.isnan(sigmoid[6])
+    tiny = np.array([np.finfo(dtype).smallest_subnormal, -np.finfo(dtype).smallest_subnormal], dtype)
+    np.testing.assert_array_equal(over(formulas.tanh, tiny), tiny)
+
+
+@DTYPES
+def test_products_of_activations_are_within_5_ulp(dtype):
+    rng = np.random.default_rng(0)
+    gate, x = (rng.uniform(-30, 30, 200_000).astype(dtype) for _ in range(2))
+
+    @njit(error_model="numpy")
+    def loop(gate, x, one, other):
+        for k in range(x.size):
+            one[k], other[k] = formulas.gated_tanh(gate[k], x[k]), formulas.gated(gate[k], x[k])
+
+    one, other = np.empty_like(x), np.empty_like(x)
+    loop(gate, x, one, other)
+    open_ = 1 / (1 + np.exp(-gate.astype(np.longdouble)))
+    assert ulps(one, open_ * np.tanh(x.astype(np.longdouble))).max() < 5
+    assert ulps(other, open_ * x.astype(np.longdouble)).max() < 4
+
+
+@DTYPES
+def test_formulas_keep_their_type(dtype):
+    kind = types.float32 if dtype == SINGLE else types.float64
+    for function in (
+        formulas.tanh,
+        formulas.sigmoid,
+        formulas.exp,
+        formulas.hard_sigmoid,
+        formulas.hard_sigmoid_keras2,
+    ):
+        wrapped = njit(lambda x, f=function: f(x))
+        wrapped(dtype(0.3))
+        assert wrapped.nopython_signatures[0].return_type == kind, function.__name__
+
+
+@DTYPES
+def test_hard_sigmoids_are_keras_own(dtype):
+    x = np.linspace(-5, 5, 1001).astype(dtype)
+    exact = x.astype(np.longdouble)
+    atol = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(over(formulas.hard_sigmoid, x), np.clip((exact + 3) / 6, 0, 1), rtol=0, atol=atol)
+    np.testing.assert_allclose(
+        over(formulas.hard_sigmoid_keras2, x), np.clip(0.2 * exact + 0.5, 0, 1), rtol=0, atol=atol
+    )
