@@ -465,9 +465,9 @@ def warn_if_unattributed(relevance: Relevance, stacklevel: int = 3) -> None:
         share = relevance.median_unattributed_share()
         if share > 0.5:
             warnings.warn(
-                f"rule 'rudder' leaves {100 * share:.0f} % of the score unattributed at the median of {len(relevance)} "
-                "rows: it conserves only where forget gates stay near 1; use rule='arras' (fastlrp.Arras) instead, "
-                "or read Relevance.unattributed beside the relevance",
+                f"rule 'rudder' leaves {100 * share:.0f} % of the score unattributed at the median of "
+                f"{int((~relevance.missing).sum())} rows: it conserves only where forget gates stay near 1; use "
+                "rule='arras' (fastlrp.Arras) instead, or read Relevance.unattributed beside the relevance",
                 ConservationWarning,
                 stacklevel=stacklevel,
             )

@@ -4,7 +4,6 @@ A tile of samples goes through forward pass and relevance in one go, in scratch 
 only results are written. Threads are plain Python threads that run compiled code without the interpreter lock: no
 threading layer to choose, safe after ``fork`` and when several Python threads explain at once.
 """
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
 
@@ -18,12 +17,14 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
 from fastlrp.kernels import Results, Windows
-from fastlrp.kernels.lanes import LANES, at, distinct, load, store
-from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, make_plan, rule_kind
-from fastlrp.kernels.tile import execute, fill
+from fastlrp.kernels.lanes import LANES
+from fastlrp.kernels.months import extra_lanes
+from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind
+from fastlrp.kernels.program import make_plan
+from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
@@ -34,173 +35,6 @@ TILE_BYTES = 256
 #: The same for windows of a panel that share months: a tile computes x_t W for its own months and T - 1 before them, so
 #: that wider is less arithmetic.
 SHARED_BYTES = 512
-
-_JOB = np.dtype(
-    (
-        np.record,
-        [(name, np.int64) for name in (
-            # how tiles are cut, and how rows of X lie in memory
-            "n", "lanes", "months", "row_stride", "column_stride", "own_rows",
-            # of the plan
-            "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost",
-            "initial", "zeros", "n_zeros", "bad", "width", "explains",
-            # what is asked
-            "target",
-        )]
-        + [(name, np.float64) for name in ("eps", "handed", "delta")],
-    )
-)  # fmt: skip
-
-_JOB_NAMES = _JOB.names or ()
-
-_compiled = njit(error_model="numpy")
-
-
-@_compiled
-def _row_of(order, r):
-    return order[r] if order.size else r
-
-
-@_compiled
-def _load_windows(job, X, starts, order, first, live, lanes, s, places):
-    """X of a tile as rows (step, feature): each lane its own window. Lanes past the last sample repeat it."""
-    T, D = job.steps, job.n_features
-    whole = order.size == 0 and job.column_stride == 1 and job.row_stride == D
-    for t in range(1 if whole else T):
-        for k in range(lanes):
-            sample = first + min(k, live - 1)
-            start = starts[sample] if starts.size else sample * T
-            places[k] = _row_of(order, start + t) * job.row_stride
-        load(
-            at(X, 0),
-            at(places, 0),
-            job.column_stride,
-            T * D if whole else D,
-            at(s, (job.x + t * D) * lanes),
-            lanes,
-            lanes,
-        )
-
-
-@_compiled
-def _load_months(job, X, order, first, x, x_lanes, places):
-    """The months of a tile of windows that end in rows ``first`` ...: rows of features, lanes are months."""
-    for k in range(x_lanes):
-        row = min(max(first - (job.steps - 1) + k, 0), job.n - 1)
-        places[k] = _row_of(order, row) * job.row_stride
-    load(at(X, 0), at(places, 0), job.column_stride, job.n_features, x, x_lanes, x_lanes)
-
-
-@_compiled
-def _mark_missing(rows, ld, width, lanes, bad):
-    """bad += NaN in lanes that have a value that is not finite, else 0."""
-    distinct()
-    for d in range(width):
-        for k in range(lanes):
-            value = rows[d * ld + k]
-            bad[k] += value - value
-
-
-@_compiled
-def _any_infinite(rows, ld, width, lanes, bad):
-    for k in range(lanes):
-        if bad[k] != bad[k]:
-            for d in range(width):
-                value = rows[d * ld + k]
-                if value == value and value - value != value - value:
-                    return True
-    return False
-
-
-@_compiled
-def _missing_windows(job, ends, first, live, lanes, months, bad):
-    """A window is missing where none ends, or where one of its months is; True if there is one that is not."""
-    some = False
-    for k in range(lanes):
-        total = bad[k]
-        for t in range(job.steps):
-            total += months[k + t]
-        if k >= live or not ends[first + k]:
-            total = total + np.nan
-        else:
-            some = True
-        bad[k] = total
-    return some
-
-
-@_compiled
-def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results):
-    """Results of a tile, sample by sample, NaN where its window is missing."""
-    _, starts, order, _ = data
-    values, prediction, score, initial_state, unattributed = results
-    for k in range(live):
-        row = first + k
-        if job.own_rows:
-            row = _row_of(order, starts[row] + job.steps - 1 if starts.size else row)
-        places[k] = row * job.width
-        for j in range(job.n_outputs):
-            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
-        if job.explains:
-            score[row] = s[(job.pre + job.target) * lanes + k]
-            initial_state[row], unattributed[row] = initial[k], lost[k]
-        if bad[k] != bad[k]:  # one NaN for all, whatever arithmetic on missing values gave
-            for j in range(job.n_outputs):
-                prediction[row * job.n_outputs + j] = np.nan
-            if job.explains:
-                score[row] = initial_state[row] = unattributed[row] = np.nan
-    if job.explains:
-        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live)
-        for k in range(live):
-            if bad[k] != bad[k]:
-                for d in range(job.width):
-                    values[places[k] + d] = np.nan
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
-def _run_tiles(jobs, programs, weights, data, first_tile, last_tile, scratch, places, results, status):
-    """Tiles one after the other: load, forward, relevance, store. ``status`` is set, and everyone stops, once a value
-    is infinite."""
-    job = jobs[0]
-    X, starts, order, ends = data
-    before, forward, relevance = programs
-    number = type(weights[0])
-    rule = (number(job.eps), number(job.handed), number(job.delta))
-    s = at(scratch, 0)
-    for tile in range(first_tile, last_tile):
-        if status[0]:
-            return
-        first = tile * job.lanes
-        live = min(job.lanes, job.n - first)
-        lanes = (live + LANES - 1) // LANES * LANES
-        lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
-        fill(lanes, lost, number(0))
-        fill(lanes, initial, number(0))
-        fill(lanes, bad, number(0))
-        fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
-        # X of the tile: the months that its windows share, or each lane its own window
-        months, month_lanes = at(s, job.rows * lanes), lanes + job.months
-        rows, ld, width, marks = at(s, job.x * lanes), lanes, job.steps * job.n_features, bad
-        if job.months:
-            rows, ld, width, marks = months, month_lanes, job.n_features, at(months, job.month_rows * month_lanes)
-            fill(ld, marks, number(0))
-            _load_months(job, X, order, first, months, month_lanes, places)
-        else:
-            _load_windows(job, X, starts, order, first, live, lanes, s, places)
-        _mark_missing(rows, ld, width, ld, marks)
-        if _any_infinite(rows, ld, width, ld, marks):
-            status[0] = 1
-            return
-        if not job.months or _missing_windows(job, ends, first, live, lanes, marks, bad):
-            if job.months:
-                execute(before, months, month_lanes, months, month_lanes, weights, lost, rule)
-            top = at(s, job.top * lanes)
-            for part in range(2 if job.explains else 1):
-                if part:
-                    fill(job.n_outputs * lanes, top, number(0))
-                    for k in range(lanes):
-                        top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-                execute(relevance if part else forward, s, lanes, months, month_lanes, weights, lost, rule)
-        _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results)
 
 
 def _aligned(n: int, dtype: Any) -> Array:
@@ -252,9 +86,10 @@ def _cut(windows: Windows, steps: int) -> _Cut:
         return _Cut(rows.shape[0] // steps, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
     # Windows share x_t W where most rows end one. In a panel of short histories the lanes that end none would cost
     # more than sharing saves: there each window is loaded for itself.
-    if 2 * int(np.count_nonzero(windows.ends)) >= windows.ends.size:
-        months = max(LANES, -(-(steps - 1) // LANES) * LANES)
-        return _Cut(windows.ends.size, shared_lanes, months, (flat, _NO_ROWS, order, _frozen(windows.ends)), strides)
+    n = windows.ends.size
+    if steps > 1 and n >= shared_lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
+        data = (flat, _NO_ROWS, order, _frozen(windows.ends))
+        return _Cut(n, shared_lanes, extra_lanes(steps), data, strides)
     starts = np.flatnonzero(windows.ends) - (steps - 1)
     return _Cut(starts.size, lanes, 0, (flat, _frozen(starts), order, _NO_ENDS), strides)
 
@@ -353,11 +188,14 @@ def _run_plan(
             if first >= n_tiles:
                 return
             last = min(first + step, n_tiles)
-            _run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
+            run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
                 report(min(last * cut.lanes, cut.n) - first * cut.lanes)
 
-    _spread(work, step, threads, advance)
+    def stop() -> None:
+        status[0] = 1
+
+    _spread(work, step, threads, advance, stop)
     if status[0]:
         raise FloatingPointError("infinite value")
     return results
@@ -367,7 +205,7 @@ def _numbers_of(plan: Plan) -> dict[str, int]:
     """The plan's part of a job, made once: it is most of what one sample costs in Python."""
     if plan not in _NUMBERS:
         names = {*Plan.__annotations__, "width"}
-        _NUMBERS[plan] = {name: getattr(plan, name) for name in _JOB_NAMES if name in names}
+        _NUMBERS[plan] = {name: getattr(plan, name) for name in JOB_FIELDS if name in names}
     return _NUMBERS[plan]
 
 
@@ -376,17 +214,26 @@ _NUMBERS: WeakKeyDictionary[Plan, dict[str, int]] = WeakKeyDictionary()
 
 def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
-    job = np.zeros(1, _JOB)
+    job = np.zeros(1, JOB)
     values = {
         **_numbers_of(plan), **_numbers(rule), "n": cut.n, "lanes": cut.lanes, "months": cut.months,
         "own_rows": own_rows, "target": target, "row_stride": cut.strides[0], "column_stride": cut.strides[1],
     }  # fmt: skip
-    job[0] = tuple([values.get(name, 0) for name in _JOB_NAMES])
+    job[0] = tuple([values.get(name, 0) for name in JOB_FIELDS])
     return job
 
 
-def _spread(work: Callable[..., None], step: int, threads: int, advance: Callable[[int], object] | None) -> None:
-    """Run ``work`` on this and ``threads - 1`` more threads, which take chunks of tiles from one counter."""
+def _spread(
+    work: Callable[..., None],
+    step: int,
+    threads: int,
+    advance: Callable[[int], object] | None,
+    stop: Callable[[], None],
+) -> None:
+    """Run ``work`` on this and ``threads - 1`` more threads, which take chunks of tiles from one counter.
+
+    ``stop`` makes all of them return soon: called where one fails, or the user interrupts.
+    """
     chunks = itertools.count(0, step)
     if threads <= 1:
         work(chunks, advance)
@@ -399,6 +246,7 @@ def _spread(work: Callable[..., None], step: int, threads: int, advance: Callabl
             work(chunks, done.append if advance else None)
         except BaseException as error:  # raised again by the caller below
             failures.append(error)
+            stop()
 
     others = [threading.Thread(target=helper, name="fastlrp", daemon=True) for _ in range(threads - 1)]
     for thread in others:
@@ -412,6 +260,9 @@ def _spread(work: Callable[..., None], step: int, threads: int, advance: Callabl
 
     try:
         work(chunks, report if advance else None)
+    except BaseException:
+        stop()
+        raise
     finally:
         for thread in others:
             thread.join()

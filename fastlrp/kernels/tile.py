@@ -11,7 +11,7 @@ from __future__ import annotations
 from numba import njit
 
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import at, distinct, product
+from fastlrp.kernels.lanes import LANES, at, distinct, product
 from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
@@ -254,14 +254,14 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule):
         out, b = at(s, do.out * lanes), at(s, do.b * lanes)
         a, a_lanes = at(s, do.a * lanes), lanes
         if do.a_months:
-            a, a_lanes = at(months, do.a * month_lanes + do.shift), month_lanes
+            a, a_lanes = at(months, do.a * month_lanes + do.shift * LANES), month_lanes
         if kind == PRODUCT:
             init, init_lanes = at(s, 0), -1
             if do.init_months:
-                init, init_lanes = at(months, do.init * month_lanes + do.shift), month_lanes
+                init, init_lanes = at(months, do.init * month_lanes + do.shift * LANES), month_lanes
             mul, mul_lanes = at(s, do.mul * lanes), lanes
             if do.mul_months:
-                mul, mul_lanes = at(months, do.mul * month_lanes + do.shift), month_lanes
+                mul, mul_lanes = at(months, do.mul * month_lanes + do.shift * LANES), month_lanes
             product(out, lanes, lanes, at(weights, do.weights), units, init, init_lanes, a, a_lanes, do.a_depth,
                     b, lanes, do.b_depth, mul, mul_lanes, at(s, do.share * lanes), do.mode)  # fmt: skip
         elif kind == CELL:

@@ -11,64 +11,23 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads
+from numba import config, get_num_threads
 
 from fastlrp.kernels import as_dtype
-from fastlrp.kernels.train_plan import CHUNKS, TrainPlan, flat_weights, train_plan, unflatten, with_weights
+from fastlrp.kernels.cpu import _aligned
+from fastlrp.kernels.train_inputs import Inputs, Settings, checked, frozen
+from fastlrp.kernels.train_plan import train_plan
 from fastlrp.kernels.train_run import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
+from fastlrp.kernels.train_weights import flat_weights, unflatten, with_weights
 from fastlrp.network import Dropout, Network
 
 Array = npt.NDArray[Any]
-#: Windows as an array (sample, step, feature), or rows (row, feature) and the row where each sample's window starts.
-Inputs = Array | tuple[Array, Array]
-
-LOSSES = ("squared_error", "absolute_error", "huber")
 #: Below so many floating-point operations a batch, threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is trained; see :class:`Trainer`."""
-
-    loss: str = "squared_error"
-    huber_delta: float = 1.0
-    alpha: float = 0.0
-    learning_rate: float = 1e-3
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-    clipnorm: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss= takes one of {', '.join(LOSSES)}, not {self.loss!r}")
-        for name, least, below, words in (
-            ("huber_delta", 0.0, np.inf, "a number above 0"),
-            ("learning_rate", 0.0, np.inf, "a number above 0"),
-            ("epsilon", 0.0, np.inf, "a number above 0"),
-            ("alpha", -1.0, np.inf, "a number of at least 0"),
-            ("beta_1", -1.0, 1.0, "a number from 0 to below 1"),
-            ("beta_2", -1.0, 1.0, "a number from 0 to below 1"),
-            ("clipnorm", 0.0, np.inf, "a number above 0, or None"),
-        ):
-            value = getattr(self, name)
-            if value is None and name == "clipnorm":
-                continue
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not (number and least < value < below and (least == 0.0 or value >= 0)):
-                raise ValueError(f"{name}= takes {words}, not {value!r}")
-
-    def numbers(self) -> dict[str, float]:
-        """The values as kernels take them."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        rate = values.pop("learning_rate")
-        return {**values, "rate": rate, "loss": LOSSES.index(self.loss), "clipnorm": self.clipnorm or 0.0}
 
 
 class Trainer:
@@ -215,7 +174,7 @@ class Trainer:
         self, mode: int, X: Inputs, y: Array, sample_weight: Array | None, orders: Array | None, batch: int | None,
         *, drops: bool = True,
     ) -> Array:  # fmt: skip
-        data, n = _checked(self._plan, self.dtype, X, y, sample_weight)
+        data, n = checked(self._plan, self.dtype, X, y, sample_weight)
         if orders is None:
             orders, batch = np.arange(n)[None], n
         orders = np.ascontiguousarray(orders, np.int64)
@@ -229,9 +188,9 @@ class Trainer:
         plan = self._plan
         lanes = plan.lanes(batch, self.dtype.itemsize)
         tiles = -(-batch // lanes)
-        per_chunk = -(-tiles // CHUNKS)
+        per_chunk = plan.tiles_a_chunk(tiles, self.dtype.itemsize)
         chunks = -(-tiles // per_chunk)
-        threads = min(self.threads, chunks) if plan.flops * batch > _WORTH_THREADS else 1
+        threads = min(self.threads, chunks) if plan.flops * batch > _WORTH_THREADS and not config.DISABLE_JIT else 1
         jobs = np.zeros(1, JOB)
         given = {
             **{key: getattr(plan, key) for key in ("rows", "x", "output", "top", "zeros", "n_zeros", "ones")},
@@ -242,7 +201,7 @@ class Trainer:
         }  # fmt: skip
         for key, value in given.items():
             jobs[0][key] = value
-        return self._call(jobs, data, orders.reshape(-1), chunks, curve=np.zeros(orders.shape[0]))
+        return self._call(jobs, data, frozen(orders), chunks, curve=np.zeros(orders.shape[0]))
 
     @property
     def _stride(self) -> int:
@@ -258,14 +217,17 @@ class Trainer:
         blocks = -(-plan.n_params // BLOCK)
         totals, squares, sync = np.zeros(chunks), np.zeros(2 * blocks), _aligned(16, np.int64)
         sync[:] = 0
+        places = list(np.empty((threads, lanes), np.int64))
+        programs = (plan.forward, plan.backward)
         model = (self._flat, self._m, self._v, plan.index, plan.decays, self._grads)
 
         def work(thread: int, todo: Array) -> None:
-            places = np.empty(lanes, np.int64)
-            run_epochs(jobs, (plan.forward, plan.backward), data, todo, model, scratch[thread], places, totals, squares, curve, sync, thread)
+            run_epochs(jobs, programs, data, todo, model, scratch[thread], places[thread], totals, squares, curve, sync,
+                       thread)  # fmt: skip
 
         if threads == 1:
-            work(0, orders)
+            with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
+                work(0, orders)
         else:
             work(0, orders[:0])  # compiled, and known to accept these arguments, before threads wait for each other
             _together(lambda thread: work(thread, orders), threads)
@@ -279,64 +241,31 @@ class Trainer:
         return have  # type: ignore[no-any-return]
 
 
-def _aligned(n: int, dtype: Any) -> Array:
-    """An uninitialised array that starts on a cache line."""
-    size = np.dtype(dtype).itemsize
-    raw = np.empty(n + 64 // size, dtype)
-    skip = -raw.ctypes.data % 64 // size
-    return raw[skip : skip + n]
-
-
-def _frozen(array: Array) -> Array:
-    """A flat read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
-    view = array.reshape(-1).view()
-    view.flags.writeable = False
-    return view
-
-
-def _checked(
-    plan: TrainPlan, dtype: Any, X: Inputs, y: Array, sample_weight: Array | None
-) -> tuple[tuple[Array, ...], int]:
-    """The arrays that kernels read, flat and in one dtype, and the number of samples; copies only where needed."""
-    T, D, K = plan.steps, plan.n_features, plan.n_outputs
-    starts = np.empty(0, np.int64)
-    if isinstance(X, tuple):
-        rows, starts = X
-        rows, starts = np.ascontiguousarray(rows, dtype), np.ascontiguousarray(starts, np.int64)
-        if rows.ndim != 2 or rows.shape[1] != D:
-            raise ValueError(f"X's rows have shape {rows.shape}, expected (rows, {D})")
-        n = starts.size
-        if n and (starts.min() < 0 or starts.max() + T > rows.shape[0]):
-            raise ValueError(f"X's windows start in rows {starts.min()} to {starts.max()}, expected 0 to {rows.shape[0] - T}")
-    else:
-        rows = np.ascontiguousarray(X, dtype)
-        if rows.ndim != 3 or rows.shape[1:] != (T, D):
-            raise ValueError(f"X has shape {rows.shape}, expected (samples, {T}, {D})")
-        n = rows.shape[0]
-    if n == 0:
-        raise ValueError("training needs at least one sample, but X has none")
-    y = np.ascontiguousarray(y, dtype)
-    if y.shape != (n, K) and not (K == 1 and y.shape == (n,)):
-        raise ValueError(f"y has shape {y.shape}, expected ({n}, {K})")
-    weights = np.empty(0, dtype) if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
-    if sample_weight is not None and weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
-    return (_frozen(rows), _frozen(starts), _frozen(y), _frozen(weights)), n
-
-
 def _together(work: Callable[[int], None], threads: int) -> None:
-    """Run ``work(0)`` here and the rest beside it; raise what any of them raised."""
+    """Run ``work(0)`` here and the rest beside it; raise what any of them raised.
+
+    None begins before all threads are there, for those that wait for each other would wait for ever.
+    """
     failures: list[BaseException] = []
+    ready, given_up = threading.Event(), threading.Event()
 
     def helper(thread: int) -> None:
         try:
-            work(thread)
+            ready.wait()
+            if not given_up.is_set():
+                work(thread)
         except BaseException as error:  # raised again below
             failures.append(error)
 
     others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in range(1, threads)]
-    for thread in others:
-        thread.start()
+    try:
+        for thread in others:
+            thread.start()
+    except BaseException:
+        given_up.set()
+        raise
+    finally:
+        ready.set()
     try:
         work(0)
     finally:

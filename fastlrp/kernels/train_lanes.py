@@ -2,7 +2,7 @@
 
 ``contract`` is the gradient of a matrix: sums over steps and lanes of every row of one operand times every row of the
 other. Both stand as rows of lanes, so nothing is transposed: each sum is kept as one vector of partial sums, and only
-when all steps are done are its elements added up.
+when all steps are done are its elements added up. Under ``NUMBA_DISABLE_JIT=1`` one thread does it in NumPy.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -272,3 +273,17 @@ def meet(counter, threads):
             else:
                 _pause()
 
+
+# ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
+
+
+def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
+    size, view = out.itemsize, np.lib.stride_tricks.as_strided
+    left = view(a, (steps, rows, lanes), (a_step * size, lanes * size, size))
+    right = view(b, (steps, columns, lanes), (b_step * size, lanes * size, size))
+    total = np.einsum("sik,sjk->ij", left, right).ravel()
+    out[: rows * columns] = total + out[: rows * columns] if onto else total
+
+
+if config.DISABLE_JIT:
+    contract = _plain_contract

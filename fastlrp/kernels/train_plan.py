@@ -1,4 +1,4 @@
-"""From a network's shapes to what the training kernels run: two programs over the rows of a tile, and where weights stand.
+"""From a network's shapes to what training runs: two programs over the rows of a tile, and where weights stand.
 
 A program is a flat list of instructions as in ``plan``: how a layer runs forward, and how its gradient runs back, is
 written here in plain Python and compiled never. All weights are one flat array, layer by layer in the order of
@@ -9,7 +9,7 @@ update: ``index`` says from where. Shapes only: the weights' values are no part 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,8 +28,9 @@ PRODUCT, GATES, GATES_GRADIENT, CONTRACT, ACTIVATE, SLOPE, FILL, MOVE, ADD, TIME
 TILE_LANES = 64
 #: ... and fewer where a tile's rows would not stay in the L2 cache.
 TILE_BYTES = 1 << 20
-#: Tiles of a batch share at most so many gradients, each summed over its tiles in order.
-CHUNKS = 32
+#: Tiles of a batch share at most so many gradients, each summed over its tiles in order, and fewer, but not below
+#: FEW_CHUNKS, where a large network's would take much memory.
+CHUNKS, FEW_CHUNKS, CHUNKS_BYTES = 32, 8, 1 << 26
 
 _INTEGERS = (
     # what, how many rows (units), where to; operands: rows; activations: of signals (or of Dense), of gates
@@ -62,7 +63,8 @@ def _spec(layer: Layer) -> _Spec:
     if isinstance(layer, Dropout):
         return _Spec("dropout", rate=layer.rate)
     if isinstance(layer, Dense):
-        return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=((layer.activation, ""),))
+        activations = ((layer.activation, ""),)
+        return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=activations)
     parts = (layer,) if isinstance(layer, LSTM) else (layer.forward, layer.backward)
     return _Spec(
         "lstm" if isinstance(layer, LSTM) else "bidirectional",
@@ -114,6 +116,11 @@ class TrainPlan:
         while lanes > LANES and self.rows * lanes * itemsize > TILE_BYTES:
             lanes -= LANES
         return lanes
+
+    def tiles_a_chunk(self, tiles: int, itemsize: int) -> int:
+        """Tiles that are summed into one gradient, in batches of so many tiles."""
+        most = max(FEW_CHUNKS, min(CHUNKS, CHUNKS_BYTES // (self.n_params * itemsize)))
+        return -(-tiles // most)
 
 
 class _Rows(NamedTuple):
@@ -193,10 +200,8 @@ class _Builder:
     def lstm(self, spec: _Spec, below: _Rows) -> _Rows:
         H, T = spec.units, self.T
         h = self.rows(H * T)
-        if spec.sequence:
-            out = _Rows(h, self.rows(H * T), H, T)
-        else:
-            out = _Rows(h + (T - 1) * H, self.rows(H), H, 1)
+        kept = T if spec.sequence else 1
+        out = _Rows(h + (T - kept) * H, self.rows(H * kept), H, kept)
         order = range(T - 1, -1, -1) if spec.reverse else range(T)
         self.run_lstm(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
         return out
@@ -216,8 +221,9 @@ class _Builder:
             shift = part * H if spec.merge == "concat" else 0
             for t in range(steps):
                 kind = ADD if part and not shift else MOVE
-                merge.append({"kind": kind, "units": H, "out": out.row(t) + shift, "a": own.row(t), "factor": factor})
-                split.append({"kind": MOVE, "units": H, "out": own.slope(t), "a": out.slope(t) + shift, "factor": factor})
+                both_ways = {"units": H, "factor": factor}
+                merge.append({"kind": kind, "out": out.row(t) + shift, "a": own.row(t), **both_ways})
+                split.append({"kind": MOVE, "out": own.slope(t), "a": out.slope(t) + shift, **both_ways})
             self.backward.append([])
             self.run_lstm(spec, part, below, order, places, own, adds=part == 0)  # top down: the second one runs first
             both.append(self.backward.pop())
@@ -254,8 +260,9 @@ class _Builder:
             if k < T - 1:
                 back.append({"kind": PRODUCT, "units": H, "out": dh, "init": arrived, "weights": to_h,
                              "a": z + (k + 1) * 4 * H, "a_depth": 4 * H, "b": z})  # fmt: skip
-            back.append({"kind": GATES_GRADIENT, "units": H, "out": z + k * 4 * H, "a": c + (k - 1) * H if k else self.zeros,
-                         "b": tanh_c + k * H, "c": dh if k < T - 1 else arrived, "d": dc, "init": spare, **codes})  # fmt: skip
+            back.append({"kind": GATES_GRADIENT, "units": H, "out": z + k * 4 * H, "b": tanh_c + k * H, "d": dc,
+                         "a": c + (k - 1) * H if k else self.zeros, "c": dh if k < T - 1 else arrived,
+                         "init": spare, **codes})  # fmt: skip
             if to_x >= 0:
                 down = below.slope(order[k])
                 back.append({"kind": PRODUCT, "units": D, "out": down, "init": down if adds else -1, "weights": to_x,
@@ -291,11 +298,11 @@ class _Builder:
                                  "a": below.row(t), "a_depth": K, "b": below.row(t)})  # fmt: skip
         if bent:
             self.forward.append({"kind": ACTIVATE, "units": M * steps, "out": out.at, "activation": code})
-            self.backward[-1].append({"kind": SLOPE, "units": M * steps, "out": out.grad, "a": out.at, "activation": code})
+            self.backward[-1].append({**self.forward[-1], "kind": SLOPE, "out": out.grad, "a": out.at})
         if back >= 0:
             for t in range(steps):
-                self.backward[-1].append({"kind": PRODUCT, "units": K, "out": below.slope(t), "init": -1, "weights": back,
-                                          "a": out.slope(t), "a_depth": M, "b": out.grad})  # fmt: skip
+                self.backward[-1].append({"kind": PRODUCT, "units": K, "out": below.slope(t), "init": -1,
+                                          "weights": back, "a": out.slope(t), "a_depth": M, "b": out.grad})  # fmt: skip
         self.contract(W, below.at, K, out.grad, M, steps)
         self.contract_bias(b, out.grad, M, steps)
         self.flops += 2.0 * steps * M * K * (3 if back >= 0 else 2)
@@ -333,37 +340,3 @@ def train_plan(net: Network, steps: int) -> TrainPlan:
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")
     return _plan(tuple(_spec(layer) for layer in net.layers), steps)
-
-
-def flat_weights(net: Network, dtype: Any) -> Array:
-    """All weights as one array, and a zero behind them that packed fillers read."""
-    arrays = [array.ravel() for layer in net.layers for array in layer.arrays]
-    return np.concatenate([*arrays, np.zeros(1)]).astype(dtype)
-
-
-def unflatten(net: Network, flat: Array) -> list[Array]:
-    """Copies of a flat array's parts, with the shapes and in the order of the layers' arrays."""
-    parts, at = [], 0
-    for layer in net.layers:
-        for array in layer.arrays:
-            parts.append(flat[at : at + array.size].reshape(array.shape).copy())
-            at += array.size
-    return parts
-
-
-def with_weights(net: Network, flat: Array, steps: int) -> Network:
-    """The same network with other weights."""
-    parts = iter(unflatten(net, flat))
-
-    def renew(layer: Any) -> Any:
-        if isinstance(layer, Dropout):
-            return layer
-        if isinstance(layer, Bidirectional):
-            return replace(layer, forward=renew(layer.forward), backward=renew(layer.backward))
-        names = ("W", "U", "b") if isinstance(layer, LSTM) else ("W", "b")
-        return replace(layer, **{name: next(parts) for name in names if getattr(layer, name) is not None})
-
-    return Network(
-        [renew(layer) for layer in net.layers], steps=net.steps if net.steps is not None else steps,
-        features=net.features, outputs=net.outputs, name=net.name,
-    )  # fmt: skip

@@ -15,11 +15,7 @@ from fastlrp.kernels import gradients
 from fastlrp.kernels.lanes import at, distinct, load
 from fastlrp.kernels.tile import add, fill
 from fastlrp.kernels.train_lanes import atomic_add, meet
-from fastlrp.kernels.train_tile import execute, loss_gradient
-
-_compiled = njit(error_model="numpy")
-#: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
-_merged = njit(error_model="numpy", inline="always")
+from fastlrp.kernels.train_tile import _compiled, _merged, execute, loss_gradient
 
 #: What a call does: update weights batch by batch, only compute a gradient, or only the loss.
 UPDATE, GRADIENT, LOSS = range(3)
@@ -32,8 +28,8 @@ JOB = np.dtype(
     (
         np.record,
         [(name, np.int64) for name in (
-            "mode", "threads", "samples", "batch", "lanes", "tiles", "width", "features", "outputs", "loss", "rows", "x",
-            "output", "top", "zeros", "n_zeros", "ones", "params", "stride", "done", "seed", "drops",
+            "mode", "threads", "samples", "batch", "lanes", "tiles", "width", "features", "outputs", "loss", "rows",
+            "x", "output", "top", "zeros", "n_zeros", "ones", "params", "stride", "done", "seed", "drops",
         )]
         + [(name, np.float64) for name in (
             "huber_delta", "alpha", "rate", "beta_1", "beta_2", "epsilon", "clipnorm",
@@ -92,11 +88,12 @@ def _run_tile(job, programs, data, order, offset, first, live, s, packed, places
     y = at(s, job.rows * lanes)
     weight = at(y, job.outputs * lanes)
     _load_tile(job, data, order, offset + first, live, s, y, weight, places)
-    execute(programs[0], s, lanes, packed, gradient, onto, first, key)
-    loss = loss_gradient(job.outputs, lanes, at(s, job.output * lanes), y, weight, job.loss, number(job.huber_delta),
-                         factor, at(s, job.top * lanes))  # fmt: skip
-    if job.mode != LOSS:
-        execute(programs[1], s, lanes, packed, gradient, onto, first, key)
+    loss = 0.0
+    for part in range(1 if job.mode == LOSS else 2):  # one call in the source: it is put in here as a whole
+        execute(programs[part], s, lanes, packed, gradient, onto, first, key)
+        if part == 0:
+            loss = loss_gradient(job.outputs, lanes, at(s, job.output * lanes), y, weight, job.loss,
+                                 number(job.huber_delta), factor, at(s, job.top * lanes))  # fmt: skip
     return loss
 
 

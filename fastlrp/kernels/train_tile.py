@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastlrp.kernels import formulas, gradients
+from fastlrp.kernels import gradients
 from fastlrp.kernels.lanes import STORE, at, distinct, fma, product
 from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 from fastlrp.kernels.tile import activate, add, copy, fill
@@ -30,6 +30,8 @@ from fastlrp.kernels.train_plan import (
 )
 
 _compiled = njit(error_model="numpy")
+#: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
+_merged = njit(error_model="numpy", inline="always")
 
 #: Losses, each the mean over a sample's outputs.
 SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
@@ -50,7 +52,7 @@ def slope(code, n, out, gradient):
     elif code == RELU:
         for k in range(n):
             gradient[k] = gradient[k] if out[k] > zero else zero
-    elif code == HARD_SIGMOID or code == HARD_SIGMOID_KERAS2:
+    elif code in (HARD_SIGMOID, HARD_SIGMOID_KERAS2):
         steep = one / type(one)(6) if code == HARD_SIGMOID else type(one)(0.2)
         for k in range(n):
             gradient[k] = gradient[k] * steep if zero < out[k] < one else zero
@@ -78,15 +80,15 @@ def standard_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc):
     """dz of a step takes the place of its gates; dc becomes that of the step before."""
     distinct()
     for k in range(n):
-        di, df, dg, do, left = gradients.gates_gradient(zi[k], zf[k], zg[k], zo[k], before[k], squashed[k], dh[k], dc[k])
+        i, f, g, o, c, t = zi[k], zf[k], zg[k], zo[k], before[k], squashed[k]
+        di, df, dg, do, left = gradients.gates_gradient(i, f, g, o, c, t, dh[k], dc[k])
         zi[k], zf[k], zg[k], zo[k], dc[k] = di, df, dg, do, left
 
 
 @_compiled
 def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
     """The same with other activations, one pass each."""
-    activate(gate, n, zi, zi)
-    activate(gate, n, zf, zf)
+    activate(gate, 2 * n, zi, zi)  # f stands behind i
     activate(signal, n, zg, zg)
     activate(gate, n, zo, zo)
     for k in range(n):
@@ -109,8 +111,7 @@ def any_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc, signal, gate
     times(n, dh, squashed, do)
     for k in range(n):
         dc[k] *= zf[k]
-    slope(gate, n, zi, di)
-    slope(gate, n, zf, df)
+    slope(gate, 2 * n, zi, di)
     slope(signal, n, zg, dg)
     slope(gate, n, zo, do)
     copy(4 * n, spare, zi)
@@ -162,7 +163,7 @@ def move(n, source, out, factor):
         out[k] = factor * source[k]
 
 
-@_compiled
+@_merged
 def execute(program, s, lanes, packed, gradient, onto, first, key):
     """Run a program on a tile. ``first``: the tile's first sample in its batch; ``key`` 0: nothing is dropped."""
     number = type(s[0])

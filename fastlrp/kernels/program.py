@@ -1,0 +1,418 @@
+"""What a layer does forward, and how a rule walks back through it, as instructions over rows of a tile.
+
+Plain Python, run once for a network: nothing here is compiled, and nothing here sees a number of X. To add a rule, add
+what it emits here, its loop in ``tile.py`` and its formula in ``formulas.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels.lanes import SPREAD, SPREAD_ADD
+from fastlrp.kernels.plan import (
+    ACTIVATE,
+    ADD,
+    ARRAS_CELL,
+    CELL,
+    COPY,
+    FILL,
+    INSTRUCTION,
+    LINEAR_RULE,
+    MERGE_RULE,
+    PRODUCT,
+    RUDDER_ARRIVAL,
+    RUDDER_CELL,
+    SCALE,
+    SUM,
+    Array,
+    Plan,
+    RuleKind,
+    pack,
+)
+from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Aggregate, Bidirectional, Dense, Dropout, Network
+
+
+@dataclass
+class _Rows:
+    """Where a layer's output stands: its first row, rows from step to step, its relevance, and its width.
+
+    ``months``: it is X of windows that share their months, step t shifted by t months.
+    """
+
+    at: int
+    step: int
+    rel: int
+    rel_step: int
+    width: int
+    sequence: bool
+    months: bool = False
+    is_x: bool = False
+
+    def source(self, t: int) -> dict[str, int]:
+        """Step t as operand a of an instruction."""
+        return {"a": self.at, "a_months": 1, "shift": t} if self.months else {"a": self.at + t * self.step}
+
+    def factor(self, t: int) -> dict[str, int]:
+        """Step t as what a product of relevance is multiplied with."""
+        return {"mul": self.at, "mul_months": 1, "shift": t} if self.months else {"mul": self.at + t * self.step}
+
+
+class _Pass(NamedTuple):
+    """One LSTM on its way through the program."""
+
+    layer: LSTM
+    below: _Rows
+    out: _Rows
+    states: int  # first of the rows that keep its state, four blocks a step: i*g, f*c', zg, c
+    kept: int  # steps kept
+    reverse: bool
+    out_reverse: bool
+    adds: bool
+
+
+class _Builder:
+    """Walks up the network for the forward pass, and down again for the rule."""
+
+    def __init__(
+        self, net: Network, steps: int, dtype: Any, rule: RuleKind, aggregate: Aggregate, reduced: bool, shared: bool
+    ) -> None:
+        self.net, self.T, self.dtype, self.rule = net, steps, np.dtype(dtype), rule
+        self.explains = bool(rule)
+        self.aggregate, self.reduced, self.shared = aggregate, reduced, shared
+        self.before: list[dict[str, Any]] = []
+        self.forward: list[dict[str, Any]] = []
+        self.backward: list[list[dict[str, Any]]] = []  # a list a layer, each in order; layers are run last first
+        self.packed: list[Array] = []
+        self.n_weights = self.n_rows = 0
+        self.n_month_rows = net.n_features if shared else 0
+        self.flops = 0.0
+        self.widest = max(max(y.n_inputs, y.n_outputs) for y in net.layers if not isinstance(y, Dropout))
+        self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
+        self.zeros = self.rows(self.widest)
+        self.work = [self.rows(self.widest) for _ in range(4)]
+
+    # ---- bookkeeping
+
+    def rows(self, n: int) -> int:
+        self.n_rows += n
+        return self.n_rows - n
+
+    def keep(self, array: Array) -> int:
+        self.packed.append(np.ascontiguousarray(array, self.dtype).ravel())
+        self.n_weights += array.size
+        return self.n_weights - array.size
+
+    def matrix(self, matrix: Array, bias: Array | None = None) -> int:
+        return self.keep(pack(matrix, bias, self.dtype))
+
+    def cast(self, array: Array | None, size: int = 0) -> Array:
+        return np.zeros(size, self.dtype) if array is None else array.astype(self.dtype)
+
+    def output(self, width: int, sequence: bool, kept: int) -> _Rows:
+        """Rows for an output of which ``kept`` steps stay; and for its relevance, where a rule will need them."""
+        at = self.rows(kept * width)
+        rel = self.rows((self.T if sequence else 1) * width) if self.explains else 0
+        return _Rows(at, width if kept > 1 else 0, rel, width if sequence else 0, width, sequence)
+
+    # ---- the walk
+
+    def plan(self) -> Plan:
+        net, T, D = self.net, self.T, self.net.n_features
+        x = 0 if self.shared else self.rows(T * D)
+        rel_x = self.rows((1 if self.reduced else T) * D) if self.explains else 0
+        below = _Rows(x, D, rel_x, 0 if self.reduced else D, D, sequence=True, months=self.shared, is_x=True)
+        pre = 0
+        for layer in net.layers:
+            self.down: list[dict[str, Any]] = []
+            if isinstance(layer, Dropout):
+                continue
+            if isinstance(layer, LSTM):
+                below = self.lstm(layer, below)
+                pre = below.at
+            elif isinstance(layer, Bidirectional):
+                below = self.bidirectional(layer, below)
+                pre = below.at
+            else:
+                below, pre = self.dense(layer, below)
+            self.backward.append(self.down)
+        return Plan(
+            _records(self.before), _records(self.forward),
+            _records([step for layer in reversed(self.backward) for step in layer]),
+            np.concatenate(self.packed), self.n_rows, self.n_month_rows, x, rel_x, below.at, pre, below.rel, self.lost,
+            self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.explains,
+            self.flops,
+        )  # fmt: skip
+
+    # ---- LSTM
+
+    def lstm(self, layer: LSTM, below: _Rows) -> _Rows:
+        kept = self.T if self.explains or layer.return_sequences else 1
+        out = self.output(layer.units, layer.return_sequences, kept)
+        self.aggregated(out)
+        self.run_lstm(layer, below, out, reverse=layer.go_backwards)
+        if not layer.return_sequences:
+            out.at += (kept - 1) * layer.units
+        return out
+
+    def run_lstm(
+        self, layer: LSTM, below: _Rows, out: _Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
+    ) -> None:
+        kept = self.T if self.explains else 2
+        states = self.rows(4 * layer.units * kept)
+        # a copy: the caller moves ``out`` to the last step once all steps have their rows
+        step = _Pass(layer, below, _Rows(**vars(out)), states, kept, reverse, out_reverse, adds)
+        self.lstm_forward(step)
+        if self.explains:
+            self.lstm_relevance(step)
+
+    def lstm_forward(self, p: _Pass) -> None:
+        """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
+        H, D, T = p.layer.units, p.layer.n_inputs, self.T
+        W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
+        self.flops += 2.0 * T * (D + H) * 4 * H
+        alone = self.matrix(W.T, b)
+        both = self.matrix(U.T) if p.below.months else self.matrix(np.concatenate([W, U]).T, b)
+        shared = self.n_month_rows
+        if p.below.months:  # x_t W + b once a month; a window's step starts from its month's
+            self.n_month_rows += 4 * H
+            self.before.append(
+                {"kind": PRODUCT, "units": 4 * H, "out": shared, "a": 0, "a_depth": D, "weights": alone, "init": -1}
+            )
+        h, c = self.zeros, self.zeros
+        for k in range(T):
+            t = T - 1 - k if p.reverse else k
+            z = p.states + (k % p.kept) * 4 * H
+            step: dict[str, Any] = {
+                "kind": PRODUCT,
+                "units": 4 * H,
+                "out": z,
+                "b": h,
+                "b_depth": H if k else 0,
+            }  # h_0 = 0
+            if p.below.months:
+                step.update(init=shared, init_months=1, shift=t, weights=both)
+            else:
+                step.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
+            h = p.out.at + (T - 1 - k if p.out_reverse else k) * p.out.step
+            self.forward.append(step)
+            self.forward.append(
+                {"kind": CELL, "units": H, "a": z, "b": c, "out": h,
+                 "activation": DENSE_ACTIVATIONS.index(p.layer.activation),
+                 "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}
+            )  # fmt: skip
+            c = z + 3 * H
+
+    def lstm_relevance(self, p: _Pass) -> None:
+        """Both rules, last step first: the cell hands to g and to c_{t-1}, the map below g to x_t and h_{t-1}."""
+        H, D, T, emit = p.layer.units, p.layer.n_inputs, self.T, self.down.append
+        g = slice(2 * H, 3 * H)
+        W, U = self.matrix(self.cast(p.layer.W)[:, g]), self.matrix(self.cast(p.layer.U)[:, g])
+        bias = self.keep(self.cast(p.layer.b, 4 * H)[g])
+        r_c, r_g, q, kept = self.work
+        recurrent = self.rule == "arras"
+        emit({"kind": FILL, "units": H, "out": r_c})
+        emit({"kind": FILL, "units": 1, "out": self.share_c})
+        for k in range(T - 1, -1, -1):
+            t, place = T - 1 - k if p.reverse else k, T - 1 - k if p.out_reverse else k
+            z = p.states + k * 4 * H
+            arrives = {"units": H, "a": p.out.rel + place * p.out.rel_step, "b": z + 3 * H, "out": r_c}
+            if p.out.sequence or k == T - 1:
+                emit({"kind": RUDDER_ARRIVAL if self.rule == "rudder" else ADD, "factor": 1.0, **arrives})
+            if self.rule == "rudder":
+                emit({"kind": RUDDER_CELL, "units": H, "a": z, "b": r_c, "out": r_g})
+            else:
+                emit({"kind": ARRAS_CELL, "units": H, "a": z, "b": r_c, "out": r_g, "share": self.share_c,
+                      "factor": 1 / (2 * H)})  # fmt: skip
+            emit({"kind": LINEAR_RULE, "units": H, "a": z + 2 * H, "b": r_g, "c": self.share_c, "out": q,
+                  "weights": bias, "share": self.share, "factor": 1 / (D + H if recurrent else D)})  # fmt: skip
+            self.spread(p.below, t, W, D, q, H, adds=p.adds or (p.below.rel_step == 0 and k < T - 1))
+            self.lstm_past(p, k, place, U, recurrent, kept)
+
+    def lstm_past(self, p: _Pass, k: int, place: int, U: int, recurrent: bool, kept: int) -> None:
+        """What of a step goes to h_{t-1}, and evenly to every c_{t-1}: at step 1 that is the initial state."""
+        H, emit = p.layer.units, self.down.append
+        r_c, _, q, _ = self.work
+        if recurrent:
+            emit({"kind": ADD, "units": 1, "a": self.share_c, "out": self.share, "factor": 1.0})
+        share = self.share if recurrent else self.share_c
+        if k == 0:  # c_0 = h_0 = 0: only even shares reach them
+            emit({"kind": ADD, "units": 1, "a": share, "out": self.initial, "factor": float(H)})
+            return
+        before = p.out.at + (place + 1 if p.out_reverse else place - 1) * p.out.step
+        down = {"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1}
+        if recurrent:
+            emit({**down, "out": r_c, "share": share, "mode": SPREAD_ADD})
+            return
+        # the path through h_{t-1} is left out: what it would have carried is lost
+        emit({**down, "out": kept, "share": self.zeros, "mode": SPREAD})
+        emit({"kind": SUM, "units": H, "a": kept, "out": self.lost})
+        if self.rule != "rudder":
+            for j in range(H):
+                emit({"kind": ADD, "units": 1, "a": share, "out": r_c + j, "factor": 1.0})
+
+    def spread(self, below: _Rows, t: int, weights: int, units: int, q: int, depth: int, *, adds: bool) -> None:
+        """a * (W q) + share for the inputs of a linear map."""
+        self.down.append(
+            {"kind": PRODUCT, "units": units, "weights": weights, "a": q, "a_depth": depth, "init": -1,
+             "out": below.rel + t * below.rel_step, **below.factor(t), "share": self.share,
+             "mode": SPREAD_ADD if adds else SPREAD}
+        )  # fmt: skip
+
+    def aggregated(self, out: _Rows) -> None:
+        """What a lower recurrent layer gets: the average over steps, or the last step's, at its last step."""
+        if not self.explains or not out.sequence or self.aggregate == "sequence":
+            return
+        W, T, emit = out.width, self.T, self.down.append
+        last = out.rel + (T - 1) * W
+        if self.aggregate:
+            for t in range(T - 1):
+                emit({"kind": ADD, "units": W, "a": out.rel + t * W, "out": last, "factor": 1.0})
+            emit({"kind": SCALE, "units": W, "out": last, "factor": 1 / T})
+            for _ in range(T - 1):  # the average is one of T equal parts; the others are lost
+                emit({"kind": SUM, "units": W, "a": last, "out": self.lost})
+        else:
+            emit({"kind": SUM, "units": (T - 1) * W, "a": out.rel, "out": self.lost})
+        emit({"kind": FILL, "units": (T - 1) * W, "out": out.rel})
+
+    # ---- Bidirectional
+
+    def bidirectional(self, layer: Bidirectional, below: _Rows) -> _Rows:
+        H, sequence = layer.forward.units, layer.return_sequences
+        kept = self.T if self.explains or sequence else 1
+        joined = sequence and layer.merge_mode == "concat"
+        if joined:  # both write their half of each step's rows, so that nothing is left to merge
+            out = self.output(2 * H, True, self.T)
+            parts = [_Rows(out.at + half, 2 * H, out.rel + half, 2 * H, H, True) for half in (0, H)]
+            self.aggregated(out)
+        else:
+            parts = [self.output(H, sequence, kept) for _ in range(2)]
+            out = self.output(layer.n_outputs, sequence, self.T if sequence else 1)
+            self.aggregated(out)
+            if self.explains:
+                self.unmerge(layer, parts, out, kept)
+        for k, (lstm, part) in enumerate(zip((layer.forward, layer.backward), parts, strict=True)):
+            self.run_lstm(lstm, below, part, reverse=k == 1, out_reverse=k == 1 and sequence, adds=k == 1)
+        if not joined:
+            self.merge(layer, parts, out, kept)
+        return out
+
+    def merged_rows(self, parts: Sequence[_Rows], out: _Rows, kept: int) -> list[tuple[int, int, int, int, int, int]]:
+        """Rows that meet: both directions', the merged ones, and those of their relevance, for every step there is."""
+        H, one, two = parts[0].width, parts[0], parts[1]
+        if not out.sequence:
+            last = (kept - 1) * H
+            return [(one.at + last, two.at + last, out.at, one.rel, two.rel, out.rel)]
+        W = out.width
+        return [
+            (one.at + t * H, two.at + t * H, out.at + t * W, one.rel + t * H, two.rel + t * H, out.rel + t * W)
+            for t in range(self.T)
+        ]
+
+    def merge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows, kept: int) -> None:
+        H, emit = layer.forward.units, self.forward.append
+        for one, two, to, *_ in self.merged_rows(parts, out, kept):
+            emit({"kind": COPY, "units": H, "a": one, "out": to})
+            if layer.merge_mode == "concat":
+                emit({"kind": COPY, "units": H, "a": two, "out": to + H})
+                continue
+            emit({"kind": ADD, "units": H, "a": two, "out": to, "factor": 1.0})
+            if layer.merge_mode == "ave":
+                emit({"kind": SCALE, "units": H, "out": to, "factor": 0.5})
+
+    def unmerge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows, kept: int) -> None:
+        """Concat hands back what is each one's; sum and average are a linear rule with 2H inputs and no bias."""
+        H, emit = layer.forward.units, self.down.append
+        q = self.work[2]
+        weight = 0.5 if layer.merge_mode == "ave" else 1.0
+        for one, two, to, rel_one, rel_two, rel in self.merged_rows(parts, out, kept):
+            if layer.merge_mode == "concat":
+                emit({"kind": COPY, "units": H, "a": rel, "out": rel_one})
+                emit({"kind": COPY, "units": H, "a": rel + H, "out": rel_two})
+                continue
+            emit({"kind": LINEAR_RULE, "units": H, "a": to, "b": rel, "c": self.zeros, "out": q,
+                  "weights": self.no_bias(H), "share": self.share, "factor": 1 / (2 * H)})  # fmt: skip
+            for part, into in ((one, rel_one), (two, rel_two)):
+                emit(
+                    {
+                        "kind": MERGE_RULE,
+                        "units": H,
+                        "a": part,
+                        "b": q,
+                        "share": self.share,
+                        "out": into,
+                        "factor": weight,
+                    }
+                )
+
+    def no_bias(self, units: int) -> int:
+        return self.keep(np.zeros(units))
+
+    # ---- Dense
+
+    def dense(self, layer: Dense, below: _Rows) -> tuple[_Rows, int]:
+        steps = self.T if below.sequence else 1
+        M, K = layer.n_outputs, layer.n_inputs
+        W, b = self.cast(layer.W), self.cast(layer.b, M)
+        up, down, bias = self.matrix(W.T, b), self.matrix(W) if self.explains else 0, self.keep(b)
+        pre = self.rows(steps * M)
+        linear = layer.activation == "linear"
+        step = M if below.sequence else 0
+        out = _Rows(
+            pre if linear else self.rows(steps * M),
+            step,
+            self.rows(steps * M) if self.explains else 0,
+            step,
+            M,
+            below.sequence,
+        )
+        self.flops += 2.0 * steps * M * K
+        for t in range(steps):
+            z, to = pre + t * M, out.at + t * M
+            self.forward.append(
+                {"kind": PRODUCT, "units": M, "out": z, **below.source(t), "a_depth": K, "weights": up, "init": -1}
+            )
+            if not linear:
+                code = DENSE_ACTIVATIONS.index(layer.activation)
+                self.forward.append({"kind": ACTIVATE, "units": M, "a": z, "out": to, "activation": code})
+            if self.explains:
+                q = self.work[2]
+                self.down.append(
+                    {"kind": LINEAR_RULE, "units": M, "a": z, "b": out.rel + t * M, "c": self.zeros, "out": q,
+                     "weights": bias, "share": self.share, "factor": 1 / K}
+                )  # fmt: skip
+                self.spread(below, t, down, K, q, M, adds=below.sequence and below.rel_step == 0 and t > 0)
+        return out, pre
+
+
+def _records(steps: Sequence[Mapping[str, Any]]) -> Array:
+    """Instructions as the kernel reads them."""
+    records = np.zeros(len(steps), INSTRUCTION)
+    for name in INSTRUCTION.names or ():
+        records[name] = [step.get(name, 0) for step in steps]
+    return records
+
+
+def make_plan(
+    net: Network,
+    steps: int,
+    dtype: npt.DTypeLike,
+    *,
+    rule: RuleKind = "",
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
+    shared: bool = False,
+) -> Plan:
+    """The plan of a network, made once and kept with it.
+
+    ``shared``: its windows are a panel's, and share the months of a tile.
+    """
+    key = (steps, dtype, rule, aggregate, reduced, shared)
+    plan = net._plans.get(key)
+    if plan is None:
+        plan = net._plans[key] = _Builder(net, steps, dtype, rule, aggregate, reduced, shared).plan()
+    return plan

@@ -1,0 +1,185 @@
+"""What one thread runs: tiles one after the other, from X in memory to results in memory, in one compiled call."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastlrp.kernels.lanes import LANES, at, distinct, load, store
+from fastlrp.kernels.months import deal_on, dealt, load_months, share_products
+from fastlrp.kernels.tile import execute, fill
+
+#: All the numbers of a run, as one record: compiled functions take few arguments fast.
+JOB = np.dtype(
+    (
+        np.record,
+        [(name, np.int64) for name in (
+            # how tiles are cut, and how rows of X lie in memory
+            "n", "lanes", "months", "row_stride", "column_stride", "own_rows",
+            # of the plan
+            "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost",
+            "initial", "zeros", "n_zeros", "bad", "width", "explains",
+            # what is asked
+            "target",
+        )]
+        + [(name, np.float64) for name in ("eps", "handed", "delta")],
+    )
+)  # fmt: skip
+
+JOB_FIELDS = JOB.names or ()
+
+_compiled = njit(error_model="numpy")
+
+
+@_compiled
+def _row_of(order, r):
+    return order[r] if order.size else r
+
+
+@_compiled
+def _load_windows(job, X, starts, order, first, live, lanes, s, places):
+    """X of a tile as rows (step, feature): each lane its own window. Lanes past the last sample repeat it."""
+    T, D = job.steps, job.n_features
+    whole = order.size == 0 and job.column_stride == 1 and job.row_stride == D
+    for t in range(1 if whole else T):
+        for k in range(lanes):
+            sample = first + min(k, live - 1)
+            start = starts[sample] if starts.size else sample * T
+            places[k] = _row_of(order, start + t) * job.row_stride
+        load(
+            at(X, 0),
+            at(places, 0),
+            job.column_stride,
+            T * D if whole else D,
+            at(s, (job.x + t * D) * lanes),
+            lanes,
+            lanes,
+        )
+
+
+@_compiled
+def _mark_missing(rows, ld, width, lanes, bad):
+    """bad += NaN in lanes that have a value that is not finite, else 0."""
+    distinct()
+    for d in range(width):
+        for k in range(lanes):
+            value = rows[d * ld + k]
+            bad[k] += value - value
+
+
+@_compiled
+def _any_infinite(rows, ld, width, lanes, bad):
+    for k in range(lanes):
+        if bad[k] != bad[k]:
+            for d in range(width):
+                value = rows[d * ld + k]
+                if value == value and value - value != value - value:
+                    return True
+    return False
+
+
+@_compiled
+def _prepare_months(job, X, order, ends, before, weights, first, lanes, months, ld, bad, places):
+    """The months that a tile's windows share: loaded, checked, multiplied once. True if a value is infinite."""
+    T, D = job.steps, job.n_features
+    marks, after = at(months, job.month_rows * ld), lanes + (T - 1) * LANES
+    fill(ld, marks, type(weights[0])(0))
+    load_months(X, order, job.row_stride, job.column_stride, first, job.n - 1, T, D, lanes, months, ld, places)
+    for part in range(2):
+        begin, n = (after, ld - after) if part else (0, lanes)
+        _mark_missing(at(months, begin), ld, D, n, at(marks, begin))
+        if _any_infinite(at(months, begin), ld, D, n, at(marks, begin)):
+            return True
+    share_products(before, weights, T, lanes, months, ld)
+    deal_on(job.month_rows + 1, T, lanes, months, ld)
+    for k in range(lanes):
+        # a window is missing where none ends, or where one of its months is
+        for t in range(T):
+            bad[k] += marks[k + t * LANES]
+        if not ends[first + dealt(k, lanes)]:
+            bad[k] = np.nan
+    return False
+
+
+@_compiled
+def _some(lanes, bad):
+    """Whether any lane has a window: a tile without one needs no arithmetic."""
+    some = False
+    for k in range(lanes):
+        some = some or bad[k] == bad[k]
+    return some
+
+
+@_compiled
+def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results):
+    """Results of a tile, sample by sample, NaN where its window is missing."""
+    _, starts, order, _ = data
+    values, prediction, score, initial_state, unattributed = results
+    for k in range(live):
+        row = first + (dealt(k, lanes) if job.months else k)
+        if job.own_rows:
+            row = _row_of(order, starts[row] + job.steps - 1 if starts.size else row)
+        places[k] = row * job.width
+        for j in range(job.n_outputs):
+            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
+        if job.explains:
+            score[row] = s[(job.pre + job.target) * lanes + k]
+            initial_state[row], unattributed[row] = initial[k], lost[k]
+        if bad[k] != bad[k]:  # one NaN for all, whatever arithmetic on missing values gave
+            for j in range(job.n_outputs):
+                prediction[row * job.n_outputs + j] = np.nan
+            if job.explains:
+                score[row] = initial_state[row] = unattributed[row] = np.nan
+    if job.explains:
+        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live)
+        for k in range(live):
+            if bad[k] != bad[k]:
+                for d in range(job.width):
+                    values[places[k] + d] = np.nan
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def run_tiles(jobs, programs, weights, data, first_tile, last_tile, scratch, places, results, status):
+    """Tiles one after the other: load, forward, relevance, store. ``status`` is set, and everyone stops, once a value
+    is infinite."""
+    job = jobs[0]
+    X, starts, order, ends = data
+    before, forward, relevance = programs
+    number = type(weights[0])
+    rule = (number(job.eps), number(job.handed), number(job.delta))
+    s = at(scratch, 0)
+    for tile in range(first_tile, last_tile):
+        if status[0]:
+            return
+        first = tile * job.lanes
+        if job.months:  # the last tile reaches back into the one before, and finds the same bits
+            first = min(first, job.n - job.lanes)
+        live = min(job.lanes, job.n - first)
+        lanes = (live + LANES - 1) // LANES * LANES
+        lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
+        fill(lanes, lost, number(0))
+        fill(lanes, initial, number(0))
+        fill(lanes, bad, number(0))
+        fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
+        months, ld = at(s, job.rows * lanes), lanes + job.months
+        if job.months:
+            if _prepare_months(job, X, order, ends, before, weights, first, lanes, months, ld, bad, places):
+                status[0] = 1
+                return
+        else:
+            rows, width = at(s, job.x * lanes), job.steps * job.n_features
+            _load_windows(job, X, starts, order, first, live, lanes, s, places)
+            _mark_missing(rows, lanes, width, lanes, bad)
+            if _any_infinite(rows, lanes, width, lanes, bad):
+                status[0] = 1
+                return
+        if _some(lanes, bad):
+            top = at(s, job.top * lanes)
+            for part in range(2 if job.explains else 1):
+                if part:
+                    fill(job.n_outputs * lanes, top, number(0))
+                    for k in range(lanes):
+                        top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
+                execute(relevance if part else forward, s, lanes, months, ld, weights, lost, rule)
+        _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results)

@@ -1,0 +1,94 @@
+"""What training is given, checked at the door: settings, and arrays as kernels read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels.train_plan import TrainPlan
+
+Array = npt.NDArray[Any]
+#: Windows as an array (sample, step, feature), or rows (row, feature) and the row where each sample's window starts.
+Inputs = Array | tuple[Array, Array]
+
+LOSSES = ("squared_error", "absolute_error", "huber")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained; see :class:`Trainer`."""
+
+    loss: str = "squared_error"
+    huber_delta: float = 1.0
+    alpha: float = 0.0
+    learning_rate: float = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    clipnorm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss= takes one of {', '.join(LOSSES)}, not {self.loss!r}")
+        for name, least, below, words in (
+            ("huber_delta", 0.0, np.inf, "a number above 0"),
+            ("learning_rate", 0.0, np.inf, "a number above 0"),
+            ("epsilon", 0.0, np.inf, "a number above 0"),
+            ("alpha", -1.0, np.inf, "a number of at least 0"),
+            ("beta_1", -1.0, 1.0, "a number from 0 to below 1"),
+            ("beta_2", -1.0, 1.0, "a number from 0 to below 1"),
+            ("clipnorm", 0.0, np.inf, "a number above 0, or None"),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "clipnorm":
+                continue
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not (number and least < value < below and (least == 0.0 or value >= 0)):
+                raise ValueError(f"{name}= takes {words}, not {value!r}")
+
+    def numbers(self) -> dict[str, float]:
+        """The values as kernels take them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        rate = values.pop("learning_rate")
+        return {**values, "rate": rate, "loss": LOSSES.index(self.loss), "clipnorm": self.clipnorm or 0.0}
+
+
+def frozen(array: Array) -> Array:
+    """A flat read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
+    view = array.reshape(-1).view()
+    view.flags.writeable = False
+    return view
+
+
+def checked(
+    plan: TrainPlan, dtype: Any, X: Inputs, y: Array, sample_weight: Array | None
+) -> tuple[tuple[Array, ...], int]:
+    """The arrays that kernels read, flat and in one dtype, and the number of samples; copies only where needed."""
+    T, D, K = plan.steps, plan.n_features, plan.n_outputs
+    starts = np.empty(0, np.int64)
+    if isinstance(X, tuple):
+        rows, starts = X
+        rows, starts = np.ascontiguousarray(rows, dtype), np.ascontiguousarray(starts, np.int64)
+        if rows.ndim != 2 or rows.shape[1] != D:
+            raise ValueError(f"X's rows have shape {rows.shape}, expected (rows, {D})")
+        n = starts.size
+        if n and (starts.min() < 0 or starts.max() + T > rows.shape[0]):
+            last = rows.shape[0] - T
+            raise ValueError(f"X's windows start in rows {starts.min()} to {starts.max()}, expected 0 to {last}")
+    else:
+        rows = np.ascontiguousarray(X, dtype)
+        if rows.ndim != 3 or rows.shape[1:] != (T, D):
+            raise ValueError(f"X has shape {rows.shape}, expected (samples, {T}, {D})")
+        n = rows.shape[0]
+    if n == 0:
+        raise ValueError("training needs at least one sample, but X has none")
+    y = np.ascontiguousarray(y, dtype)
+    if y.shape != (n, K) and not (K == 1 and y.shape == (n,)):
+        raise ValueError(f"y has shape {y.shape}, expected ({n}, {K})")
+    weights = np.empty(0, dtype) if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
+    if sample_weight is not None and weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
+    return (frozen(rows), frozen(starts), frozen(y), frozen(weights)), n

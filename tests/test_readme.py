@@ -1,0 +1,80 @@
+"""What the README shows is run here, and what it says of commands is what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastlrp
+from fastlrp import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+TESTS = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest'
+DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[all]" && .venv/bin/fastlrp demo'
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+@pytest.mark.skipif(not COMPILED, reason="the whole panel needs compiled kernels")
+def test_snippets_run_one_after_the_other_and_print_what_they_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for number, snippet in enumerate(SNIPPETS):
+        exec(compile(snippet, f"README.md, python snippet {number}", "exec"), names)
+    assert len(SNIPPETS) == 4
+    printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert len(printed) == 1
+    assert printed[0] in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["factors.png", "through-time.png"]
+
+
+def test_the_two_commands_stand_in_the_readme_and_the_second_in_ci():
+    indented = [line.strip() for line in README.splitlines() if line.startswith("    python3")]
+    assert indented == [DEMO, TESTS]
+    ci = ROOT / ".ci" / "run"
+    assert f"bash -c '{TESTS}'" in ci.read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    setup, test = TESTS.rsplit(" && ", 1)
+    assert f"    {setup} " in contributing
+    assert f"    {test} " in contributing
+
+
+def test_extras_named_in_commands_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"all", "test", "progress", "parquet", "plot"} <= set(project["optional-dependencies"])
+    assert project["scripts"]["fastlrp"] == "fastlrp.cli:main"
+    assert project["version"] == fastlrp.__version__
+
+
+def test_commands_and_options_named_exist():
+    """Each `fastlrp ...` line parses, with what its placeholders stand for."""
+    section = README.split("## Command line")[1].split("\n## ")[0]
+    lines = [line.strip() for line in section.splitlines() if line.startswith("    fastlrp ")]
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(
+            re.split(r" {3,}", line)[0].replace("[", "").replace("]", "").replace("both|arras|rudder", "both")
+        )
+        cli._parser().parse_args(words[1:])
+    for option in re.findall(r"`(--[a-z-]+)", section):
+        assert option in subprocess.run(
+            [sys.executable, "-m", "fastlrp", "explain", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout  # fmt: skip
+
+
+def test_files_and_modules_named_exist():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    house = README.split("## Architecture")[1].split("\n## ")[0]
+    for name in re.findall(r"^      ([a-z]+(?:\.py|/)) ", house, re.MULTILINE):
+        assert (ROOT / "fastlrp" / name).exists(), name
+    for name in re.findall(r"^    ([a-z]+/) ", house, re.MULTILINE):
+        assert (ROOT / name).exists(), name
