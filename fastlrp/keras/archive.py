@@ -45,7 +45,8 @@ def read_archive(path: Path) -> Archive:
     except ModelFileError:
         raise
     except Exception as error:  # zipfile reports damage by many exceptions
-        raise ModelFileError(f"{path} is a damaged .keras archive: {str(error)[:150] or type(error).__name__}") from None
+        reason = str(error)[:150] or type(error).__name__
+        raise ModelFileError(f"{path} is a damaged .keras archive: {reason}") from None
 
 
 def _check_directory(path: Path) -> None:
@@ -84,8 +85,8 @@ def _member(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, path: Pa
     if info.flag_bits & 1:
         raise ModelFileError(f"{path}: {info.filename} is encrypted")
     ratio = info.file_size / max(info.compress_size, 1)
-    if info.file_size > limit or info.file_size > MAX_SMALL and ratio > MAX_RATIO:
-        raise ModelFileError(f"{path}: {info.filename} unfolds to {info.file_size:,} bytes, far more than a model needs")
+    if info.file_size > limit or (info.file_size > MAX_SMALL and ratio > MAX_RATIO):
+        raise ModelFileError(f"{path}: {info.filename} unfolds to {info.file_size:,} bytes, more than a model needs")
     out = io.BytesIO()
     with bundle.open(info) as file:
         while chunk := file.read(MB):
@@ -106,8 +107,8 @@ def _text(bundle: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: st
 def _no_weights(path: Path, names: set[str]) -> str:
     if "model.weights.npz" in names:
         return (
-            f"{path} keeps its weights as pickled NumPy arrays, which are never unpickled: install h5py beside Keras and "
-            "save it again"
+            f"{path} keeps its weights as pickled NumPy arrays, which are never unpickled: install h5py beside Keras "
+            "and save it again"
         )
     if any(name.startswith("model") and name.endswith((".json", ".h5")) and "weights" in name for name in names):
         return f"{path} keeps its weights in several shards: save it again in one (without max_shard_size)"

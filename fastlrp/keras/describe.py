@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
+from fastlrp.keras.door import ModelFile, open_model, sentence
 from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
 from fastlrp.keras.legacy import legacy_groups, legacy_root
-from fastlrp.keras.read import Architecture, ModelFile, model_of, network_of, open_model, sentence
+from fastlrp.keras.read import Architecture, model_of, network_of
+from fastlrp.keras.tree import Node
 from fastlrp.keras.v3 import layer_groups
 from fastlrp.keras.weights import WeightFile
 
@@ -73,7 +74,10 @@ class FileDescription:
         widths = [max(len(row[k]) for row in [head, *rows]) for k in range(4)]
         lines = []
         for row in [head, *rows]:
-            cells = [cell.rjust(w) if k == 3 else cell.ljust(w) for k, (cell, w) in enumerate(zip(row[:4], widths, strict=True))]
+            cells = [
+                cell.rjust(w) if k == 3 else cell.ljust(w)
+                for k, (cell, w) in enumerate(zip(row[:4], widths, strict=True))
+            ]
             lines.append("  ".join([*cells, row[4]]).rstrip())
         rule = "-" * min(max(map(len, lines)), 120)
         title = f"{self.path}: {self.format}, Keras {self.version}, {self.n_params:,} parameters"

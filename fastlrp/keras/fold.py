@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
 from fastlrp.keras.options import label, option, roles
+from fastlrp.keras.tree import Node
 from fastlrp.network import Dense
 
 Array = npt.NDArray[Any]

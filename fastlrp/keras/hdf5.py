@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ModelFileError
+from fastlrp.keras.datasets import Stored, check_dataset
 from fastlrp.keras.heap import check_bytes
 
 MB = 1 << 20
@@ -27,24 +27,8 @@ MAX_OBJECTS, MAX_DEPTH = 20_000, 24
 MAX_TEXT = 48 * MB
 #: Bytes that may be read altogether: a fixed allowance plus this many times the file (weights may be shared).
 READ_ALLOWANCE, READ_FACTOR = 32 * MB, 4
-#: Deflate, shuffle and checksum are built into the library; any other filter would be loaded from a plugin.
-SAFE_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A dataset as declared: its shape, its dtype's name and whether it can hold weights."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    numeric: bool
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return int(np.prod(self.shape, dtype=object)) if self.shape else 1
 
 
 class HDF5File:
@@ -92,7 +76,9 @@ class HDF5File:
     def __enter__(self) -> HDF5File:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -119,7 +105,7 @@ class HDF5File:
                         raise ModelFileError(f"{self.label}: groups are nested more than {MAX_DEPTH} deep at {where!r}")
                     queue.append((where, child, depth + 1))
                 else:
-                    self._check_dataset(child, where)
+                    self.datasets[where] = check_dataset(child, f"{self.label}: dataset {where!r}", self._size)
                 names.append(name)
                 seen.add(address)
                 if len(self.datasets) + len(seen) > MAX_OBJECTS:
@@ -148,37 +134,6 @@ class HDF5File:
         if not isinstance(child, self._h5py.Group | self._h5py.Dataset):
             raise ModelFileError(f"{self.label}: {where!r} is neither a group nor a dataset")
         return child
-
-    def _check_dataset(self, dataset: Any, where: str) -> None:
-        """Note a dataset that is sound."""
-        plist = dataset.id.get_create_plist()
-        if plist.get_layout() == self._h5py.h5d.VIRTUAL or plist.get_external_count():
-            raise ModelFileError(
-                f"{self.label}: dataset {where!r} keeps its values in another file, which is not opened; "
-                "save the model again with Keras"
-            )
-        shape = tuple(int(n) for n in dataset.shape or ())
-        kind = dataset.id.get_type().get_class()
-        size = int(np.prod(shape, dtype=object)) * int(dataset.id.get_type().get_size())
-        held = int(dataset.id.get_storage_size())
-        chunked = plist.get_layout() == self._h5py.h5d.CHUNKED
-        filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-        unknown = [code for code in filters if code not in SAFE_FILTERS]
-        if unknown:
-            raise ModelFileError(f"{self.label}: dataset {where!r} is compressed by an unknown filter (number {unknown[0]})")
-        # An uncompressed dataset occupies what it declares; a compressed one of any size may be all zeros.
-        limit = max(held * 20, 16 * MB) if chunked and filters else max(held, 0)
-        if chunked:
-            size = max(size, int(np.prod(dataset.chunks, dtype=object)) * int(dataset.id.get_type().get_size()))
-            limit = max(limit, held * 20, 64 * 1024)
-        if dataset.shape is not None and size > limit or held > self._size:
-            raise ModelFileError(
-                f"{self.label}: dataset {where!r} declares {size:,} bytes, but the file holds {min(held, self._size):,} for it"
-            )
-        classes = self._h5py.h5t
-        numeric = kind in (classes.FLOAT, classes.INTEGER) or (kind == classes.OPAQUE and _itemsize(dataset) == 2)
-        name = "bfloat16" if kind == classes.OPAQUE and numeric else str(dataset.dtype) if numeric else "no number"
-        self.datasets[where] = Stored(shape, name, numeric and dataset.shape is not None)
 
     # ------------------------------------------------------------------ reading
 
@@ -229,7 +184,8 @@ class HDF5File:
         # Texts of variable length may all point at one: the longest in the file bounds each.
         each = self._longest + 64 if kind.is_variable_str() else kind.get_size()
         if count * each > MAX_TEXT:
-            raise ModelFileError(f"{self.label}: attribute {name!r} of {path or '/'!r} declares {count:,} texts of {each:,} bytes")
+            where = f"{self.label}: attribute {name!r} of {path or '/'!r}"
+            raise ModelFileError(f"{where} declares {count:,} texts of up to {each:,} bytes")
         values = np.atleast_1d(np.asarray(group.attrs[name], dtype=object)).ravel()
         return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
 
@@ -237,10 +193,6 @@ class HDF5File:
         """An attribute that is one string, or None."""
         values = self.texts(path, name)
         return values[0] if values and len(values) == 1 else None
-
-
-def _itemsize(dataset: Any) -> int:
-    return int(dataset.id.get_type().get_size())
 
 
 def _first_line(error: BaseException) -> str:

@@ -61,7 +61,8 @@ def _check_collection(file: BinaryIO, at: int, size: int, label: str) -> int:
         raise ModelFileError(f"{label} is truncated or damaged: a block of texts reaches beyond its end")
     if total > MAX_COLLECTION:
         raise ModelFileError(
-            f"{label} holds a text of {total / MB:.0f} MB, more than the {MAX_COLLECTION // MB} MB that any configuration needs"
+            f"{label} holds a text of {total / MB:.0f} MB, more than the {MAX_COLLECTION // MB} MB that any "
+            "configuration needs"
         )
     block = file.read(total - _HEADER)
     place, longest = 0, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlrp.keras.config import Node
+from fastlrp.keras.tree import Node
 
 #: Classes that are read under another's name. "Custom" in front is the original project's own classes.
 ALIASES = {"LSTMV2": "LSTM", "LSTMV1": "LSTM", "CuDNNLSTM": "LSTM", "BatchNormalizationV1": "BatchNormalization"}
@@ -18,21 +18,20 @@ AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
 KNOWN = IDENTITIES | AFFINE | OTHERS
 
+_NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"
 _RECURRENT = "only LSTMs are explained: train the model with LSTM instead"
 _MERGE = "it merges branches, and a chain of layers is explained: train the model as one chain"
 REFUSED = {
-    "GRU": _RECURRENT, "GRUV2": _RECURRENT, "CuDNNGRU": _RECURRENT, "SimpleRNN": _RECURRENT, "ConvLSTM1D": _RECURRENT,
-    "ConvLSTM2D": _RECURRENT, "RNN": "of recurrent cells only LSTMCell is explained: train the model with LSTM instead",
-    "Lambda": "it holds program code, which is never run: replace it by a layer of Keras, such as Rescaling, or compute "
-    "it before the model",
+    **dict.fromkeys(("LayerNormalization", "UnitNormalization", "GroupNormalization"), _NONLINEAR),
+    **dict.fromkeys(("GRU", "GRUV2", "CuDNNGRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D"), _RECURRENT),
+    "RNN": "of recurrent cells only LSTMCell is explained: train the model with LSTM instead",
+    "Lambda": "it holds program code, which is never run: replace it by a layer of Keras, such as Rescaling, or "
+    "compute it before the model",
     "Masking": "masked steps are not explained: train on full windows without Masking, or, if no step is ever masked, "
     "save the same model without it and the same weights",
     "Embedding": "it takes whole numbers, and relevance is computed for real features: embed before the model",
     "Flatten": "relevance follows the last step of the last recurrent layer: give that layer return_sequences=False "
     "instead of Flatten",
-    "LayerNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
-    "UnitNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
-    "GroupNormalization": "it is not linear, so it cannot be folded away: train with BatchNormalization or without",
     **dict.fromkeys(("Concatenate", "Add", "Average", "Subtract", "Multiply", "Maximum", "Minimum", "Dot"), _MERGE),
     **dict.fromkeys(
         ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"),
@@ -64,7 +63,9 @@ def refusal(node: Node) -> str | None:
     if reason is None and kind.startswith(("MaxPooling", "AveragePooling", "GlobalAverage", "GlobalMax")):
         reason = "pooling over steps is not explained: give the last LSTM return_sequences=False instead"
     if reason is None and "rate" not in node.config and "units" in node.config:
-        reason = "its class is not known; if it computes what Keras' own does, pass architecture= with that class's name"
+        reason = (
+            "its class is not known; if it computes what Keras' own does, pass architecture= with that class's name"
+        )
     return reason or _ELSE
 
 

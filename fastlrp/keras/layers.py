@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node, Use
+from fastlrp.keras.cudnn import from_cudnn
 from fastlrp.keras.fold import Affine, Array, Weights, affine_of
 from fastlrp.keras.kinds import AFFINE, cannot, kind_of, refusal
 from fastlrp.keras.options import activation, backward_of, input_shape, label, lstm_options, option, wrapped
+from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
+from fastlrp.keras.tree import Node, Use
 from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer
 
 Shape = tuple[int | None, ...]
@@ -69,11 +69,11 @@ class _Builder:
         elif kind in AFFINE:
             self._fold(affine_of(kind, node, self.width, self.sequence, self.weights))
         elif kind in {"Activation", "ReLU", "Softmax"}:
-            self._activate(node, _activation_of(kind, node, self.sequence, self.keras2))
+            self._activate(node, activation_of(kind, node, self.sequence, self.keras2))
         elif kind in {"Flatten", "Reshape"}:
-            self._keep_shape(kind, node)
-        else:
-            self._identity(node)
+            check_shape(kind, node, self._shape_here())
+        elif (dropout := identity(node)) is not None:
+            self.layers.append(dropout)
 
     def result(self) -> Built:
         """The finished chain."""
@@ -88,7 +88,8 @@ class _Builder:
             raise ModelFileError(
                 "the model's output is a sequence, expected one row a sample: give its last LSTM return_sequences=False"
             )
-        assert self.window is not None and self.window[1] is not None
+        assert self.window is not None
+        assert self.window[1] is not None
         return Built(tuple(self.layers), self.window[0], self.window[1])
 
     def _enter(self, node: Node, kind: str) -> None:
@@ -99,10 +100,14 @@ class _Builder:
                 raise ModelFileError(f"{label(node)} does not say its shape")
             return  # an old Sequential may hold no input shape: then the first weights tell
         if len(shape) != 3 or any(n is not None and n < 1 for n in shape):
-            raise ModelFileError(f"the model's input has shape {_shape(shape)}, expected (sample, step, feature)")
+            raise ModelFileError(f"the model's input has shape {shape_text(shape)}, expected (sample, step, feature)")
         if shape[2] is None:
             return
         self.width, self.window = shape[2], (shape[1], shape[2])
+
+    def _shape_here(self) -> list[int | None]:
+        """What goes into the next layer, without the sample."""
+        return [self.window[0] if self.window else None, self.width] if self.sequence else [self.width]
 
     def _grow(self, layer: LSTM | Bidirectional | Dense, width: int) -> None:
         """Put a layer with weights on top; it has taken up the affine map that waited."""
@@ -113,23 +118,19 @@ class _Builder:
         if not isinstance(layer, Dense):
             self.sequence = layer.return_sequences
 
-    def _identity(self, node: Node) -> None:
-        """Dropout by any name is kept for the summary; the rest leaves no trace."""
-        if node.class_name == "Cast" and "float" not in str(node.config.get("dtype")):  # Keras 3.6 to 3.8 list casts
-            raise ModelFileError(cannot(node, "it turns features into whole numbers"))
-        rate = node.config.get("rate")
-        if "Dropout" in node.class_name and isinstance(rate, int | float) and not isinstance(rate, bool) and 0 <= rate < 1:
-            self.layers.append(Dropout(float(rate), node.name))
-
     # ------------------------------------------------------------------ layers with weights
 
     def _lstm(self, node: Node, output: int) -> None:
         self._needs_sequence(node)
         config = lstm_options(node)
         state = option(node, "return_state", False, bool, config)
-        if output > 1 or output and not state:
-            raise ModelFileError(f"output {output} of {label(node)}, its cell state, is used: only its output is explained")
-        sequences = option(node, "return_sequences", False, bool, config) and output == 0  # output 1 is h of the last step
+        if output > 1 or (output and not state):
+            raise ModelFileError(
+                f"output {output} of {label(node)}, its cell state, is used: only its output is explained"
+            )
+        sequences = (
+            option(node, "return_sequences", False, bool, config) and output == 0
+        )  # output 1 is h of the last step
         arrays = self.weights(node, self._lstm_shapes(node, config))
         backwards = option(node, "go_backwards", False, bool, config)
         layer = self._read_lstm(node, config, arrays, return_sequences=sequences, go_backwards=backwards)
@@ -164,11 +165,13 @@ class _Builder:
     def _read_lstm(self, node: Node, config: dict[str, Any], arrays: list[Array], **options: bool) -> LSTM:
         W, U, *rest = arrays
         if node.class_name == "CuDNNLSTM":
-            W, U, rest = _from_cudnn(W, U, rest)
+            W, U, rest = from_cudnn(W, U, rest)
         bias = rest[0] if rest else None
         if self.affine is not None:
             W, bias = self.affine.into_above(W, bias)
-        signal, gate = (activation(node, f"{which}activation", self.keras2, config, lstm=True) for which in ("", "recurrent_"))
+        signal, gate = (
+            activation(node, f"{which}activation", self.keras2, config, lstm=True) for which in ("", "recurrent_")
+        )
         return LSTM(W, U, bias, activation=signal, recurrent_activation=gate, name=node.name, **options)
 
     def _dense(self, node: Node) -> None:
@@ -184,7 +187,9 @@ class _Builder:
         self._needs_sequence(node)
         inner = wrapped(node, "layer")
         if kind_of(inner) not in STEPWISE:
-            raise ModelFileError(f"{label(node)} wraps a {inner.class_name}: only Dense and element-wise layers are explained there")
+            raise ModelFileError(
+                f"{label(node)} wraps a {inner.class_name}: only Dense and element-wise layers are explained there"
+            )
         plain = self.weights
         self.weights = lambda _, shapes: plain(node, shapes)  # the file keeps them under the wrapper
         try:
@@ -194,7 +199,9 @@ class _Builder:
 
     def _needs_sequence(self, node: Node) -> None:
         if not self.sequence:
-            raise ModelFileError(f"{label(node)} needs a sequence, but the recurrent layer below it gives only its last step")
+            raise ModelFileError(
+                f"{label(node)} needs a sequence, but the recurrent layer below it gives only its last step"
+            )
 
     # ------------------------------------------------------------------ layers that go into the one below
 
@@ -223,44 +230,7 @@ class _Builder:
         if name == "linear":
             return
         if i is None or not isinstance(below, Dense):
-            raise ModelFileError(f"{label(node)} applies {name} to no linear Dense layer: put it into a Dense layer's activation=")
+            raise ModelFileError(
+                f"{label(node)} applies {name} to no linear Dense layer: put it into a Dense layer's activation="
+            )
         self.layers[i] = dataclasses.replace(below, activation=name)
-
-    def _keep_shape(self, kind: str, node: Node) -> None:
-        """Flatten and Reshape where they do nothing."""
-        if kind == "Flatten":
-            if self.sequence:
-                raise ModelFileError(cannot(node, "it joins all steps; give the last recurrent layer return_sequences=False"))
-            return
-        target = node.config.get("target_shape")
-        steps = self.window[0] if self.window else None
-        here = [steps, self.width] if self.sequence else [self.width]
-        same = isinstance(target, list) and len(target) == len(here) and target.count(-1) <= 1
-        if not same or any(size not in (-1, known) for size, known in zip(target or [], here, strict=False)):
-            raise ModelFileError(f"{label(node)} changes the shape from {_shape(here)} to {target!r:.80}, which is not explained")
-
-
-def _activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> str:
-    """The activation that a layer of its own applies."""
-    if kind == "Activation":
-        return activation(node, "activation", keras2)
-    if kind == "Softmax":
-        axis = node.config.get("axis", -1)
-        if axis not in (-1, 2 if sequence else 1):
-            raise ModelFileError(f"{label(node)} works along axis {axis!r:.40}, expected the last")
-        return "softmax"
-    slope, threshold, top = (node.config.get(key) for key in ("negative_slope", "threshold", "max_value"))
-    if slope not in (None, 0) or threshold not in (None, 0) or top is not None:
-        raise ModelFileError(f"{label(node)} is a leaky, capped or shifted relu, which is not explained: use a plain one")
-    return "relu"
-
-
-def _from_cudnn(W: Array, U: Array, rest: list[Array]) -> tuple[Array, Array, list[Array]]:
-    """cuDNN keeps every gate's matrix transposed, and two biases that add."""
-    W = np.concatenate([part.T.reshape(part.shape, order="F") for part in np.split(W, 4, axis=1)], axis=1)
-    U = np.concatenate([part.T for part in np.split(U, 4, axis=1)], axis=1)
-    return W, U, [bias[: bias.size // 2] + bias[bias.size // 2 :] for bias in rest]
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"

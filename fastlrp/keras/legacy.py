@@ -8,11 +8,22 @@ from __future__ import annotations
 import re
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.options import label, roles
+from fastlrp.keras.tree import Node
 
-ROLES = {"kernel", "recurrent_kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "mean", "variance", "count"}
+ROLES = {
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "moving_mean",
+    "moving_variance",
+    "mean",
+    "variance",
+    "count",
+}
 
 
 def legacy_root(file: HDF5File) -> str | None:
@@ -69,7 +80,9 @@ def legacy_weights(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[s
             base = path.rsplit("/", 1)[-1].split(":")[0]
             base = re.sub(r"_\d+$", "", base)
             if base in ROLES and base != role:
-                raise ModelFileError(f"{file.label}: weight {path!r} of {label(leaf)} stands where its {role} is expected")
+                raise ModelFileError(
+                    f"{file.label}: weight {path!r} of {label(leaf)} stands where its {role} is expected"
+                )
             taken.setdefault(leaf, []).append(path)
         found |= {leaf: tuple(taken[leaf]) for leaf in taken}
     extra = [name for name, paths in groups.items() if paths]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
 from fastlrp.keras.kinds import kind_of
+from fastlrp.keras.tree import Node
 from fastlrp.network import DENSE_ACTIVATIONS, LSTM_ACTIVATIONS
-
 
 WRAPPERS = {"Bidirectional", "TimeDistributed"}
 
@@ -25,10 +24,12 @@ def lstm_config(node: Node) -> dict[str, Any]:
     return {**inner, **node.config} if isinstance(inner, dict) else node.config
 
 
-def option(node: Node, key: str, default: Any, kind: type | tuple[type, ...], config: dict[str, Any] | None = None) -> Any:
+def option(
+    node: Node, key: str, default: Any, kind: type | tuple[type, ...], config: dict[str, Any] | None = None
+) -> Any:
     """An option of a layer, of the expected type."""
     value = (node.config if config is None else config).get(key, default)
-    if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ModelFileError(f"{label(node)} has {key}={_brief(value)}, which Keras never writes")
     return value
 
@@ -53,7 +54,11 @@ def activation(node: Node, key: str, keras2: bool, config: dict[str, Any] | None
 def wrapped(node: Node, key: str) -> Node:
     """The layer inside a Bidirectional or TimeDistributed."""
     inner = node.config.get(key)
-    if not isinstance(inner, dict) or not isinstance(inner.get("class_name"), str) or not isinstance(inner.get("config"), dict):
+    if (
+        not isinstance(inner, dict)
+        or not isinstance(inner.get("class_name"), str)
+        or not isinstance(inner.get("config"), dict)
+    ):
         raise ModelFileError(f"{label(node)} does not say which layer it wraps")
     return Node(inner["class_name"], node.name, inner["config"], node.trainable)
 
@@ -61,7 +66,9 @@ def wrapped(node: Node, key: str) -> Node:
 def lstm_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
     """The options of an LSTM; raises where another layer is found inside a wrapper."""
     if kind_of(node) != "LSTM":
-        raise ModelFileError(f"{label(owner or node)} wraps a {node.class_name}, which is not explained: only LSTMs are")
+        raise ModelFileError(
+            f"{label(owner or node)} wraps a {node.class_name}, which is not explained: only LSTMs are"
+        )
     config = lstm_config(node)
     if node.class_name == "CuDNNLSTM":
         config = {**config, "activation": "tanh", "recurrent_activation": "sigmoid"}
@@ -102,7 +109,9 @@ def input_shape(node: Node) -> list[Any] | None:
     found = config.get("batch_input_shape") or config.get("batch_shape")
     if not isinstance(found, list) and isinstance(build_config, dict):
         found = build_config.get("input_shape")
-    if not isinstance(found, list) or not all(n is None or isinstance(n, int) and not isinstance(n, bool) for n in found):
+    if not isinstance(found, list) or not all(
+        n is None or (isinstance(n, int) and not isinstance(n, bool)) for n in found
+    ):
         return None
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastlrp.keras.config import Node
+from fastlrp.keras.tree import Node
 from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
 
 _NAMES = {"hard_sigmoid_keras2": "hard_sigmoid"}

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.kinds import kind_of
 from fastlrp.keras.options import label, roles
+from fastlrp.keras.tree import Node
 
 #: Groups that hold the layers of a model.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -31,7 +31,9 @@ def v3_weights(file: HDF5File, model: Node) -> dict[Node, tuple[str, ...]]:
     except _Missing:
         found = _by_shape(file, model)
     used = {path for item in found.values() for path in item}
-    extra = [p for p in file.datasets if p not in used and not p.split("/")[0] in NOT_MODEL and "seed_generator" not in p]
+    extra = [
+        p for p in file.datasets if p not in used and p.split("/")[0] not in NOT_MODEL and "seed_generator" not in p
+    ]
     if extra:
         raise ModelFileError(f"{file.label} holds the weight {extra[0]!r}, which the model does not have")
     return found
@@ -54,7 +56,9 @@ def _container(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[s
         groups = _numbered(file, base, prefix)
         if len(groups) != len(nodes):
             raise _Missing
-        names = [file.text(_join(group, "vars"), "name") if _join(group, "vars") in file.groups else None for group in groups]
+        names = [
+            file.text(_join(group, "vars"), "name") if _join(group, "vars") in file.groups else None for group in groups
+        ]
         if all(names) and sorted(map(str, names)) == sorted(node.name for node in nodes):
             groups = [groups[names.index(node.name)] for node in nodes]
         for node, group in zip(nodes, groups, strict=True):
@@ -75,7 +79,9 @@ def _numbered(file: HDF5File, base: str, prefix: str) -> list[str]:
 def _variables(file: HDF5File, group: str, kind: str) -> tuple[str, ...]:
     """The variables of one layer, in order."""
     if kind == "Bidirectional":
-        return _variables(file, _join(group, "forward_layer"), "LSTM") + _variables(file, _join(group, "backward_layer"), "LSTM")
+        return _variables(file, _join(group, "forward_layer"), "LSTM") + _variables(
+            file, _join(group, "backward_layer"), "LSTM"
+        )
     inner = {"LSTM": "cell/vars", "TimeDistributed": "layer/vars"}.get(kind, "vars")
     path = _join(group, inner)
     numbers = sorted((int(name), name) for name in file.groups.get(path, []) if name.isdecimal() and len(name) < 4)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.config import Node
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.legacy import legacy_root, legacy_weights
 from fastlrp.keras.options import label
+from fastlrp.keras.tree import Node
 from fastlrp.keras.v3 import v3_weights
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,9 @@ class WeightFile:
         if paths is None:
             raise ModelFileError(f"{self.file.label} holds no weights for {label(node)}")
         if len(paths) != len(shapes):
-            raise ModelFileError(f"{self.file.label} holds {len(paths)} weights for {label(node)}, expected {len(shapes)}")
+            raise ModelFileError(
+                f"{self.file.label} holds {len(paths)} weights for {label(node)}, expected {len(shapes)}"
+            )
         return [self._read(node, path, shape) for path, shape in zip(paths, shapes, strict=True)]
 
     def _read(self, node: Node, path: str, shape: tuple[int | None, ...]) -> Array:

@@ -67,12 +67,18 @@ def _version(network: Network, path: Path) -> int:
     if {"hard_sigmoid", "hard_sigmoid_keras2"} <= used:
         raise ValueError("the network has hard_sigmoid both as Keras 2 and as Keras 3 defines it, expected one of them")
     if "hard_sigmoid_keras2" in used and path.suffix == ".keras":
-        raise ValueError("the network has Keras 2's hard_sigmoid, which Keras 3 computes otherwise: write it as .h5 for tf.keras 2")
+        raise ValueError(
+            "the network has Keras 2's hard_sigmoid, which Keras 3 computes otherwise: write it as .h5 for tf.keras 2"
+        )
     return 3 if "hard_sigmoid" in used else 2
 
 
 def _plain(network: Network) -> list[Layer]:
-    return [part for layer in network for part in ((layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,))]
+    return [
+        part
+        for layer in network
+        for part in ((layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,))
+    ]
 
 
 # ------------------------------------------------------------------ the configuration

@@ -1,0 +1,153 @@
+"""The chain of calls of a functional model, from its input to its output.
+
+Keras 2 writes a call as ``["lstm", 0, 0, {...}]``, Keras 3 as ``{"args": [{"class_name": "__keras_tensor__", ...}]}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastlrp.errors import ModelFileError
+from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Node, brief
+
+
+def functional_chain(
+    model: str, config: dict[str, Any], entries: list[Any], layers: tuple[Node, ...]
+) -> tuple[tuple[tuple[int, int], ...], tuple[Node, ...]]:
+    """The calls from the input to the output of a functional model, found from the output back."""
+    first, last = _ends(config.get("input_layers"), "input", model), _ends(config.get("output_layers"), "output", model)
+    index = {layer.name: i for i, layer in enumerate(layers)}
+    if len(index) != len(layers):
+        raise ModelFileError(f"model {model!r} has two layers of the same name")
+    parents = {name: _inbound(entries[i], name) for name, i in index.items()}
+    _refuse_branches(parents)
+    layers = _restore_dropouts(layers, index, parents, last[0])
+    found: list[tuple[int, int]] = []
+    name, call, output = last
+    while True:
+        if name not in index:
+            raise ModelFileError(f"model {model!r} names the layer {name!r}, which is missing from its list of layers")
+        if len(found) > MAX_LAYERS:
+            raise ModelFileError(f"model {model!r} runs in a circle through layer {name!r}")
+        found.append((index[name], output))
+        if name == first[0]:
+            break
+        calls = parents[name]
+        if not calls:
+            raise ModelFileError(f"layer {name!r} of model {model!r} has no layer below it and is not the input")
+        # Keras 2 numbers a nested model's calls from 1 when it was also called by itself
+        name, call, output = calls[call if call < len(calls) else -1]
+    return tuple(reversed(found)), layers
+
+
+def _ends(value: object, what: str, model: str) -> tuple[str, int, int]:
+    """The one input or output of a model: ``["x", 0, 0]`` or a list of such."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise ModelFileError(f"model {model!r} names no {what}")
+    if len(value) > 1:
+        names = ", ".join(repr(v[0]) if isinstance(v, list) and v else brief(v) for v in value[:5])
+        todo = "explain a model of the one output, as in keras.Model(model.inputs, model.outputs[0])"
+        todo = "one window of features goes in" if what == "input" else todo
+        raise ModelFileError(f"model {model!r} has {len(value)} {what}s ({names}), expected one: {todo}")
+    return _tensor(value[0], f"the {what} of model {model!r}")
+
+
+def _tensor(value: object, where: str) -> tuple[str, int, int]:
+    """(layer, which call of it, which output of that call)."""
+    if (
+        not isinstance(value, list)
+        or not 3 <= len(value) <= 4
+        or not isinstance(value[0], str)
+        or not all(isinstance(v, int) and 0 <= v <= MAX_LAYERS for v in value[1:3])
+    ):
+        raise ModelFileError(f"{where} is {brief(value)}, expected a layer's name and two numbers")
+    return value[0], value[1], value[2]
+
+
+def _inbound(entry: dict[str, Any], name: str) -> list[tuple[str, int, int]]:
+    """For every call of a layer, the tensor that it takes."""
+    nodes = entry.get("inbound_nodes", [])
+    if not isinstance(nodes, list) or len(nodes) > MAX_LAYERS:
+        raise ModelFileError(f"the calls of layer {name!r} are {brief(nodes)}, expected a list")
+    calls = []
+    for node in nodes:
+        if isinstance(node, dict):
+            tensors, options = list(_keras3_tensors(node.get("args"), 0)), node.get("kwargs")
+        else:
+            tensors, options = _keras2_tensors(node), None
+            if tensors and len(tensors[0]) == 4:
+                options = tensors[0][3]
+        if isinstance(options, dict):
+            _refuse_options(options, name)
+        if len(tensors) != 1:
+            raise ModelFileError(f"layer {name!r} takes {len(tensors)} inputs, expected one: only chains are explained")
+        calls.append(_tensor(tensors[0], f"the input of layer {name!r}"))
+    return calls
+
+
+def _keras2_tensors(node: object) -> list[Any]:
+    """``[["lstm", 0, 0, {}]]``, or a bare ``["lstm", 0, 0, {}]``."""
+    if isinstance(node, list) and node and isinstance(node[0], str):
+        return [node]
+    return [item for item in node if isinstance(item, list)] if isinstance(node, list) else []
+
+
+def _keras3_tensors(value: object, depth: int) -> Iterator[Any]:
+    """The histories of all tensors in a call's arguments."""
+    if depth > MAX_NESTING:
+        return
+    if isinstance(value, list):
+        for item in value:
+            yield from _keras3_tensors(item, depth + 1)
+    elif isinstance(value, dict):
+        config = value.get("config")
+        if value.get("class_name") == "__keras_tensor__" and isinstance(config, dict):
+            yield config.get("keras_history")
+
+
+def _refuse_options(options: dict[str, Any], name: str) -> None:
+    """Options of a call that change what it computes."""
+    for key, value in options.items():
+        if key == "training" and value:
+            raise ModelFileError(f"layer {name!r} is called with training=True, so its predictions are random")
+        if key not in {"training", "name"} and value not in (None, False):
+            todo = "start from a zero state" if key == "initial_state" else "call it on its input alone"
+            raise ModelFileError(f"layer {name!r} is called with {key}=, which is not read: {todo}")
+
+
+def _refuse_branches(parents: dict[str, list[tuple[str, int, int]]]) -> None:
+    """A layer of several inputs is refused where it is read; this is for an output that several layers read."""
+    taken: dict[tuple[str, int], str] = {}
+    for name, calls in parents.items():
+        for below, call, _ in calls:
+            other = taken.setdefault((below, call), name)
+            if other != name:
+                raise ModelFileError(
+                    f"layer {below!r} feeds both {other!r} and {name!r}: a chain of layers is explained, not branches"
+                )
+
+
+def _restore_dropouts(
+    layers: tuple[Node, ...], index: dict[str, int], parents: dict[str, list[tuple[str, int, int]]], last: str
+) -> tuple[Node, ...]:
+    """Put back Dropout layers that the nodes name but the list lacks, as custom models of old Keras versions write.
+
+    Their own input was lost: it is the one layer that nothing else reads, or else they stay missing.
+    """
+    missing = {below for calls in parents.values() for below, _, _ in calls if below not in index}
+    for name in sorted(missing):
+        read = {below for calls in parents.values() for below, _, _ in calls}
+        unread = [layer.name for layer in layers if layer.name not in read and layer.name != last]
+        consumer = next(n for n, calls in parents.items() if any(below == name for below, _, _ in calls))
+        before = [n for n in unread if index[n] < index[consumer]]
+        if "dropout" not in name or not before:
+            continue
+        index[name] = len(layers)
+        parents[name] = [(before[-1], 0, 0)]
+        layers = (*layers, Node("Dropout", name, {"rate": 0.0}))
+    return layers

@@ -1,0 +1,102 @@
+"""The door: which of Keras' formats a file has, opened with every check before and one sentence after."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastlrp.errors import ModelFileError
+from fastlrp.keras.archive import is_zip, read_archive
+from fastlrp.keras.config import parse_json
+from fastlrp.keras.hdf5 import HDF5File
+from fastlrp.keras.legacy import legacy_groups, legacy_root
+
+MAX_FILE = 2 << 30
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An open file: its weights, its configuration where it has one, and who wrote it."""
+
+    path: Path
+    format: str
+    weights: HDF5File
+    config: dict[str, Any] | None
+    version: str | None
+
+
+@contextmanager
+def sentence(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a file of unknown origin becomes one sentence that names it."""
+    try:
+        yield
+    except (MemoryError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged or far too large: {type(error).__name__}") from None
+    except ValueError as error:  # a ModelFileError, or what a layer's own checks say
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+        raise ModelFileError(text if str(path) in text else f"{path}: {text}") from None
+    except Exception as error:  # no case is known; a damaged file must still not end in a traceback
+        raise ModelFileError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:100]!a}") from error
+
+
+@contextmanager
+def open_model(path: Path) -> Iterator[ModelFile]:
+    """Open a file of any of Keras' formats; raises ModelFileError if it is none."""
+    head = _head(path)
+    if is_zip(head):
+        archive = read_archive(path)
+        config = parse_json(archive.config, f"config.json in {path}")
+        version = parse_json(archive.metadata, f"metadata.json in {path}").get("keras_version")
+        with HDF5File(archive.weights, f"model.weights.h5 in {path}") as file:
+            yield ModelFile(path, ".keras archive", file, config, version if isinstance(version, str) else None)
+        return
+    with HDF5File(path, str(path)) as file:
+        text = file.text("", "model_config")
+        root = legacy_root(file)
+        version = file.text("", "keras_version") or (file.text(root, "keras_version") if root else None)
+        whole = parse_json(text, f"the model_config of {path}") if text is not None else None
+        kind = (
+            "weights (v3)" if root is None else "weights (legacy .h5)" if whole is None else "whole model (legacy .h5)"
+        )
+        yield ModelFile(path, kind, file, whole, version)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a plain file."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelFileError(
+                f"{path} is a folder, expected a Keras file; TensorFlow's SavedModel folders are not read"
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{path} is not a plain file")
+        if not status.st_size:
+            raise ModelFileError(f"{path} is empty")
+        if status.st_size > MAX_FILE:
+            raise ModelFileError(f"{path} is {status.st_size / 2**30:.0f} GiB, more than any model that is explained")
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be opened: {error.strerror or error}") from None
+    if head.lstrip().startswith(b"{"):
+        raise ModelFileError(f"{path} is JSON text, expected a file with weights (.h5 or .keras)")
+    return head
+
+
+def contents(file: HDF5File) -> str:
+    """What weights a file holds, for messages."""
+    root = legacy_root(file)
+    if root is None:
+        items = [f"{path} {stored.shape}" for path, stored in file.datasets.items()]
+    else:
+        items = [
+            f"{name} {', '.join(str(file.datasets[p].shape) for p in paths if p in file.datasets)}"
+            for name, paths in legacy_groups(file, root)
+            if paths
+        ]
+    return "; ".join(items[:8]) + ("; ..." if len(items) > 8 else "") if items else "no weights"

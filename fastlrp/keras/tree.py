@@ -1,0 +1,48 @@
+"""A Keras model as a tree of layers: plain values that say what a configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+MAX_LAYERS, MAX_NESTING = 1000, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A layer, or a model with the layers in it, as the configuration describes it.
+
+    ``chain`` holds, for a model, the calls from input to output as (index of the layer, which of its outputs);
+    where the model is no chain, ``broken`` says why.
+    """
+
+    class_name: str
+    name: str
+    config: dict[str, Any]
+    trainable: bool = True
+    layers: tuple[Node, ...] | None = None
+    chain: tuple[tuple[int, int], ...] = ()
+    broken: str | None = None
+    by_order: bool = False  # names are not Keras' own: the order of the layers tells which weights are whose
+
+    def leaves(self) -> Iterator[Node]:
+        """The layers proper, in the order of the file."""
+        if self.layers is None:
+            yield self
+        for layer in self.layers or ():
+            yield from layer.leaves()
+
+
+@dataclass(frozen=True)
+class Use:
+    """One call of a layer on the way from input to output, and which of its outputs goes on."""
+
+    layer: Node
+    output: int = 0
+
+
+def brief(value: object) -> str:
+    """A value of a configuration, short enough for a sentence."""
+    text = repr(value) if not isinstance(value, dict | list) else f"a {type(value).__name__} of {len(value)}"
+    return text if len(text) <= 60 else text[:57] + "..."
