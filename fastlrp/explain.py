@@ -218,7 +218,7 @@ def _progress_bar(total: int, what: str) -> Iterator[Callable[[int], object]]:
 def _target(net: Network, target: int | str | None) -> int:
     """The output unit to explain."""
     n, names = net.n_outputs, net.outputs
-    listed = ", ".join(map(repr, names)) if names else f"0 to {n - 1}"
+    listed = ", ".join(map(repr, names)) if names else "0" if n == 1 else f"0 to {n - 1}"
     if target is None:
         if n > 1:
             raise ValueError(f"the network has {n} outputs: choose the one to explain with target= ({listed})")
@@ -263,6 +263,8 @@ def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
     """An array (sample, step, feature) of the compute dtype, in C order."""
     if X is None:
         raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
+    if isinstance(X, np.ma.MaskedArray):  # what is masked is missing, and asarray would unmask it
+        X = X.astype(np.result_type(X.dtype, np.float16)).filled(np.nan)
     try:
         array = np.asarray(X)
     except (ValueError, TypeError) as error:

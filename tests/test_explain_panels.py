@@ -146,3 +146,12 @@ def test_progress_counts_every_row_once(rng, capsys):
     shown = capsys.readouterr().err
     assert "100%" in shown
     assert "explain" in shown
+
+
+def test_masked_values_are_missing(rng):
+    net, X = networks(rng)["one"], rng.normal(size=(6, T, D))
+    mask = np.zeros(X.shape, bool)
+    mask[2, 1, 3] = True
+    got, want = net.explain(np.ma.masked_array(X, mask)), net.explain(np.where(mask, np.nan, X))
+    np.testing.assert_array_equal(got.values, want.values)
+    assert np.isnan(got.score[2])
