@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -80,9 +81,9 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not readable ({error}): delete it, and that window is trained again") from None
 
     def save(self, window: int, arrays: Mapping[str, Array]) -> None:

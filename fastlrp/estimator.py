@@ -12,14 +12,15 @@ import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import _check_sample_weight, check_array, check_random_state
+from sklearn.utils.validation import check_random_state
 
-from fastlrp.inputs import Samples, TakesWindows, is_panel, refuse_other_index
+from fastlrp.inputs import TakesTargets
 from fastlrp.network import Aggregate, Network
 from fastlrp.parameters import architecture_of, check_parameters
 from fastlrp.plain import layers_of, plain_layers
 from fastlrp.rules import Rule
-from fastlrp.training import Plan, epoch_bar, train
+from fastlrp.samples import Samples, is_panel, refuse_other_index
+from fastlrp.training import Plan, all_or_nothing, epoch_bar, train
 
 if TYPE_CHECKING:
     from fastlrp.kernels.train import Trainer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """An LSTM network that is trained, predicts and is explained in any scikit-learn pipeline.
 
     Parameters have the names and meanings of scikit-learn's MLPRegressor; first weights, gate order and Adam are
@@ -45,7 +46,7 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
     dropout : float in [0, 1)
         Share of units dropped in training, after each LSTM and each hidden Dense layer.
     alpha : float
-        L2 penalty on kernels (W of LSTM and Dense layers): ``alpha/2 * sum(W**2) / n`` for a batch of n, MLPRegressor's.
+        L2 penalty on kernels (W of LSTM and Dense layers): MLPRegressor's ``alpha/2 * sum(W**2) / n``, n in a batch.
     steps : int or None
         T, the length of a window, for flat columns and panels; None: one step. Arrays (sample, step, feature) know it.
     batch_size, learning_rate_init, max_iter, shuffle, beta_1, beta_2, epsilon
@@ -179,18 +180,22 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
             If a parameter, X, y or the weights are not what is expected, or training diverges at once: says what was
             given, what was expected, and where.
         """
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
         first = not (self.warm_start and hasattr(self, "layers_"))
         samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
         if len(samples) < 2:
             raise ValueError(f"there is 1 sample to train on (n_samples = 1, of {samples.n_given} rows), expected more")
         if (targets == targets[0]).all():
-            warnings.warn(f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=2)
+            warnings.warn(f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=3)
         if first:
             self._begin(samples, targets.shape[1])
         used, held_out = self._split(samples, targets, weight)
         self._run(*used, epochs=self.max_iter, held_out=held_out, trainer=self._trainer())
-        return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on these samples, going on from the weights and moments of the call before.
@@ -201,13 +206,14 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it has no epochs to stop between")
         first = not hasattr(self, "layers_")
-        samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
-        if first:
-            self._begin(samples, targets.shape[1])
-        trainer = self._trainer()
-        if not first:
-            trainer.set_state(self._moments)
-        self._run(samples, targets, weight, epochs=1, held_out=None, trainer=trainer)
+        with all_or_nothing(self):
+            samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
+            if first:
+                self._begin(samples, targets.shape[1])
+            trainer = self._trainer()
+            if not first:
+                trainer.set_state(self._moments)
+            self._run(samples, targets, weight, epochs=1, held_out=None, trainer=trainer)
         return self
 
     def _begin(self, samples: Samples, n_outputs: int) -> None:
@@ -280,7 +286,7 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
                 f"the maximum of {epochs} epochs (max_iter) was reached and training has not converged yet: raise "
                 "max_iter, or set n_iter_no_change=max_iter if that many epochs are what you want",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _split(
@@ -292,7 +298,7 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
         out = self._held_out(samples)
         if out.sum() < 2 or out.all():
             raise ValueError(
-                f"the validation set would have {out.sum()} of {len(samples)} samples, expected at least 2, and some to "
+                f"the validation set would have {out.sum()} of {len(samples)} samples, expected at least 2 and some to "
                 "train on: change validation_fraction, or give more data"
             )
         kept, scored = np.flatnonzero(~out), np.flatnonzero(out)
@@ -318,54 +324,6 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
         out[order[n - int(np.ceil(self.validation_fraction * n)) :]] = True
         return out
 
-    # -------------------------------------------------------------------------------------------------------- data
-
-    def _training_data(self, X: Any, y: Any, weight: Any, *, reset: bool) -> tuple[Samples, Array, Array | None]:
-        """Samples with a target and a weight, and these."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        panel = is_panel(X)
-        if panel:
-            refuse_other_index(X, y, "y")
-            refuse_other_index(X, weight, "sample_weight")
-        samples = self._samples(X, reset=reset)
-        finite = "allow-nan" if panel else True
-        targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y")
-        if targets.ndim > 2 or len(targets) != samples.n_given:
-            n = samples.n_given
-            raise ValueError(f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {n} rows of X")
-        self._note_outputs(y, targets, reset)
-        targets = targets.reshape(samples.n_given, -1).astype(self.dtype)
-        usable = np.isfinite(targets).all(axis=1)
-        if weight is not None:
-            weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
-            if not weight.any():
-                raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
-            usable &= weight > 0
-        used = samples.take(np.flatnonzero(usable[samples.caller]))
-        self.n_windows_, self.n_skipped_ = len(used), samples.n_given - len(used)
-        self._say_skipped(samples, used)
-        weight = None if weight is None else _mean_one(weight[used.caller], self.dtype)
-        return used, np.ascontiguousarray(targets[used.caller]), weight
-
-    def _say_skipped(self, samples: Samples, used: Samples) -> None:
-        why = (
-            f"{len(used)} of {samples.n_given} rows train: {samples.n_given - len(samples)} end no complete window of "
-            f"{samples.steps} steps, {len(samples) - len(used)} have no target or no weight"
-        )
-        if not len(used):
-            raise ValueError(f"nothing is left to train on, 0 samples: {why}")
-        if self.verbose and self.n_skipped_:
-            print(f"{type(self).__name__}: {why}")
-
-    def _note_outputs(self, y: Any, targets: Array, reset: bool) -> None:
-        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
-        if reset:
-            self._outputs = names if names and len(set(names)) == len(names) else None
-            self._flat_target = targets.ndim == 1
-        elif targets[:1].size != self.n_outputs_:
-            raise ValueError(f"y has {targets[:1].size} targets, but the model was trained on {self.n_outputs_}")
-
     # ------------------------------------------------------------------------------------------------- use
 
     @property
@@ -388,7 +346,8 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
         X = self._input(X)
         predicted = self._network.predict(X, device=self.device, dtype=self.dtype, threads=self.threads)
         if isinstance(predicted, pd.Series):
-            return PanelPrediction(predicted) if self._flat_target else predicted.to_frame((self._outputs or [0])[0])
+            name = self._outputs[0] if self._outputs else 0
+            return PanelPrediction(predicted) if self._flat_target else predicted.to_frame(name)
         if isinstance(predicted, np.ndarray) and predicted.ndim == 1 and not self._flat_target:
             return predicted[:, None]
         return predicted
@@ -434,7 +393,7 @@ class LSTMRegressor(RegressorMixin, TakesWindows, BaseEstimator):  # type: ignor
         if not is_panel(X):
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
-        rows: Array = np.isfinite((predicted + actual).reshape(len(predicted), -1)).all(axis=1)
+        rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
             raise ValueError(f"nothing to score: none of the {len(rows)} rows has both a prediction and a target")
         weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
@@ -469,8 +428,3 @@ class PanelPrediction(pd.Series):
     def reshape(self, *shape: Any) -> Array:
         """The values in another shape."""
         return self.to_numpy().reshape(*shape)
-
-
-def _mean_one(weight: Array, dtype: npt.DTypeLike) -> Array:
-    """Weights with a mean of one, so that the learning rate keeps its meaning."""
-    return np.asarray(weight / weight.mean(), dtype)

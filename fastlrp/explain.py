@@ -264,7 +264,7 @@ def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
     if X is None:
         raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
     if isinstance(X, np.ma.MaskedArray):  # what is masked is missing, and asarray would unmask it
-        X = X.astype(np.result_type(X.dtype, np.float16)).filled(np.nan)
+        X = np.where(np.ma.getmaskarray(X), np.nan, X.data).astype(np.result_type(X.dtype, np.float16))
     try:
         array = np.asarray(X)
     except (ValueError, TypeError) as error:

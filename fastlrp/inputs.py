@@ -1,123 +1,18 @@
-"""What the scikit-learn face takes -- arrays, flat columns, panels -- as one matrix of rows and where windows start."""
+"""What estimators learn about X and y, and check later: arrays, flat columns or panels, and targets for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeGuard, cast
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
-from fastlrp.panel import as_panel, label, locate_infinite, periods
+from fastlrp.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Complete windows of a matrix of rows; nothing is copied T times.
-
-    Attributes
-    ----------
-    rows : array (R, D)
-        Sample k is ``rows[starts[k] : starts[k] + steps]``, oldest first.
-    starts : int64 array (n,)
-    caller : int64 array (n,)
-        The caller's row of each sample.
-    n_given : int
-        How many rows (samples, for arrays) the caller gave.
-    steps : int
-        T.
-    period : int array (n,) or None
-        Rank of the time in which each sample ends, for panels.
-    features : tuple of str or None
-        Names of the D features.
-    row_period : int array (R,) or None
-        Rank of each row's time, for panels.
-    """
-
-    rows: Array
-    starts: Array
-    caller: Array
-    n_given: int
-    steps: int
-    period: Array | None = None
-    features: tuple[str, ...] | None = None
-    row_period: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def take(self, which: Array) -> Samples:
-        """Some of the samples, of the same rows."""
-        period = None if self.period is None else self.period[which]
-        return replace(self, starts=self.starts[which], caller=self.caller[which], period=period)
-
-    def windows(self) -> Array:
-        """The samples as an array (n, T, D), copied."""
-        return self.rows[self.starts[:, None] + np.arange(self.steps)]
-
-
-def is_panel(X: object) -> TypeGuard[pd.DataFrame]:
-    """Whether X is a DataFrame with two index levels."""
-    return isinstance(X, pd.DataFrame) and isinstance(X.index, pd.MultiIndex)
-
-
-def from_array(X: Array, steps: int) -> Samples:
-    """Samples of an array (n, T, D), or (n, T*D) with step-major columns."""
-    n = len(X)
-    rows = np.ascontiguousarray(X).reshape(n * steps, -1)
-    return Samples(rows, np.arange(n, dtype=np.int64) * steps, np.arange(n, dtype=np.int64), n, steps)
-
-
-def from_panel(
-    X: pd.DataFrame, steps: int, features: Sequence[str] | None, dtype: npt.DTypeLike, n_features: int | None = None
-) -> Samples:
-    """The complete windows of a panel: full, and without a missing value.
-
-    Raises
-    ------
-    ValueError
-        If X is no panel, or holds an infinite value: says where.
-    """
-    panel = as_panel(X, steps, features, dtype, n_features=n_features)
-    rows = panel.values if panel.order is None else panel.values[panel.order]
-    usable = np.isfinite(rows).all(axis=1)
-    if np.isinf(rows[~usable]).any():
-        locate_infinite(panel)
-    bad = np.concatenate([[0], np.cumsum(~usable)])
-    last = np.flatnonzero(panel.ends)
-    last = last[bad[last + 1] == bad[last + 1 - steps]]
-    caller = last if panel.order is None else panel.order[last]
-    rank, _ = periods(panel.index)
-    row_period = rank if panel.order is None else rank[panel.order]
-    return Samples(rows, last - (steps - 1), caller, len(X), steps, rank[caller], panel.features, row_period)
-
-
-def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:
-    """A target or weight with an index of its own must have the panel's, row by row.
-
-    Raises
-    ------
-    ValueError
-        Naming the first row that differs.
-    """
-    if not isinstance(y, pd.Series | pd.DataFrame) or y.index.equals(X.index):
-        return
-    if len(y) != len(X):
-        raise ValueError(f"{name} has {len(y)} rows, but the panel has {len(X)}: align it with {name}.reindex(X.index)")
-    row = next((k for k, (a, b) in enumerate(zip(y.index, X.index, strict=True)) if a != b), 0)
-    raise ValueError(
-        f"{name} is not on the panel's index: row {row} is {_shown(y.index[row])} in {name} and {_shown(X.index[row])} "
-        f"in X; align it with {name}.reindex(X.index)"
-    )
-
-
-def _shown(key: object) -> str:
-    return f"({', '.join(map(label, key))})" if isinstance(key, tuple) else label(key)
 
 
 class TakesWindows:
@@ -218,3 +113,65 @@ class TakesWindows:
             return X
         samples = self._samples(X, reset=False)
         return samples.rows.reshape(len(samples), samples.steps, -1)
+
+
+class TakesTargets(TakesWindows):
+    """What an estimator that is trained learns about y as well."""
+
+    verbose: bool
+    n_outputs_: int
+    n_windows_: int
+    n_skipped_: int
+    _outputs: list[str] | None
+    _flat_target: bool  # whether y had one axis
+
+    def _training_data(self, X: Any, y: Any, weight: Any, *, reset: bool) -> tuple[Samples, Array, Array | None]:
+        """Samples with a target and a weight, and these."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        panel = is_panel(X)
+        if panel:
+            refuse_other_index(X, y, "y")
+            refuse_other_index(X, weight, "sample_weight")
+        samples = self._samples(X, reset=reset)
+        finite = "allow-nan" if panel else True
+        targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y")
+        if targets.ndim > 2 or len(targets) != samples.n_given:
+            n = samples.n_given
+            raise ValueError(f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {n} rows of X")
+        self._note_outputs(y, targets, reset)
+        targets = targets.reshape(samples.n_given, -1).astype(self.dtype)
+        usable = np.isfinite(targets).all(axis=1)
+        if weight is not None:
+            weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
+            if not weight.any():
+                raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
+            usable &= weight > 0
+        used = samples.take(np.flatnonzero(usable[samples.caller]))
+        self.n_windows_, self.n_skipped_ = len(used), samples.n_given - len(used)
+        self._say_skipped(samples, used)
+        weight = None if weight is None else _mean_one(weight[used.caller], self.dtype)
+        return used, np.ascontiguousarray(targets[used.caller]), weight
+
+    def _say_skipped(self, samples: Samples, used: Samples) -> None:
+        why = (
+            f"{len(used)} of {samples.n_given} rows train: {samples.n_given - len(samples)} end no complete window of "
+            f"{samples.steps} steps, {len(samples) - len(used)} have no target or no weight"
+        )
+        if not len(used):
+            raise ValueError(f"nothing is left to train on, 0 samples: {why}")
+        if self.verbose and self.n_skipped_:
+            print(f"{type(self).__name__}: {why}")
+
+    def _note_outputs(self, y: Any, targets: Array, reset: bool) -> None:
+        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        if reset:
+            self._outputs = names if names and len(set(names)) == len(names) else None
+            self._flat_target = targets.ndim == 1
+        elif targets[:1].size != self.n_outputs_:
+            raise ValueError(f"y has {targets[:1].size} targets, but the model was trained on {self.n_outputs_}")
+
+
+def _mean_one(weight: Array, dtype: npt.DTypeLike) -> Array:
+    """Weights with a mean of one, so that the learning rate keeps its meaning."""
+    return np.asarray(weight / weight.mean(), dtype)

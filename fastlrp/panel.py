@@ -1,13 +1,12 @@
 """Panels: a DataFrame indexed by time and asset -> one feature matrix, a row order, and where full windows end.
 
 A window is never copied: a kernel walks the sorted rows and writes each result to its caller's row. What counts as
-consecutive is decided by :func:`_grid`, on distinct times, so that the cost per row is a few passes over integers.
+consecutive is decided by ``periods.grid``, on distinct times, so that the cost per row is a few passes over integers.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,15 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Array = npt.NDArray[Any]
+from fastlrp.periods import grid, ranked_times
+from fastlrp.periods import label as label  # these three are imported from here, too
+from fastlrp.periods import periods as periods
+from fastlrp.periods import time_level as time_level
 
-_TIME_WORDS = re.compile(
-    "time|date|day|week|month|quarter|year|period|datetime|timestamp|yyyymm|yyyymmdd|yyyymon|yearmonth|yearmon|eom|"
-    "datadate|m?caldt|ym"
-)
-_MONTH = re.compile(r"(\d{4})(?:[-/_. ]?[mM]?(?=\d\d)|[-/_. mM])(\d\d?)")  # 1990-01, 1990/1, 199001, 1990m1
-_QUARTER = re.compile(r"(\d{4})[-/_. ]?[qQ](\d)")
-_YEARS = (1700, 2300)  # numbers outside are no years: firm identifiers must not look like dates
+Array = npt.NDArray[Any]
 _BLOCK = 4096  # rows converted or searched at once, so that temporaries stay in cache and out of the memory's peak
 
 
@@ -274,7 +270,7 @@ def _windows(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
         missing = np.flatnonzero(index.codes[k] < 0)
         if len(missing):
             raise ValueError(f"the panel's index has no {'asset' if k != level else 'time'} in row {missing[0]}")
-    times, time, _ = _ranked_times(index, level)
+    times, time, _ = ranked_times(index, level)
     asset = np.asarray(index.codes[1 - level])
     order = _order(asset, time, len(index.levels[1 - level]), len(times.key))
     if order is not None:
@@ -284,7 +280,7 @@ def _windows(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
     if len(twice):
         row = int(twice[0] if order is None else order[twice].min())
         raise ValueError(f"the panel has row {_row(index, level, row)} twice, expected one row a time and asset")
-    position, step = _grid(times, time, same, lambda r: _row(index, level, r if order is None else int(order[r])))
+    position, step = grid(times, time, same, lambda r: _row(index, level, r if order is None else int(order[r])))
     gap = ~(same & (np.diff(position[time]) == step))
     rows: Array = np.arange(len(time), dtype=np.int32 if len(time) < 2**31 else np.int64)
     since: Array = np.zeros_like(rows)
@@ -295,13 +291,6 @@ def _windows(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
 
 def _row(index: pd.MultiIndex, level: int, row: int) -> str:
     return f"({label(index[row][level])}, {label(index[row][1 - level])})"
-
-
-def label(value: Any) -> str:
-    """A time or an asset, as a sentence shows it."""
-    if isinstance(value, pd.Timestamp) and value == value.normalize():
-        return str(value.date())
-    return str(value)
 
 
 def _order(asset: Array, time: Array, n_assets: int, n_times: int) -> Array | None:
@@ -320,205 +309,3 @@ def _stable_argsort(codes: Array, size: int, order: Array | None) -> Array:
         digit = (codes >> shift if shift else codes).astype(np.uint16)  # the lowest 16 bits
         order = np.argsort(digit, kind="stable") if order is None else order[np.argsort(digit[order], kind="stable")]
     return cast(Array, order)
-
-
-# ------------------------------------------------------------------------------------------------------------- time
-
-
-@dataclass(frozen=True, eq=False)
-class _Times:
-    """Distinct times, oldest first: what orders them, and what tells which follow each other."""
-
-    key: Array  # int64, ascending
-    month: Array | None = None  # year * 12 + month - 1, where it is known
-    day: Array | None = None  # days since 1970, for datetimes
-    step: int | None = None  # between consecutive keys, where it is known
-
-    def take(self, rows: Array) -> _Times:
-        """Some of them."""
-        month, day = (None if part is None else part[rows] for part in (self.month, self.day))
-        return _Times(self.key[rows], month, day, self.step)
-
-
-def _grid(times: _Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
-    """A position for each distinct time, and the step between consecutive ones.
-
-    ``time`` holds ranks of sorted rows; ``same`` says whether a row has the asset of the one before it.
-    """
-    if times.month is None:
-        return times.key, times.step or _common_step(times.key) or 1
-    month_of = times.month[time]
-    within = np.diff(month_of)[same]
-    if (np.diff(times.month) == 0).any():
-        clash = int(np.count_nonzero(within == 0))
-        if 0 < clash < 0.1 * len(within):  # 95 % of a daily and 77 % of a weekly panel's rows share a month
-            r = int(np.flatnonzero(same & (np.diff(month_of) == 0))[0]) + 1
-            raise ValueError(
-                f"the panel has about one date a month for each asset, but rows {row(r - 1)} and {row(r)} share a "
-                "month: drop one of them"
-            )
-        if clash:
-            days = _common_step(times.day) if times.day is not None else 0
-            if times.day is not None and days and days % 7 == 0 and (np.diff(times.day) > 0).all():
-                return times.day, days
-            return np.arange(len(times.key)), 1
-    step = _month_step(_common_step(times.month))
-    if len(within) >= 20:  # annual rows in months that differ from asset to asset, as fiscal years do
-        step = max(step, _month_step(int(np.gcd.reduce(np.flatnonzero(np.bincount(within))))))
-    return times.month, step
-
-
-def _common_step(values: Array) -> int:
-    """Greatest common divisor of the differences of ascending values; 0 where all are the same."""
-    return int(np.gcd.reduce(np.diff(values))) if len(values) > 1 else 0
-
-
-def _month_step(step: int) -> int:
-    return next(size for size in (12, 6, 3, 1) if step % size == 0) if step else 1
-
-
-def time_level(index: pd.Index) -> int:
-    """Which level of a panel's index is the time, 0 or 1: by its type, else its name, else its values.
-
-    Raises
-    ------
-    ValueError
-        If the index has not two levels, or if it cannot be told.
-    """
-    if not isinstance(index, pd.MultiIndex) or index.nlevels != 2:
-        levels = f"{index.nlevels} levels" if isinstance(index, pd.MultiIndex) else "one level"
-        raise ValueError(
-            f"the panel's index has {levels}, expected two, a time and an asset: use frame.set_index(['date', 'asset'])"
-        )
-    typed = [_is_time_type(level) for level in index.levels]
-    named = [_is_time_name(name) for name in index.names]
-    for mark in (typed, named):
-        if sum(mark) == 1:
-            return mark.index(True)
-    dates = [_read_dates(_plain(level)) is not None for level in index.levels]
-    if sum(dates) == 1:
-        return dates.index(True)
-    whole = [pd.api.types.is_integer_dtype(_plain(level).dtype) for level in index.levels]
-    if not any(dates) and sum(whole) == 1:
-        return whole.index(True)
-    raise ValueError(
-        f"which level of the panel's index is the time is not clear from its names {list(index.names)}: make it a "
-        "datetime, or rename it with frame.rename_axis(index=['date', 'asset'])"
-    )
-
-
-def periods(index: pd.MultiIndex) -> tuple[Array, pd.Index]:
-    """For every row the rank of its time (-1 where it has none), and the distinct times, oldest first."""
-    level = time_level(index)
-    _, rank, at = _ranked_times(index, level)
-    return rank, index.levels[level][at]
-
-
-def _ranked_times(index: pd.MultiIndex, level: int) -> tuple[_Times, Array, Array]:
-    """The distinct times in use, each row's rank among them, and where in the level each is (its first spelling)."""
-    codes, labels = np.asarray(index.codes[level]), index.levels[level]
-    used = np.zeros(len(labels) + 1, bool)  # one more, for rows without a time (code -1)
-    used[codes] = True
-    at = np.flatnonzero(used[:-1])
-    plain = _plain(labels[at])
-    if plain.hasnans:
-        raise ValueError(f"the panel's index has no time in row {int(np.flatnonzero(codes == at[plain.isna()][0])[0])}")
-    times = _read_dates(plain) or _read_numbers(plain)
-    if times is None:
-        raise ValueError(
-            f"the panel's time level {index.names[level]!r} is not understood as times (it holds {label(plain[0])!r}): "
-            "make it a datetime with pd.to_datetime, or use months such as '1990-01'"
-        )
-    _, first, inverse = np.unique(times.key, return_index=True, return_inverse=True)
-    rank = np.full(len(used), -1, np.int32)
-    rank[at] = inverse
-    return times.take(first), rank[codes], at[first]
-
-
-def _is_time_type(level: pd.Index) -> bool:
-    plain = _plain(level)
-    return isinstance(plain, pd.DatetimeIndex | pd.PeriodIndex)
-
-
-def _is_time_name(name: object) -> bool:
-    return any(_TIME_WORDS.fullmatch(word) for word in re.split(r"[^a-z]+", str(name).lower()))
-
-
-def _plain(level: pd.Index) -> pd.Index:
-    """A level as datetimes, Periods, whole numbers or strings, whatever it was wrapped in."""
-    if isinstance(level, pd.CategoricalIndex):
-        level = pd.Index(level.categories.take(level.codes)) if (level.codes >= 0).all() else level.astype(object)
-    if isinstance(level.dtype, pd.ArrowDtype) and level.dtype.kind == "M":
-        return pd.DatetimeIndex(level.to_numpy())
-    kind = pd.api.types.infer_dtype(level, skipna=True)
-    if kind in ("date", "datetime", "datetime64") and not isinstance(level, pd.DatetimeIndex):
-        return pd.DatetimeIndex(level)
-    if kind == "period" and not isinstance(level, pd.PeriodIndex):
-        return pd.PeriodIndex(level)
-    if kind == "floating":
-        numbers = level.to_numpy(np.float64)
-        if (np.abs(numbers) < 2**53).all() and (numbers == np.floor(numbers)).all():
-            return level.astype(np.int64)
-    return level
-
-
-def _read_dates(level: pd.Index) -> _Times | None:
-    """Times on a calendar, or None."""
-    if isinstance(level, pd.PeriodIndex):
-        if str(level.dtype).split("[")[1].lstrip("0123456789")[0] in "AYQMW":
-            ordinal = np.array([period.ordinal for period in level], np.int64)
-            return _Times(ordinal, step=_period_step(level, ordinal))
-        level = level.to_timestamp()
-    if isinstance(level, pd.DatetimeIndex):
-        local = level.tz_localize(None)
-        day = local.to_numpy().astype("datetime64[D]").astype(np.int64)
-        month = np.asarray(local.year, np.int64) * 12 + np.asarray(local.month, np.int64) - 1
-        return _Times(level.asi8.astype(np.int64), month, day)
-    kind = pd.api.types.infer_dtype(level, skipna=False)
-    if kind == "integer":
-        return _read_strings([str(int(value)) for value in level], digits=True)
-    return _read_strings([str(value).strip() for value in level], digits=False) if kind == "string" else None
-
-
-def _period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
-    """How far consecutive Periods' ordinals are apart: 3 for a frequency of "3M", if they keep to it."""
-    n = int(cast(Any, level.freq).n)
-    return n if n > 1 and not ((ordinal - ordinal.min()) % n).any() else 1
-
-
-def _read_strings(texts: list[str], *, digits: bool) -> _Times | None:
-    """Months, quarters, years or ISO dates, all of one kind; ``digits``: they were whole numbers."""
-    if not texts:
-        return None
-    for pattern, per_year in ((_MONTH, 12), (_QUARTER, 4)):
-        if pattern.fullmatch(texts[0]):
-            found = [pattern.fullmatch(text) for text in texts]
-            if not all(found):
-                return None
-            year, part = np.array([match.groups() for match in found if match], dtype=np.int64).T
-            if not _are_years(year) or part.min() < 1 or part.max() > per_year:
-                return None
-            key = year * per_year + part - 1
-            return _Times(key, month=key) if per_year == 12 else _Times(key, step=1)
-    if all(text.isdecimal() and len(text) == 4 for text in texts):
-        years = np.array(texts, dtype=np.int64)
-        return _Times(years) if _are_years(years) else None
-    number = all(text.isdecimal() and len(text) == 8 for text in texts)
-    if digits and not number:
-        return None
-    try:
-        dates = pd.DatetimeIndex(pd.to_datetime(texts, format="%Y%m%d" if number else "ISO8601"))
-    except (ValueError, TypeError):
-        return None
-    return _read_dates(dates) if _are_years(np.asarray(dates.year)) else None
-
-
-def _are_years(years: Array) -> bool:
-    return bool(len(years)) and bool(((years >= _YEARS[0]) & (years < _YEARS[1])).all())
-
-
-def _read_numbers(level: pd.Index) -> _Times | None:
-    """Plain whole numbers, consecutive at their greatest common step; or None."""
-    if pd.api.types.infer_dtype(level, skipna=False) != "integer" or max(map(abs, map(int, level))) >= 2**62:
-        return None
-    return _Times(np.array([int(value) for value in level], np.int64))

@@ -15,8 +15,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastlrp.inputs import is_panel
 from fastlrp.panel import label, periods
+from fastlrp.samples import is_panel
 
 Array = npt.NDArray[Any]
 Missing = Literal["keep", "center", "error"]
@@ -122,7 +122,8 @@ class CrossSectionalRank(_CrossSectional):
 
     def _of_each(self, grouped: Any) -> Array:
         rank, count = grouped.rank(method="average").to_numpy(), grouped.transform("count").to_numpy()
-        return np.where(np.isnan(rank), np.nan, 2 * (rank - 1) / np.maximum(count - 1, 1) - (count > 1))
+        scaled = 2 * (rank - 1) / np.maximum(count - 1, 1) - (count > 1)
+        return np.asarray(np.where(np.isnan(rank), np.nan, scaled))
 
 
 class CrossSectionalZScore(_CrossSectional):
@@ -157,7 +158,7 @@ class CrossSectionalZScore(_CrossSectional):
         away = np.where(grouped.transform("max") == grouped.transform("min"), 0 * values, values - mean)
         squares = pd.DataFrame(away**2).groupby(grouped.ngroup().to_numpy(), sort=False).transform("sum").to_numpy()
         deviation = np.sqrt(squares / np.maximum(count - self.ddof, 1))
-        score = away / np.where(deviation > 0, deviation, 1)
+        score = np.asarray(away / np.where(deviation > 0, deviation, 1))
         return score if self.clip is None else np.clip(score, -self.clip, self.clip)
 
 
@@ -188,7 +189,7 @@ class CrossSectionalWinsorizer(_CrossSectional):
     def _of_each(self, grouped: Any) -> Array:
         period = grouped.ngroup().to_numpy()
         low, high = (grouped.quantile(q).to_numpy()[period] for q in self.limits)
-        return np.clip(grouped.obj.to_numpy(), low, high)
+        return np.asarray(np.clip(grouped.obj.to_numpy(), low, high))
 
     def _center(self, grouped: Any) -> Array:
         return np.asarray(grouped.transform("median").to_numpy())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,14 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from fastlrp.checkpoints import Checkpoints, fingerprint
 from fastlrp.errors import ConservationWarning
 from fastlrp.estimator import LSTMRegressor
-from fastlrp.inputs import Samples, from_panel, is_panel, refuse_other_index
 from fastlrp.network import Aggregate, Network
 from fastlrp.panel import label, periods
 from fastlrp.parameters import architecture_of, check_parameters
 from fastlrp.plain import arrays_of, with_arrays
+from fastlrp.rolling_data import RollingData, Span, as_frame, scaling
 from fastlrp.rules import Rule, as_rule
+from fastlrp.samples import Samples, from_panel, refuse_other_index
+from fastlrp.training import all_or_nothing
 
 if TYPE_CHECKING:
     from fastlrp.relevance import Relevance
@@ -38,16 +39,6 @@ _AT_ONCE_BYTES = 2**28  # of their scaled rows
 
 # What does not change a result, and so may differ when a fit goes on.
 _NO_MATTER = {"verbose", "threads", "device", "rule", "warm_start", "random_state", "tol", "n_iter_no_change"}
-
-
-@dataclass(frozen=True)
-class Span:
-    """One window by ranks of periods: trains on [start, stop), predicts [first, last)."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
 
 
 class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -138,7 +129,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         model = self._model()
         self._check()
         check_parameters(model)
-        data = _Data.read(X, y, sample_weight, model)
+        with all_or_nothing(self):
+            self._fit(RollingData.read(X, y, sample_weight, model), model)
+        return self
+
+    def _fit(self, data: RollingData, model: LSTMRegressor) -> None:
         self._net_names = {"features": data.samples.features, "outputs": data.outputs}
         self._flat_target = data.flat
         self._width, self._n_outputs = data.samples.rows.shape[1], data.y.shape[1]
@@ -150,7 +145,6 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             store = Checkpoints(self.directory, self._settings(model, data), seed)
             seed = store.seed
         self._train_all(spans, data, model, seed, store)
-        return self
 
     def _model(self) -> LSTMRegressor:
         model = LSTMRegressor() if self.estimator is None else self.estimator
@@ -175,15 +169,16 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             raise ValueError(f"RollingLSTM(window={self.window}) is shorter than the {steps} steps of one sample")
         if n <= self.window + self.gap:
             raise ValueError(
-                f"X has {n} periods, expected more than window + gap = {self.window + self.gap}, so that one is predicted"
+                f"X has {n} periods, expected more than window + gap = {self.window + self.gap}: one is to be predicted"
             )
-        stops = range(self.window, n - self.gap, self.step)
-        return [
-            Span(0 if self.expanding else b - self.window, b, b + self.gap, min(b + self.gap + self.step, n)) for b in stops
-        ]
+        spans = []
+        for stop in range(self.window, n - self.gap, self.step):
+            first = stop + self.gap
+            spans.append(Span(0 if self.expanding else stop - self.window, stop, first, min(first + self.step, n)))
+        return spans
 
     def _train_all(
-        self, spans: Sequence[Span], data: _Data, model: LSTMRegressor, seed: int, store: Checkpoints | None
+        self, spans: Sequence[Span], data: RollingData, model: LSTMRegressor, seed: int, store: Checkpoints | None
     ) -> None:
         K = len(spans)
         self.networks_: list[Network | None] = [None] * K
@@ -197,7 +192,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self._width, self._n_outputs, np.random.default_rng(0), dtype, steps=model.steps or 1, **self._net_names
         )
         todo = [k for k in range(K) if counts[k] and not self._restore(k, store, blank)]
-        with _bar(self.verbose, K, K - len(todo), "RollingLSTM.fit", " windows") as advance:
+        with _bar(self.verbose, len(todo), "RollingLSTM.fit") as advance:
             for chunk in self._chunks(todo, spans, data):
                 fits = [self._fit_of(k, spans[k], data, model, seed) for k in chunk]
                 for k, net, losses in zip(chunk, *self._train(chunk, fits, model, spans, seed, advance), strict=True):
@@ -206,7 +201,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                         store.save(k, self._saved(k, net))
         self.windows_ = self._table(spans, counts)
 
-    def _chunks(self, todo: Sequence[int], spans: Sequence[Span], data: _Data) -> Iterator[list[int]]:
+    def _chunks(self, todo: Sequence[int], spans: Sequence[Span], data: RollingData) -> Iterator[list[int]]:
         chunk, size = [], 0
         for k in todo:
             chunk.append(k)
@@ -217,11 +212,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if chunk:
             yield chunk
 
-    def _fit_of(self, k: int, span: Span, data: _Data, model: LSTMRegressor, seed: int) -> Fit:
+    def _fit_of(self, k: int, span: Span, data: RollingData, model: LSTMRegressor, seed: int) -> Fit:
         """What the kernels need to train window k: first weights, scaled rows, targets, orders."""
         which, rows = data.trains(span), data.rows_of(span)
         values = data.samples.rows[rows]
-        self.centers_[k], self.scales_[k] = _scale(values, self.scaler)
+        self.centers_[k], self.scales_[k] = scaling(values, self.scaler)
         rng = np.random.default_rng((seed, k))
         net = architecture_of(model).network(
             self._width, self._n_outputs, rng, model.dtype, steps=model.steps or 1, **self._net_names
@@ -269,15 +264,15 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     # ------------------------------------------------------------------------------------------------- checkpoints
 
-    def _settings(self, model: LSTMRegressor, data: _Data) -> dict[str, Any]:
+    def _settings(self, model: LSTMRegressor, data: RollingData) -> dict[str, Any]:
         params = {key: value for key, value in model.get_params().items() if key not in _NO_MATTER}
         own = {key: getattr(self, key) for key in ("window", "expanding", "step", "gap", "scaler")}
         sizes = {key: [int(size) for size in params[key]] for key in ("units", "dense_units")}
         state = model.random_state if isinstance(model.random_state, int | np.integer) else None
         arrays = [data.samples.rows, data.samples.starts, data.y, *([] if data.weight is None else [data.weight])]
         marks = fingerprint(arrays, [*map(str, data.times), *(data.samples.features or ())])
-        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in {**params, **own}.items()}
-        return {**plain, **sizes, "random_state": None if state is None else int(state), "data": marks}
+        settings = {**params, **own, **sizes, "random_state": state, "data": marks}
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
 
     def _saved(self, k: int, net: Network) -> dict[str, Array]:
         weights = {f"weight_{i}": array for i, array in enumerate(arrays_of(net))}
@@ -347,8 +342,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         prediction = np.full((n, self._n_outputs), np.nan, dtype)
         totals = {name: np.full(n, np.nan, dtype) for name in ("score", "initial_state", "unattributed")}
         named = None
-        parts = list(parts) if progress else parts
-        with _bar(progress, len(parts) if isinstance(parts, list) else 0, 0, "explain", " windows") as advance:
+        with _bar(progress, len(self.networks_), "RollingLSTM.explain") as advance:
             for net, rows, windows in parts:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ConservationWarning)  # told once, of the whole, below
@@ -381,7 +375,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         refuse_other_index(X, y, "y")
         predicted = np.asarray(self.predict(X), np.float64)
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
-        rows: Array = np.isfinite((predicted + actual).reshape(len(predicted), -1)).all(axis=1)
+        rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
             raise ValueError(f"nothing to score: none of the {len(rows)} rows has both a prediction and a target")
         return float(r2_score(actual[rows], predicted[rows]))
@@ -390,9 +384,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """For every model that has something to predict: itself, the caller's rows, and their scaled windows."""
         check_is_fitted(self, "networks_")
         model = self._model()
-        panel = _as_frame(X)
+        panel = as_frame(X)
         samples = from_panel(panel, model.steps or 1, self._net_names["features"], model.dtype, self._width)
-        who = self._model_of(periods(panel.index)[1])[samples.period]
+        who = self._model_of(periods(cast(pd.MultiIndex, panel.index))[1])[samples.period]
         order = np.argsort(who, kind="stable")
         edges = np.searchsorted(who[order], np.arange(len(self.networks_) + 1))
 
@@ -411,105 +405,12 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             try:
                 rank = self.times_.searchsorted(times, side="right") - 1
             except TypeError:
-                raise ValueError(
-                    f"X has times such as {label(times[0])!r}, expected times like those of fit, {label(self.times_[0])!r}"
-                ) from None
+                shown = f"{label(times[0])!r}, expected times like those of fit, {label(self.times_[0])!r}"
+                raise ValueError(f"X has times such as {shown}") from None
         else:
             rank = self.times_.get_indexer(times)
         first = self.window + self.gap
         return np.where(rank >= first, np.minimum((rank - first) // self.step, len(self.networks_) - 1), -1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """Samples, targets and weights by the caller's rows, and what lies in which period."""
-
-    samples: Samples
-    y: Array
-    weight: Array | None
-    times: pd.Index
-    flat: bool
-    outputs: tuple[str, ...] | None
-    by_time: Array  # usable samples, by period
-    edges: Array
-    rows_by_time: Array
-    row_edges: Array
-
-    @classmethod
-    def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> _Data:
-        """X, y and weights checked."""
-        panel = _as_frame(X)
-        for name, given in (("y", y), ("sample_weight", weight)):
-            refuse_other_index(X, given, name)
-        samples = from_panel(panel, model.steps or 1, None, model.dtype)
-        target = np.asarray(y, np.float64)
-        if target.ndim not in (1, 2) or len(target) != len(X):
-            raise ValueError(f"y has shape {target.shape}, expected ({len(X)},) or ({len(X)}, targets)")
-        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-        targets = target.reshape(len(X), -1).astype(model.dtype)
-        if np.isinf(targets).any():
-            raise ValueError(f"y is infinite in row {int(np.argwhere(np.isinf(targets))[0, 0])}, expected finite numbers")
-        usable = np.isfinite(targets).all(axis=1)
-        if weight is not None:
-            weight = np.asarray(weight, np.float64)
-            if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-                raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
-            usable &= weight > 0
-            weight = (weight / weight[usable].mean()).astype(model.dtype)
-        times = periods(panel.index)[1]
-        assert samples.period is not None
-        assert samples.row_period is not None
-        which = np.flatnonzero(usable[samples.caller])
-        by_time, edges = _by_period(samples.period[which], len(times))
-        rows_by_time, row_edges = _by_period(samples.row_period, len(times))
-        flat = target.ndim == 1
-        return cls(samples, targets, weight, times, flat, outputs, which[by_time], edges, rows_by_time, row_edges)
-
-    def trains(self, span: Span) -> Array:
-        """Samples that lie wholly inside a window."""
-        first = min(span.start + self.samples.steps - 1, span.stop)
-        return self.by_time[self.edges[first] : self.edges[span.stop]]
-
-    def rows_in(self, span: Span) -> int:
-        """How many rows a window has."""
-        return int(self.row_edges[span.stop] - self.row_edges[span.start])
-
-    def rows_of(self, span: Span) -> Array:
-        """A window's rows, ascending, so that samples stay together."""
-        return np.sort(self.rows_by_time[self.row_edges[span.start] : self.row_edges[span.stop]])
-
-
-def _by_period(period: Array, n: int) -> tuple[Array, Array]:
-    order = np.argsort(period, kind="stable")
-    return order, np.searchsorted(period[order], np.arange(n + 1))
-
-
-def _as_frame(X: Any) -> pd.DataFrame:
-    """A panel as it is; one row a time as a panel of one asset."""
-    if not isinstance(X, pd.DataFrame):
-        raise ValueError(f"RollingLSTM takes a DataFrame, a panel or one row a time, not {type(X).__name__}")
-    if is_panel(X):
-        return X
-    levels = [X.index, pd.Index(["series"] * len(X))]
-    index = pd.MultiIndex.from_arrays(levels, names=[X.index.name or "time", "asset"])
-    return X.set_axis(index)
-
-
-def _scale(values: Array, scaler: str | None) -> tuple[Array, Array]:
-    """Center and scale of each feature over the rows that have it; a constant or absent one has scale 1."""
-    D = values.shape[1]
-    center, scale = np.zeros(D), np.ones(D)
-    have = ~np.isnan(values)
-    seen = have.any(axis=0)
-    if scaler is not None and seen.any():
-        part = np.where(have, values, np.nan)[:, seen].astype(np.float64)
-        if scaler == "standard":
-            center[seen], spread = np.nanmean(part, axis=0), np.nanstd(part, axis=0)
-        else:
-            center[seen] = np.nanmin(part, axis=0)
-            spread = np.nanmax(part, axis=0) - center[seen]
-        scale[seen] = np.where(spread > 0, spread, 1)
-    return center.astype(values.dtype), scale.astype(values.dtype)
 
 
 def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:
@@ -521,7 +422,7 @@ def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:
 
 
 @contextmanager
-def _bar(shown: bool, total: int, done: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
+def _bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int], object]]:
     if not shown:
         yield lambda more: None
         return
@@ -529,5 +430,5 @@ def _bar(shown: bool, total: int, done: int, what: str, unit: str) -> Iterator[C
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError(f"the progress bar of {what} needs tqdm: pip install 'fastlrp[progress]'") from None
-    with tqdm(total=total, initial=done, desc=what, unit=unit) as bar:
+    with tqdm(total=total, desc=what, unit=" windows") as bar:
         yield bar.update

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.inputs import Samples, from_panel, is_panel, refuse_other_index
 from fastlrp.panel import periods
+from fastlrp.samples import Samples, from_panel, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
     from fastlrp.estimator import LSTMRegressor

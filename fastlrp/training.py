@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.inputs import Samples
 from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer, Network
+from fastlrp.samples import Samples
 
 if TYPE_CHECKING:
     from fastlrp.kernels.train import Trainer
@@ -45,8 +45,9 @@ class Architecture:
         width = n_features
         for k, units in enumerate(self.units):
             more = k < len(self.units) - 1
-            both = [_first_lstm(width, units, more, rng, dtype) for _ in range(1 + self.bidirectional)]
-            layers.append(Bidirectional(*both) if self.bidirectional else both[0])
+            one = _first_lstm(width, units, more, rng, dtype)
+            two = _first_lstm(width, units, more, rng, dtype) if self.bidirectional else None
+            layers.append(one if two is None else Bidirectional(one, two))
             layers += [Dropout(self.dropout)] * (self.dropout > 0)
             width = units * (1 + self.bidirectional)
         for units in self.dense_units:
@@ -125,12 +126,22 @@ def train(trainer: Trainer, samples: Samples, y: Array, weight: Array | None, pl
     -----
     RuntimeWarning
         If the loss stops being finite later: names the epoch, and the one whose weights are kept.
+    UserWarning
+        If the user interrupts (Ctrl-C) after the first epoch: what was trained is kept.
     """
     history, best, waited = History(), _Best(), 0
     for epoch in range(1, plan.epochs + 1):
         before = trainer.get_state()
         order = epoch_order(len(samples), plan.seed, plan.first_epoch + epoch - 1, plan.shuffle)
-        loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, plan.batch_size)
+        try:
+            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, plan.batch_size)
+        except KeyboardInterrupt:
+            if not history.losses:
+                raise
+            trainer.set_state(before)
+            history.stopped = f"training was interrupted in epoch {epoch}"
+            warnings.warn(f"{history.stopped}: the weights are those of the epoch before", UserWarning, stacklevel=5)
+            break
         net = _finite_network(trainer) if np.isfinite(loss) else None
         if net is None:
             _fall_back(trainer, best, epoch, loss)
@@ -173,8 +184,20 @@ def _fall_back(trainer: Trainer, best: _Best, epoch: int, loss: float) -> None:
     warnings.warn(
         f"{what}: the weights after epoch {best.epoch}, the best one, are kept; lower learning_rate_init or clipnorm",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=6,
     )
+
+
+@contextmanager
+def all_or_nothing(estimator: object) -> Iterator[None]:
+    """Whatever fails inside leaves the estimator with the attributes it had before."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @contextmanager

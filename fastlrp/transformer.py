@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from fastlrp.inputs import TakesWindows, is_panel
+from fastlrp.inputs import TakesWindows
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
+from fastlrp.samples import is_panel
 
 if TYPE_CHECKING:
     from fastlrp.relevance import Relevance
@@ -51,6 +52,8 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     n_features_in_, feature_names_in_, steps_
         As :class:`~fastlrp.estimator.LSTMRegressor` has them.
     """
+
+    network_: Network
 
     def __init__(
         self,
@@ -134,8 +137,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     def _explain(self, X: Any) -> Relevance:
         reduce: Literal["steps"] | None = "steps" if self.by == "feature" else None
         if hasattr(self, "estimator_"):
-            given = {"rule": self.rule, "target": self.target, "aggregate": self.aggregate, "reduce": reduce}
-            return self.estimator_.explain(X, **given)  # type: ignore[no-any-return]
+            return cast(
+                "Relevance",
+                self.estimator_.explain(
+                    X, rule=self.rule, target=self.target, aggregate=self.aggregate, reduce=reduce
+                ),
+            )
         return self.network_.explain(
             self._input(X),
             steps=self.steps_,

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -16,8 +17,7 @@ import pandas as pd
 import pytest
 
 import fastlrp
-import fastlrp.cli as cli
-from fastlrp import plot
+from fastlrp import cli, plot, tables
 from fastlrp.data import GROUPS, load_model, load_panel, model_path, panel_path
 from fastlrp.errors import ConservationWarning
 from fastlrp.relevance import Relevance
@@ -146,7 +146,7 @@ def test_options_reach_the_library(run, panel_csv, small, tmp_path):
 
 @compiled_only
 def test_files_are_written_in_blocks(run, panel_csv, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "_BLOCK", 7)
+    monkeypatch.setattr(tables, "_BLOCK", 7)
     want = explained(small).to_frame()
     for name in ("relevance.csv", "relevance.parquet"):
         assert run("explain", MODEL, panel_csv, "-o", tmp_path / name, "--no-progress")[0] == 0
@@ -308,7 +308,7 @@ def test_bad_outputs(run, panel_csv, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "out.csv"), "cannot be written: Permission denied")
     assert panel_csv.read_bytes() == before
     assert not list(tmp_path.glob("*out*"))
@@ -331,7 +331,7 @@ def test_bad_options(run, panel_csv, tmp_path):
 
 def test_missing_extras_are_said(run, panel_csv, tmp_path, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
     refused(
         run("explain", MODEL, panel_csv, "-o", tmp_path / "out.parquet"), "pyarrow", "pip install 'fastlrp[parquet]'"
     )
@@ -348,7 +348,7 @@ class Broken(Exception):
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Broken()])
 def test_no_half_file_stays(run, panel_csv, small, tmp_path, monkeypatch, name, error):
-    out, whole, rel = tmp_path / name, cli._frames, made_up(small)
+    out, whole, rel = tmp_path / name, tables._frames, made_up(small)
     out.write_text("what was there")
 
     def breaks(*args):
@@ -356,7 +356,7 @@ def test_no_half_file_stays(run, panel_csv, small, tmp_path, monkeypatch, name, 
         raise error
 
     monkeypatch.setattr(fastlrp.Network, "explain", lambda *args, **kwargs: rel)
-    monkeypatch.setattr(cli, "_frames", breaks)
+    monkeypatch.setattr(tables, "_frames", breaks)
     arguments = ("explain", MODEL, panel_csv, "-o", out, "--no-progress")
     if isinstance(error, Broken):
         with pytest.raises(Broken):  # a traceback, since nobody expected it
@@ -435,7 +435,7 @@ def test_demo(run, tmp_path):
 @compiled_only
 def test_demo_by_one_rule_and_without_matplotlib(run, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
     code, printed, _ = run("demo", "--rule", "rudder")
     assert code == 0
     assert "arras" not in printed
@@ -450,7 +450,7 @@ def test_demo_refuses_a_file_for_its_pictures(run, tmp_path):
 
 @compiled_only
 def test_bench_without_a_checkout(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli.fastlrp, "__file__", str(tmp_path / "site-packages" / "fastlrp" / "__init__.py"))
+    monkeypatch.setattr(fastlrp, "__file__", str(tmp_path / "site-packages" / "fastlrp" / "__init__.py"))
     code, printed, _ = run("bench", "--threads", "1")
     assert code == 0
     rows = [line.split() for line in printed.splitlines() if re.match(r" +\d", line)]
@@ -464,8 +464,8 @@ def test_bench_in_a_checkout(run, tmp_path, monkeypatch):
     (tmp_path / "benchmarks" / "__main__.py").touch()
     (tmp_path / "pyproject.toml").touch()
     called = []
-    monkeypatch.setattr(cli.fastlrp, "__file__", str(tmp_path / "fastlrp" / "__init__.py"))
-    monkeypatch.setattr(cli.subprocess, "call", lambda command, cwd: called.append((command[1:], cwd)) or 3)
+    monkeypatch.setattr(fastlrp, "__file__", str(tmp_path / "fastlrp" / "__init__.py"))
+    monkeypatch.setattr(subprocess, "call", lambda command, cwd: called.append((command[1:], cwd)) or 3)
     assert run("bench", "--quick", "--threads", "2")[0] == 3
     assert called == [(["-m", "benchmarks", "--quick", "--threads", "2"], tmp_path.resolve())]
 

@@ -632,3 +632,38 @@ def test_real_divergence_names_the_epoch(cube):
         ValueError, match=r"training diverged in epoch \d+ .*lower learning_rate_init, or scale X and y"
     ):
         model(learning_rate_init=1e30, max_iter=20).fit(X, y)
+
+
+def test_a_fit_that_fails_changes_nothing(cube):
+    X, y = cube
+    fitted = model().fit(X, y)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError, match="training diverged"):
+        fitted.set_params(learning_rate_init=1e30, max_iter=20).fit(X[:, :, :2], y)
+    assert_array_equal(fitted.predict(X), before)
+    fresh = model(learning_rate_init=1e30, max_iter=20)
+    with pytest.raises(ValueError, match="training diverged"):
+        fresh.fit(X, y)
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+def test_interruption_keeps_what_was_trained():
+    class Interrupted(Scripted):
+        def epoch(self, *arguments):
+            if self.seen == 2:
+                self.seen = 77
+                raise KeyboardInterrupt
+            return super().epoch(*arguments)
+
+    with pytest.warns(UserWarning, match="interrupted in epoch 3: the weights are those of the epoch before"):
+        trainer, history = run([3.0, 2.0, 1.0], trainer=Interrupted)
+    assert trainer.seen == len(history.losses) == 2
+
+
+def test_warnings_point_to_the_caller(cube):
+    X, y = cube
+    with pytest.warns(UserWarning) as told:
+        model(n_iter_no_change=1).fit(X, np.ones(80))
+    assert {str(one.category.__name__) for one in told} == {"UserWarning", "ConvergenceWarning"}
+    assert {one.filename for one in told} == {__file__}

@@ -1,0 +1,46 @@
+"""What the commands share besides files: notes and warnings on stderr, a progress bar, and which extras there are."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fastlrp.errors import ConservationWarning
+
+
+def say(text: str) -> None:
+    """A note that is not the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def as_notes() -> Iterator[None]:
+    """Warnings meant for users become one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConservationWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, ConservationWarning):
+            say(f"note: {warning.message}")
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+@contextmanager
+def progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
+    """A bar over rows, moved on by calling what it yields with their number; nothing where it is not shown."""
+    if not shown:
+        yield lambda n: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc="write", unit=" rows", unit_scale=True) as bar:
+        yield bar.update
+
+
+def installed(package: str) -> bool:
+    """Whether an optional package is there, without importing it."""
+    return importlib.util.find_spec(package) is not None

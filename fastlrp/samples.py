@@ -1,0 +1,120 @@
+"""Arrays and panels as one matrix of rows and where each complete window starts: what training works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fastlrp.panel import as_panel, label, locate_infinite, periods
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Complete windows of a matrix of rows; nothing is copied T times.
+
+    Attributes
+    ----------
+    rows : array (R, D)
+        Sample k is ``rows[starts[k] : starts[k] + steps]``, oldest first.
+    starts : int64 array (n,)
+    caller : int64 array (n,)
+        The caller's row of each sample.
+    n_given : int
+        How many rows (samples, for arrays) the caller gave.
+    steps : int
+        T.
+    period : int array (n,) or None
+        Rank of the time in which each sample ends, for panels.
+    features : tuple of str or None
+        Names of the D features.
+    row_period : int array (R,) or None
+        Rank of each row's time, for panels.
+    """
+
+    rows: Array
+    starts: Array
+    caller: Array
+    n_given: int
+    steps: int
+    period: Array | None = None
+    features: tuple[str, ...] | None = None
+    row_period: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, which: Array) -> Samples:
+        """Some of the samples, of the same rows."""
+        period = None if self.period is None else self.period[which]
+        return replace(self, starts=self.starts[which], caller=self.caller[which], period=period)
+
+    def windows(self) -> Array:
+        """The samples as an array (n, T, D), copied."""
+        return self.rows[self.starts[:, None] + np.arange(self.steps)]
+
+
+def is_panel(X: object) -> TypeGuard[pd.DataFrame]:
+    """Whether X is a DataFrame with two index levels."""
+    return isinstance(X, pd.DataFrame) and isinstance(X.index, pd.MultiIndex)
+
+
+def from_array(X: Array, steps: int) -> Samples:
+    """Samples of an array (n, T, D), or (n, T*D) with step-major columns."""
+    n = len(X)
+    rows = np.ascontiguousarray(X).reshape(n * steps, -1)
+    return Samples(rows, np.arange(n, dtype=np.int64) * steps, np.arange(n, dtype=np.int64), n, steps)
+
+
+def from_panel(
+    X: pd.DataFrame, steps: int, features: Sequence[str] | None, dtype: npt.DTypeLike, n_features: int | None = None
+) -> Samples:
+    """The complete windows of a panel: full, and without a missing value.
+
+    Raises
+    ------
+    ValueError
+        If X is no panel, or holds an infinite value: says where.
+    """
+    panel = as_panel(X, steps, features, dtype, n_features=n_features)
+    # Contiguous once, and not again in every epoch; a frame's own memory is often column by column.
+    rows = np.ascontiguousarray(panel.values if panel.order is None else panel.values[panel.order])
+    usable = np.isfinite(rows).all(axis=1)
+    if np.isinf(rows[~usable]).any():
+        locate_infinite(panel)
+    bad = np.concatenate([[0], np.cumsum(~usable)])
+    last = np.flatnonzero(panel.ends)
+    last = last[bad[last + 1] == bad[last + 1 - steps]]
+    caller = last if panel.order is None else panel.order[last]
+    rank, _ = periods(panel.index)
+    row_period = rank if panel.order is None else rank[panel.order]
+    return Samples(rows, last - (steps - 1), caller, len(X), steps, rank[caller], panel.features, row_period)
+
+
+def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:
+    """A target or weight with an index of its own must have the panel's, row by row.
+
+    Raises
+    ------
+    ValueError
+        Naming the first row that differs.
+    """
+    if not isinstance(y, pd.Series | pd.DataFrame) or y.index.equals(X.index):
+        return
+    if len(y) != len(X):
+        raise ValueError(f"{name} has {len(y)} rows, but the panel has {len(X)}: align it with {name}.reindex(X.index)")
+    row = next((k for k, (a, b) in enumerate(zip(y.index, X.index, strict=True)) if a != b), 0)
+    raise ValueError(
+        f"{name} is not on the panel's index: row {row} is {_shown(y.index[row])} in {name} and {_shown(X.index[row])} "
+        f"in X; align it with {name}.reindex(X.index)"
+    )
+
+
+def _shown(key: object) -> str:
+    return f"({', '.join(map(label, key))})" if isinstance(key, tuple) else label(key)
