@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 
 import fastlrp
-from fastlrp import cli, plot, tables
+from fastlrp import cli, plot
+from fastlrp.cli import tables
 from fastlrp.data import GROUPS, load_model, load_panel, model_path, panel_path
 from fastlrp.errors import ConservationWarning
 from fastlrp.relevance import Relevance

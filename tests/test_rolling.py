@@ -331,3 +331,8 @@ def test_divergence_names_the_window(series):
     X, y = series
     with pytest.raises(ValueError, match=r"training diverged in window 0 \(2001-01-31 to 2001-12-31\): lower"):
         rolling({"learning_rate_init": 1e30}).fit(X, y)
+    fitted = rolling().fit(X, y)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError, match="training diverged"):
+        fitted.set_params(estimator__learning_rate_init=1e30).fit(X.iloc[:30], y.iloc[:30])
+    assert_array_equal(fitted.predict(X), before)

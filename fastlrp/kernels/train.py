@@ -191,46 +191,44 @@ class Trainer:
         per_chunk = plan.tiles_a_chunk(tiles, self.dtype.itemsize)
         chunks = -(-tiles // per_chunk)
         threads = min(self.threads, chunks) if plan.flops * batch > _WORTH_THREADS and not config.DISABLE_JIT else 1
+        phases = 1 if mode == LOSS else 2 + (mode == UPDATE and self.settings.clipnorm is not None)
         jobs = np.zeros(1, JOB)
         given = {
             **{key: getattr(plan, key) for key in ("rows", "x", "output", "top", "zeros", "n_zeros", "ones")},
-            **self.settings.numbers(), "mode": mode, "threads": threads, "samples": orders.shape[1], "batch": batch,
+            **self.settings.numbers(), "mode": mode, "phases": phases, "samples": orders.shape[1], "batch": batch,
             "lanes": lanes, "tiles": per_chunk, "width": plan.steps * plan.n_features, "features": plan.n_features,
             "outputs": plan.n_outputs, "params": plan.n_params, "stride": self._stride, "done": self._updates,
             "seed": self.seed, "drops": self._drops and drops and mode != LOSS,
         }  # fmt: skip
         for key, value in given.items():
             jobs[0][key] = value
-        return self._call(jobs, data, frozen(orders), chunks, curve=np.zeros(orders.shape[0]))
+        return self._call(jobs, data, frozen(orders), chunks, threads, curve=np.zeros(orders.shape[0]))
 
     @property
     def _stride(self) -> int:
         """From one part of the gradient to the next: whole cache lines."""
         return -(-self._plan.n_params // 16) * 16
 
-    def _call(self, jobs: Array, data: tuple[Array, ...], orders: Array, chunks: int, curve: Array) -> Array:
-        plan, job = self._plan, jobs[0]
-        threads, lanes = int(job["threads"]), int(job["lanes"])
+    def _call(
+        self, jobs: Array, data: tuple[Array, ...], orders: Array, chunks: int, threads: int, curve: Array
+    ) -> Array:
+        plan, lanes = self._plan, int(jobs[0]["lanes"])
         size = (plan.rows + plan.n_outputs + 1) * lanes + plan.index.size
         scratch = self._keep("scratch", size, threads)
         self._grads = self._keep("gradients", chunks * self._stride, 1)[0]
         blocks = -(-plan.n_params // BLOCK)
-        totals, squares, sync = np.zeros(chunks), np.zeros(2 * blocks), _aligned(16, np.int64)
+        totals, squares, sums, sync = np.zeros(chunks), np.zeros(2 * blocks), np.zeros(3), _aligned(16, np.int64)
         sync[:] = 0
         places = list(np.empty((threads, lanes), np.int64))
         programs = (plan.forward, plan.backward)
         model = (self._flat, self._m, self._v, plan.index, plan.decays, self._grads)
 
-        def work(thread: int, todo: Array) -> None:
-            run_epochs(jobs, programs, data, todo, model, scratch[thread], places[thread], totals, squares, curve, sync,
-                       thread)  # fmt: skip
-
-        if threads == 1:
+        def work(thread: int) -> None:
             with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
-                work(0, orders)
-        else:
-            work(0, orders[:0])  # compiled, and known to accept these arguments, before threads wait for each other
-            _together(lambda thread: work(thread, orders), threads)
+                run_epochs(jobs, programs, data, orders, model, scratch[thread], places[thread], totals, squares, sums,
+                           curve, sync)  # fmt: skip
+
+        _together(work, threads)
         return curve
 
     def _keep(self, name: str, size: int, count: int) -> list[Array]:
@@ -242,34 +240,24 @@ class Trainer:
 
 
 def _together(work: Callable[[int], None], threads: int) -> None:
-    """Run ``work(0)`` here and the rest beside it; raise what any of them raised.
-
-    None begins before all threads are there, for those that wait for each other would wait for ever.
-    """
+    """Run ``work(0)`` here and the rest beside it; raise what any of them raised."""
     failures: list[BaseException] = []
-    ready, given_up = threading.Event(), threading.Event()
 
     def helper(thread: int) -> None:
         try:
-            ready.wait()
-            if not given_up.is_set():
-                work(thread)
+            work(thread)
         except BaseException as error:  # raised again below
             failures.append(error)
 
     others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in range(1, threads)]
+    started = []
     try:
         for thread in others:
             thread.start()
-    except BaseException:
-        given_up.set()
-        raise
-    finally:
-        ready.set()
-    try:
+            started.append(thread)
         work(0)
     finally:
-        for thread in others:
+        for thread in started:
             thread.join()
     if failures:
         raise failures[0]

@@ -1,4 +1,4 @@
-"""What training needs beside ``lanes``: a product summed over samples, and threads that meet inside compiled code.
+"""What training needs beside ``lanes``: a product summed over samples, and counters that threads share.
 
 ``contract`` is the gradient of a matrix: sums over steps and lanes of every row of one operand times every row of the
 other. Both stand as rows of lanes, so nothing is transposed: each sum is kept as one vector of partial sums, and only
@@ -213,7 +213,7 @@ def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
                 i += 2
 
 
-# ---- threads that meet --------------------------------------------------------------------------------------------
+# ---- counters that threads share -------------------------------------------------------------------------------------
 
 #: The operating system's call that lets another thread run; what there is of it where kernels are compiled.
 _YIELD = next((name for name in ("sched_yield", "SwitchToThread") if llvm.address_of_symbol(name)), None)
@@ -233,6 +233,17 @@ def atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
 def atomic_read(typingctx: Any, pointer: Any) -> Any:
     """A counter that threads share."""
     return types.int64(pointer), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
+
+
+@intrinsic
+def atomic_write(typingctx: Any, pointer: Any, value: Any) -> Any:
+    """Set a counter that threads share."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store_atomic(args[1], args[0], "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), codegen
 
 
 @intrinsic
@@ -261,17 +272,15 @@ def _give_way(typingctx: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def meet(counter, threads):
-    """Wait until all threads are here. The counter only grows, so that nobody has to reset it."""
-    if threads > 1:
-        goal = (atomic_add(counter, 1) // threads + 1) * threads
-        looks = 0
-        while atomic_read(counter) < goal:
-            looks += 1
-            if looks > _LOOKS:
-                _give_way()
-            else:
-                _pause()
+def await_next(tickets, phase):
+    """Wait until the upper half of a counter of tickets is beyond this phase."""
+    looks = 0
+    while atomic_read(tickets) >> 32 == phase:
+        looks += 1
+        if looks > _LOOKS:
+            _give_way()
+        else:
+            _pause()
 
 
 # ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
@@ -285,5 +294,16 @@ def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto
     out[: rows * columns] = total + out[: rows * columns] if onto else total
 
 
-if config.DISABLE_JIT:
+def _plain_add(counter, value):
+    before = int(counter[0])
+    counter[0] = before + value
+    return before
+
+
+def _plain_write(counter, value):
+    counter[0] = value
+
+
+if config.DISABLE_JIT:  # one thread only, which never waits
     contract = _plain_contract
+    atomic_add, atomic_write = _plain_add, _plain_write

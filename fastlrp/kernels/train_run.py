@@ -1,8 +1,11 @@
 """Whole epochs in one compiled call: batches, tiles, the sum of their gradients, Adam. Every thread runs the same call.
 
-Threads share the tiles of each batch and then the update, and meet twice a batch. What is computed, and in which
-order it is added up, depends on the batch alone: gradients are summed tile after tile into one of at most CHUNKS
-parts, and those in their order; so weights have the same bits for any number of threads.
+A batch is two or three phases: its tiles, the sum of their gradients with the update, and, where the gradient's norm
+must be known before, the update apart. Threads draw tickets, each one item of the present phase; who completes the
+last one opens the next phase. So nobody waits for a thread that the system has put aside, unless it holds an item.
+
+What is computed, and in which order it is added up, depends on the batch alone: gradients are summed tile after tile
+into one of at most CHUNKS parts, and those in their order; so weights have the same bits for any number of threads.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -14,9 +17,11 @@ from numba import njit
 from fastlrp.kernels import gradients
 from fastlrp.kernels.lanes import at, distinct, load
 from fastlrp.kernels.tile import add, fill
-from fastlrp.kernels.train_lanes import atomic_add, meet
+from fastlrp.kernels.train_lanes import atomic_add, atomic_write, await_next
 from fastlrp.kernels.train_tile import _compiled, _merged, execute, loss_gradient
 
+#: Phases of a batch.
+TILES, SUM, MOVE = range(3)
 #: What a call does: update weights batch by batch, only compute a gradient, or only the loss.
 UPDATE, GRADIENT, LOSS = range(3)
 #: Weights are updated in blocks, so that norms are summed in the same order by any number of threads.
@@ -28,7 +33,7 @@ JOB = np.dtype(
     (
         np.record,
         [(name, np.int64) for name in (
-            "mode", "threads", "samples", "batch", "lanes", "tiles", "width", "features", "outputs", "loss", "rows",
+            "mode", "phases", "samples", "batch", "lanes", "tiles", "width", "features", "outputs", "loss", "rows",
             "x", "output", "top", "zeros", "n_zeros", "ones", "params", "stride", "done", "seed", "drops",
         )]
         + [(name, np.float64) for name in (
@@ -98,35 +103,46 @@ def _run_tile(job, programs, data, order, offset, first, live, s, packed, places
 
 
 @_merged
-def _update(job, thread, model, chunks, weight_sum, step, squares, sync):
-    """Sum the parts of the gradient and, in training, move the weights: each thread its blocks."""
-    flat, m, v, _, decays, grads = model
+def _sum_block(job, model, block, chunks, weight_sum, squares):
+    """Sum the parts of one block of the gradient; add the penalty's; squares of both where they are asked for."""
+    flat, _, _, _, decays, grads = model
     number = type(flat[0])
-    blocks = (job.params + BLOCK - 1) // BLOCK
-    normed = job.alpha > 0 or job.clipnorm > 0
-    for block in range(thread, blocks, job.threads):
-        lo = block * BLOCK
-        n = min(BLOCK, job.params - lo)
-        for c in range(1, chunks):
-            add(n, at(grads, c * job.stride + lo), at(grads, lo), number(1))
-        if normed:
-            squares[2 * block], squares[2 * block + 1] = _norms(
-                n, at(flat, lo), at(decays, lo), number(job.alpha / weight_sum), at(grads, lo)
-            )
-    if job.mode == UPDATE:
-        clip = 1.0
-        if job.clipnorm > 0:
-            meet(at(sync, 0), job.threads)
-            total = 0.0
-            for block in range(blocks):
-                total += squares[2 * block + 1]
-            norm = np.sqrt(total)
-            clip = job.clipnorm / norm if norm > job.clipnorm else 1.0
-        rate = job.rate * np.sqrt(1.0 - job.beta_2**step) / (1.0 - job.beta_1**step)
-        for block in range(thread, blocks, job.threads):
-            lo = block * BLOCK
-            _adam(min(BLOCK, job.params - lo), at(flat, lo), at(grads, lo), at(m, lo), at(v, lo), number(clip),
-                  number(rate), number(job.beta_1), number(job.beta_2), number(job.epsilon))  # fmt: skip
+    lo = block * BLOCK
+    n = min(BLOCK, job.params - lo)
+    for c in range(1, chunks):
+        add(n, at(grads, c * job.stride + lo), at(grads, lo), number(1))
+    if job.alpha > 0 or job.clipnorm > 0:
+        squares[2 * block], squares[2 * block + 1] = _norms(
+            n, at(flat, lo), at(decays, lo), number(job.alpha / weight_sum), at(grads, lo)
+        )
+
+
+@_merged
+def _move_block(job, model, block, step, clip):
+    """Adam on one block of the weights."""
+    flat, m, v, _, _, grads = model
+    number = type(flat[0])
+    lo = block * BLOCK
+    rate = job.rate * np.sqrt(1.0 - job.beta_2**step) / (1.0 - job.beta_1**step)
+    _adam(min(BLOCK, job.params - lo), at(flat, lo), at(grads, lo), at(m, lo), at(v, lo), number(clip),
+          number(rate), number(job.beta_1), number(job.beta_2), number(job.epsilon))  # fmt: skip
+
+
+@_merged
+def _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums):
+    """What the thread that completes a phase does alone: sums over its items, in their order."""
+    if phase == TILES:
+        for c in range(chunks):
+            sums[0] += totals[c]
+        sums[1] += weight_sum
+    elif phase == SUM and (job.alpha > 0 or job.clipnorm > 0):
+        weights = norm = 0.0
+        for block in range(blocks):
+            weights += squares[2 * block]
+            norm += squares[2 * block + 1]
+        sums[0] += 0.5 * job.alpha * weights
+        norm = np.sqrt(norm)
+        sums[2] = job.clipnorm / norm if norm > job.clipnorm else 1.0
 
 
 @_merged
@@ -141,7 +157,7 @@ def _weight_sum(order, first, live, sample_weight):
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, curve, sync, thread):
+def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, sums, curve, sync):
     """``curve[e]``: the mean loss of epoch e, with the penalty, each batch before its update."""
     job = jobs[0]
     flat, _, _, index, _, grads = model
@@ -150,41 +166,49 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
     packed = at(s, (job.rows + job.outputs + 1) * lanes)
     fill(lanes, at(s, job.ones * lanes), number(1))
     fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
-    step = job.done
-    for epoch in range(orders.size // job.samples):
-        loss = weights = 0.0
-        for offset in range(epoch * job.samples, (epoch + 1) * job.samples, job.batch):
-            batch = min(job.batch, (epoch + 1) * job.samples - offset)
-            step += 1
-            key = np.uint64(0)
-            if job.drops:
-                key = gradients.scattered(gradients.scattered(np.uint64(job.seed)) + np.uint64(step))
-            weight_sum = _weight_sum(orders, offset, batch, data[3])
+    blocks = (job.params + BLOCK - 1) // BLOCK
+    an_epoch = (job.samples + job.batch - 1) // job.batch
+    batches = orders.size // job.samples * an_epoch
+    here, chunks, live, offset, has_packed = -1, 0, 0, 0, False
+    weight_sum, factor, key = 1.0, number(0), np.uint64(0)
+    while True:
+        ticket = atomic_add(at(sync, 0), 1)
+        opened, item = ticket >> 32, ticket & 0xFFFFFFFF
+        batch, phase = opened // job.phases, opened % job.phases
+        if batch >= batches:
+            return
+        if batch != here:
+            here, has_packed = batch, False
+            offset = batch // an_epoch * job.samples + batch % an_epoch * job.batch
+            live = min(job.batch, (batch // an_epoch + 1) * job.samples - offset)
+            chunks = (live + job.tiles * lanes - 1) // (job.tiles * lanes)
+            weight_sum = _weight_sum(orders, offset, live, data[3])
             factor = number(1.0 / (weight_sum * job.outputs)) if weight_sum > 0 else number(0)
-            _gather(index.size, at(index, 0), at(flat, 0), packed)
-            chunk, chunks = thread, (batch + job.tiles * lanes - 1) // (job.tiles * lanes)
-            if job.threads > 1:
-                chunk = atomic_add(at(sync, 8), 1)
-            while chunk < chunks:
-                begin = chunk * job.tiles * lanes
-                end = min(begin + job.tiles * lanes, batch)
-                gradient, part = at(grads, chunk * job.stride), 0.0
-                for first in range(begin, end, lanes):
-                    part += _run_tile(job, programs, data, orders, offset, first, min(lanes, end - first), s, packed,
-                                      places, factor, key, gradient, first - begin)  # fmt: skip
-                totals[chunk] = part
-                chunk = atomic_add(at(sync, 8), 1) if job.threads > 1 else chunk + 1
-            meet(at(sync, 0), job.threads)
-            if thread == 0:
-                sync[8] = 0
-                for c in range(chunks):
-                    loss += totals[c]
-                weights += weight_sum
-            if job.mode != LOSS:
-                _update(job, thread, model, chunks, max(weight_sum, 1e-300), step, squares, sync)
-                meet(at(sync, 0), job.threads)
-                if thread == 0 and job.alpha > 0:
-                    for block in range((job.params + BLOCK - 1) // BLOCK):
-                        loss += 0.5 * job.alpha * squares[2 * block]
-        if thread == 0:
-            curve[epoch] = loss / weights if weights > 0 else 0.0
+            if job.drops:
+                key = gradients.scattered(gradients.scattered(np.uint64(job.seed)) + np.uint64(job.done + batch + 1))
+        count = chunks if phase == TILES else blocks
+        if item >= count:
+            await_next(at(sync, 0), opened)
+            continue
+        if phase == TILES:
+            if not has_packed:  # while an item of this phase is not completed, no weight moves
+                _gather(index.size, at(index, 0), at(flat, 0), packed)
+                has_packed = True
+            begin = item * job.tiles * lanes
+            end = min(begin + job.tiles * lanes, live)
+            gradient, total = at(grads, item * job.stride), 0.0
+            for first in range(begin, end, lanes):
+                total += _run_tile(job, programs, data, orders, offset, first, min(lanes, end - first), s, packed,
+                                   places, factor, key, gradient, first - begin)  # fmt: skip
+            totals[item] = total
+        if phase == SUM:
+            _sum_block(job, model, item, chunks, max(weight_sum, 1e-300), squares)
+        if phase == MOVE or (phase == SUM and job.mode == UPDATE and job.clipnorm == 0):
+            _move_block(job, model, item, job.done + batch + 1, sums[2] if job.clipnorm > 0 else 1.0)
+        if atomic_add(at(sync, 8), 1) == count - 1:
+            _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums)
+            if phase == job.phases - 1 and (batch + 1) % an_epoch == 0:
+                curve[batch // an_epoch] = sums[0] / sums[1] if sums[1] > 0 else 0.0
+                sums[0] = sums[1] = 0.0
+            atomic_write(at(sync, 8), 0)
+            atomic_write(at(sync, 0), (opened + 1) << 32)

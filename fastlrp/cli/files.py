@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from fastlrp.console import installed
+from fastlrp.cli.console import installed
 
 
 def kind_of(path: Path) -> str | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlrp.console import progress_bar, say
-from fastlrp.files import kind_of, whole
+from fastlrp.cli.console import progress_bar, say
+from fastlrp.cli.files import kind_of, whole
 from fastlrp.network import Network
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import fastlrp
-from fastlrp.bench import run_bench
-from fastlrp.console import as_notes, installed
-from fastlrp.demo import run_demo
-from fastlrp.files import check_kind, check_output
+from fastlrp.cli.bench import run_bench
+from fastlrp.cli.console import as_notes, installed
+from fastlrp.cli.demo import run_demo
+from fastlrp.cli.files import check_kind, check_output
+from fastlrp.cli.tables import read_panel, write_relevance
 from fastlrp.network import Aggregate
 from fastlrp.rules import Arras, Rudder, Rule
-from fastlrp.tables import read_panel, write_relevance
 
 _AGGREGATES: dict[str, Aggregate] = {"sequence": "sequence", "average": True, "last": False}
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
