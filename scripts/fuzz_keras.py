@@ -1,8 +1,8 @@
 """Damage real Keras files at random and read them: ``python scripts/fuzz_keras.py --seconds 600``.
 
 Every damaged file is read in a child process that may use 200 MB and 2 seconds of a processor beyond its start. A
-child must end with a network or a ModelFileError of one line; a crash, another exception, a warning, a hang or
-running out of memory is reported, and the file that caused it is kept. Linux only: it forks, and reads /proc.
+child must end with a network or a ModelFileError of one line; a crash, another exception, a warning, a hang or running
+out of memory is reported, and the file that caused it is kept. Linux only: it forks, and reads /proc.
 """
 
 from __future__ import annotations

@@ -292,7 +292,7 @@ def refused_masking() -> Any:
 
 @case("h5", "keras")
 def refused_lambda() -> Any:
-    # Keras marshals the code with its file's name: compiled from text, it names no file of the machine that ran this
+    # Keras marshals the code with its file name: compiled from text, it names no file of the machine that ran this
     twice = eval(compile("lambda x: x * 2.0", "<model>", "eval"))
     return chain(L.LSTM(UNITS), L.Lambda(twice, output_shape=(UNITS,), name="twice"), L.Dense(1))
 
