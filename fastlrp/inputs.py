@@ -135,7 +135,12 @@ class TakesTargets(TakesWindows):
             refuse_other_index(X, weight, "sample_weight")
         samples = self._samples(X, reset=reset)
         finite = "allow-nan" if panel else True
-        targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y")
+        try:
+            targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y")
+        except ValueError as error:
+            if str(error).startswith("could not convert"):
+                raise ValueError(f"y must hold numbers: {error}") from None
+            raise
         if targets.ndim > 2 or len(targets) != samples.n_given:
             n = samples.n_given
             raise ValueError(f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {n} rows of X")

@@ -225,6 +225,7 @@ def _are_years(years: Array) -> bool:
 
 def _read_numbers(level: pd.Index) -> Times | None:
     """Plain whole numbers, consecutive at their greatest common step; or None."""
-    if pd.api.types.infer_dtype(level, skipna=False) != "integer" or max(map(abs, map(int, level))) >= 2**62:
+    kind = pd.api.types.infer_dtype(level, skipna=False)
+    if kind != "integer" or max(map(abs, map(int, level)), default=0) >= 2**62:
         return None
     return Times(np.array([int(value) for value in level], np.int64))

@@ -60,13 +60,14 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         """
         check_is_fitted(self, "n_features_in_")
         values, rank = self._read(X, reset=False)
-        grouped = pd.DataFrame(values).groupby(rank, sort=False)
-        with np.errstate(invalid="ignore"):
-            out = self._of_each(grouped)
-            gaps = np.isnan(values)
+        order = np.argsort(rank, kind="stable")
+        out = np.empty_like(values)
+        for rows in np.split(order, np.flatnonzero(np.diff(rank[order])) + 1):
+            block = values[rows]
+            done, gaps = self._of_period(block), np.isnan(block)
             if self.missing == "center" and gaps.any():
-                out = np.where(gaps, self._center(grouped), out)
-        out = out.astype(values.dtype, copy=False)
+                done = np.where(gaps, self._center(block), done)
+            out[rows] = done
         return pd.DataFrame(out, X.index, X.columns) if is_panel(X) else out
 
     def _read(self, X: Any, *, reset: bool) -> tuple[Array, Array]:
@@ -90,12 +91,12 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
             me = type(self).__name__
             raise ValueError(f"{me}(missing=...) takes 'keep', 'center' or 'error', not {self.missing!r}")
 
-    def _of_each(self, grouped: Any) -> Array:
-        """Every value against its period's."""
+    def _of_period(self, values: Array) -> Array:
+        """Every value of one period (asset, feature) against the others; NaN where it is."""
         raise NotImplementedError
 
-    def _center(self, grouped: Any) -> Array | float:
-        """What stands for a missing value."""
+    def _center(self, values: Array) -> Array | float:
+        """What stands for a missing value of a period."""
         return 0.0
 
     def __sklearn_tags__(self) -> Any:
@@ -120,10 +121,21 @@ class CrossSectionalRank(_CrossSectional):
     def __init__(self, *, missing: Missing = "keep") -> None:
         self.missing = missing
 
-    def _of_each(self, grouped: Any) -> Array:
-        rank, count = grouped.rank(method="average").to_numpy(), grouped.transform("count").to_numpy()
-        scaled = 2 * (rank - 1) / np.maximum(count - 1, 1) - (count > 1)
-        return np.asarray(np.where(np.isnan(rank), np.nan, scaled))
+    def _of_period(self, values: Array) -> Array:
+        order = np.argsort(values, axis=0)  # what is missing comes last
+        ascending = np.take_along_axis(values, order, axis=0)
+        place = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
+        new = np.ones(values.shape, bool)  # whether a run of equal values begins here
+        new[1:] = ascending[1:] != ascending[:-1]
+        ends = np.ones(values.shape, bool)
+        ends[:-1] = new[1:]
+        first = np.maximum.accumulate(np.where(new, place, 0), axis=0)
+        last = np.minimum.accumulate(np.where(ends, place, len(values))[::-1], axis=0)[::-1]
+        rank = np.empty(values.shape)
+        np.put_along_axis(rank, order, (first + last) / 2, axis=0)
+        count = np.count_nonzero(~np.isnan(values), axis=0)
+        scaled = 2 * rank / np.maximum(count - 1, 1) - (count > 1)
+        return np.asarray(np.where(np.isnan(values), np.nan, scaled))
 
 
 class CrossSectionalZScore(_CrossSectional):
@@ -151,15 +163,16 @@ class CrossSectionalZScore(_CrossSectional):
         if self.clip is not None and not (np.isreal(self.clip) and 0 < self.clip < np.inf):
             raise ValueError(f"CrossSectionalZScore(clip=...) takes a positive number or None, not {self.clip!r}")
 
-    def _of_each(self, grouped: Any) -> Array:
-        values = grouped.obj.to_numpy()
-        mean, count = grouped.transform("mean").to_numpy(), grouped.transform("count").to_numpy()
-        # Deviations first: a constant period has none, and a large mean costs no digits.
-        away = np.where(grouped.transform("max") == grouped.transform("min"), 0 * values, values - mean)
-        squares = pd.DataFrame(away**2).groupby(grouped.ngroup().to_numpy(), sort=False).transform("sum").to_numpy()
-        deviation = np.sqrt(squares / np.maximum(count - self.ddof, 1))
-        score = np.asarray(away / np.where(deviation > 0, deviation, 1))
-        return score if self.clip is None else np.clip(score, -self.clip, self.clip)
+    def _of_period(self, values: Array) -> Array:
+        there = ~np.isnan(values)
+        count = np.maximum(np.count_nonzero(there, axis=0), 1)
+        exact = values.astype(np.float64)
+        # Away from one of the values first: where all are alike that is 0 throughout, and a large mean costs no digits.
+        away = exact - np.nan_to_num(np.fmin.reduce(exact, axis=0))
+        away -= np.sum(away, axis=0, where=there) / count
+        spread = np.sqrt(np.sum(away**2, axis=0, where=there) / np.maximum(count - self.ddof, 1))
+        score = np.asarray(away / np.where(spread > 0, spread, 1))
+        return score if self.clip is None else np.asarray(np.clip(score, -self.clip, self.clip))
 
 
 class CrossSectionalWinsorizer(_CrossSectional):
@@ -186,10 +199,19 @@ class CrossSectionalWinsorizer(_CrossSectional):
                 f"CrossSectionalWinsorizer(limits=...) takes two rising quantiles between 0 and 1, not {limits!r}"
             )
 
-    def _of_each(self, grouped: Any) -> Array:
-        period = grouped.ngroup().to_numpy()
-        low, high = (grouped.quantile(q).to_numpy()[period] for q in self.limits)
-        return np.asarray(np.clip(grouped.obj.to_numpy(), low, high))
+    def _of_period(self, values: Array) -> Array:
+        low, high = (_quantile(values, q) for q in self.limits)
+        return np.asarray(np.clip(values, low, high))
 
-    def _center(self, grouped: Any) -> Array:
-        return np.asarray(grouped.transform("median").to_numpy())
+    def _center(self, values: Array) -> Array:
+        return _quantile(values, 0.5)
+
+
+def _quantile(values: Array, q: float) -> Array:
+    """The quantile of each column over the values there are; NaN where there is none."""
+    ascending = np.sort(values, axis=0)  # what is missing comes last
+    place = q * np.maximum(np.count_nonzero(~np.isnan(values), axis=0) - 1, 0)
+    below = np.floor(place).astype(np.int64)
+    above = np.ceil(place).astype(np.int64)
+    low, high = (np.take_along_axis(ascending, at[None], axis=0)[0] for at in (below, above))
+    return np.asarray(low + (place - below) * (high - low))

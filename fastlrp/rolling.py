@@ -80,8 +80,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     loss_curves_ : list of array (epochs,)
     centers_, scales_ : array (windows, feature)
         Networks take ``(x - center) / scale``.
-    times_ : Index
-        The distinct times of ``fit``, oldest first.
+    times_, steps_ : Index, int
+        The distinct times of ``fit``, oldest first, and T.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self._net_names = {"features": data.samples.features, "outputs": data.outputs}
         self._flat_target = data.flat
         self._width, self._n_outputs = data.samples.rows.shape[1], data.y.shape[1]
-        self.times_ = data.times
+        self.times_, self.steps_ = data.times, data.samples.steps
         spans = self._spans(len(data.times), model.steps or 1)
         seed = int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max))
         store = None
@@ -385,7 +385,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_is_fitted(self, "networks_")
         model = self._model()
         panel = as_frame(X)
-        samples = from_panel(panel, model.steps or 1, self._net_names["features"], model.dtype, self._width)
+        samples = from_panel(panel, self.steps_, self._net_names["features"], self.centers_.dtype, self._width)
         who = self._model_of(periods(cast(pd.MultiIndex, panel.index))[1])[samples.period]
         order = np.argsort(who, kind="stable")
         edges = np.searchsorted(who[order], np.arange(len(self.networks_) + 1))

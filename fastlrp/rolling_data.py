@@ -50,7 +50,10 @@ class RollingData:
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
         samples = from_panel(panel, model.steps or 1, None, model.dtype)
-        target = np.asarray(y, np.float64)
+        try:
+            target = np.asarray(y, np.float64)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"y must hold numbers: {error}") from None
         if target.ndim not in (1, 2) or len(target) != len(X):
             raise ValueError(f"y has shape {target.shape}, expected ({len(X)},) or ({len(X)}, targets)")
         outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None

@@ -19,6 +19,7 @@ if "numba" in sys.modules:
 _SCRATCH = tempfile.mkdtemp(prefix="fastlrp-tests-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
+os.environ["SCIPY_ARRAY_API"] = "1"  # read once, by SciPy: scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
 from hypothesis import settings  # noqa: E402  # after its storage directory is set

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -82,11 +84,11 @@ def test_predictions_are_out_of_sample_and_on_the_callers_index(real, rng):
 
 
 @pytest.mark.parametrize("gap", [0, 2])
-@pytest.mark.parametrize("scaler", ["standard", "minmax", None])
-def test_nothing_looks_ahead(real, gap, scaler):
+@pytest.mark.parametrize(("scaler", "expanding"), [("standard", False), ("minmax", True), (None, False)])
+def test_nothing_looks_ahead(real, gap, scaler, expanding):
     """A prediction of month t does not change with anything after t, nor with targets known after t."""
     X, y = real
-    given = {"gap": gap, "scaler": scaler, "step": 2}
+    given = {"gap": gap, "scaler": scaler, "expanding": expanding, "step": 2}
     whole = rolling(**given).fit(X, y).predict(X)
     months = X.index.unique("month")
     of = X.index.get_level_values("month")
@@ -310,6 +312,8 @@ def test_bad_data(series, real):
         rolling().fit(X, y.reset_index(drop=True))
     with pytest.raises(ValueError, match=r"y has shape \(39,\), expected \(40,\)"):
         rolling().fit(X, y.to_numpy()[1:])
+    with pytest.raises(ValueError, match="y must hold numbers: could not convert"):
+        rolling().fit(X, y.astype(str) + "%")
     with pytest.raises(ValueError, match="y is infinite in row 2"):
         rolling().fit(X, y.mask(np.arange(40) == 2, np.inf))
     with pytest.raises(ValueError, match="sample_weight must hold 40 finite numbers of at least 0"):
@@ -336,3 +340,22 @@ def test_divergence_names_the_window(series):
     with pytest.raises(ValueError, match="training diverged"):
         fitted.set_params(estimator__learning_rate_init=1e30).fit(X.iloc[:30], y.iloc[:30])
     assert_array_equal(fitted.predict(X), before)
+
+
+def test_the_original_experiments_inputs(shared_data):
+    """Joined on the month: the portfolios of a month, the market of that month, and the market of the next."""
+    pytest.importorskip("arch", reason="arch is not installed; it ships the market's returns of that experiment")
+    path = Path(__file__).resolve().parents[1] / "scripts" / "original_experiment.py"
+    spec = importlib.util.spec_from_file_location("original_experiment", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    X, y = script.read_inputs(shared_data / "PredictorLSretWide.csv")
+    assert X.shape == (423, 14)
+    assert not X.isna().to_numpy().any()
+    october = pd.Period("2008-10")  # Ken French: Mkt-RF -17.23, RF 0.08; the month after: -7.86, 0.03
+    assert X.loc[october, "market"] == pytest.approx(-17.15)
+    assert y[october] == pytest.approx(-7.83)
+    raw = pd.read_csv(shared_data / "PredictorLSretWide.csv", index_col="date")
+    assert X.loc[october, "Mom12m"] == pytest.approx(raw.loc["2008-10-31", "Mom12m"])
+    with pytest.raises(SystemExit, match="is not there: it is Chen & Zimmermann's"):
+        script.read_inputs(Path("nowhere.csv"))
