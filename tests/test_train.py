@@ -14,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import fastlrp as fl
 from fastlrp.kernels.train import Trainer, train_many
+from fastlrp.kernels.train_inputs import LOSSES
 
 HERE = Path(__file__).parent
 DATA = HERE / "data" / "training"
@@ -37,7 +40,7 @@ def clip01(z):
 ACTIVATIONS = {
     "linear": lambda z: z,
     "tanh": np.tanh,
-    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "sigmoid": lambda z: (1 + np.tanh(z / 2)) / 2,
     "relu": lambda z: np.where(z.real > 0, z, 0),
     "hard_sigmoid": lambda z: clip01((z + 3) / 6),
     "hard_sigmoid_keras2": lambda z: clip01(0.2 * z + 0.5),
@@ -120,8 +123,7 @@ def complex_step(f, weights, step=1e-30):
 # ---- networks -----------------------------------------------------------------------------------------------------
 
 
-def lstm(rng, D, H, sequence=False, bias=True, **options):
-    s = 0.6
+def lstm(rng, D, H, sequence=False, bias=True, s=0.6, **options):
     b = s * rng.standard_normal(4 * H) if bias else None
     W, U = s * rng.standard_normal((D, 4 * H)), s * rng.standard_normal((H, 4 * H))
     return fl.LSTM(W, U, b, return_sequences=sequence, **options)
@@ -192,6 +194,59 @@ def test_gradients_and_loss(rng, name, T, n, loss, weighted, alpha):
     for one, other in zip(got, want, strict=True):
         close(one, other, 1e-11)
     assert trainer.loss(X, y, w) == pytest.approx(loss_of(net, arrays(net), X, y, w, loss, 0.7), rel=1e-12)
+
+
+LSTM_ACTIVATIONS = st.sampled_from(["tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2"])
+
+
+@st.composite
+def random_networks(draw):
+    """Any chain of layers that a Network takes: weights from a seed, structure from hypothesis."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    width = features = draw(st.integers(1, 9))
+    layers, sequence = [], True
+    depth = draw(st.integers(1, 4))
+    for k in range(depth):
+        kind = draw(st.sampled_from(["lstm", "bidirectional", "dense"])) if sequence and k < depth - 1 else "dense"
+        kind = draw(st.sampled_from(["lstm", "bidirectional"])) if sequence and k == depth - 1 else kind
+        units = draw(st.integers(1, 11))
+        if kind == "dense":
+            layers.append(dense(rng, width, units, draw(LSTM_ACTIVATIONS), draw(st.booleans())))
+            width = units
+            continue
+        sequence = sequence and k < depth - 1 and draw(st.booleans())
+        plain = {"activation": draw(LSTM_ACTIVATIONS), "recurrent_activation": draw(LSTM_ACTIVATIONS)}
+        options = draw(st.sampled_from([{}, plain]))
+        if kind == "lstm":
+            layers.append(
+                lstm(rng, width, units, sequence, draw(st.booleans()), go_backwards=draw(st.booleans()), **options)
+            )
+            width = units
+        else:
+            merge = draw(st.sampled_from(["concat", "sum", "ave"]))
+            layers.append(both(rng, width, units, merge, sequence))
+            width = layers[-1].n_outputs
+    return fl.Network(layers), features, rng
+
+
+@settings(max_examples=100)
+@given(random_networks(), st.integers(1, 6), st.integers(1, 140), st.sampled_from(LOSSES))
+def test_random_networks_along_a_random_direction(drawn, T, n, loss):
+    net, features, rng = drawn
+    X, y = 0.5 * rng.standard_normal((n, T, features)), rng.standard_normal((n, net.n_outputs))
+    w, alpha = rng.uniform(0.1, 3.0, n), rng.uniform(0, 1)
+    weights = arrays(net)
+    with np.errstate(all="ignore"):
+        value = loss_of(net, weights, X, y, w, loss, 0.8)
+    assume(value < 1e4)  # activations without a bound may explode
+    direction = [rng.standard_normal(a.shape) for a in weights]
+    trainer = Trainer(net, steps=T, loss=loss, huber_delta=0.8, alpha=alpha, dtype=np.float64, threads=2)
+    got = trainer.gradients(X, y, w)
+    along = sum((g * d).sum() for g, d in zip(got, direction, strict=True))
+    scale = np.sqrt(sum((g**2).sum() for g in got) * sum((d**2).sum() for d in direction))
+    moved = [a + 1e-30j * d for a, d in zip(weights, direction, strict=True)]
+    assert abs(along - loss_of(net, moved, X, y, w, loss, 0.8, alpha).imag / 1e-30) <= 1e-11 * scale
+    assert trainer.loss(X, y, w) == pytest.approx(value, rel=1e-11)
 
 
 def test_kernels_agree_uncompiled():
@@ -274,6 +329,7 @@ def test_whole_weights_are_repeated_samples(rng):
     for a, b in zip(trainer.gradients(X, y, times), one, strict=True):
         assert np.array_equal(a, b)
     assert trainer.loss(X, y, np.zeros(30)) == 0.0
+    assert not any(g.any() for g in trainer.gradients(X, y, np.zeros(30)))
 
 
 def test_windows_of_rows_are_windows(rng):
@@ -535,6 +591,35 @@ def test_threads_that_train_at_once_do_not_disturb_each_other(rng):
         worker.join()
     assert len(found) == 3
     assert all(one == found[0] for one in found)
+
+
+def test_many_models_stop_when_asked(rng):
+    net, X, y, w = make(rng, "lstm", 3, 20)
+    fits, seen = [(net, X, y, w, np.arange(20)[None])] * 500, []
+
+    def interrupt(count):
+        seen.append(count)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_many(fits, steps=3, threads=2, advance=interrupt)
+    assert len(seen) == 1
+    assert seen[0] < 400
+
+
+def test_benchmark_trains_what_torch_trains(monkeypatch):
+    """At a tiny size: from the same weights and batches, fastlrp's losses are torch's, where torch is installed."""
+    monkeypatch.syspath_prepend(str(HERE.parent))
+    from benchmarks.training import Case, Fastlrp, Rolling, Torch
+
+    case = Case(3, 4, 5, 8, 50, 1.0)
+    mine = Fastlrp(case, 1)
+    losses = [mine.epoch()[1] for _ in range(3)]
+    assert losses[2] < losses[0]
+    assert Rolling(2, quick=True).all() > 0
+    pytest.importorskip("torch")
+    theirs = Torch(case, 1)
+    assert_allclose(losses, [theirs.epoch()[1] for _ in range(3)], rtol=1e-5)
 
 
 # ---- what is refused ----------------------------------------------------------------------------------------------

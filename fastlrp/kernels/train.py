@@ -3,7 +3,8 @@
 Losses are means over a batch's samples (by weight) of means over outputs, as in Keras: squared error (no half),
 absolute error, Huber. To the loss of a batch of n samples, ``alpha/2 ||W||^2 / n`` is added as in scikit-learn's
 MLPRegressor, W being the kernels of LSTM and Dense layers, not their recurrent kernels, not biases; with sample
-weights n is their sum. Adam is Keras'.
+weights n is their sum. (MLPRegressor halves its squared error, so that beside it an alpha weighs twice as much.) Adam
+is Keras'.
 """
 
 from __future__ import annotations
@@ -298,24 +299,30 @@ def train_many(
     """
     networks: list[Any] = [None] * len(fits)
     curves: list[Any] = [None] * len(fits)
-    places, done = itertools.count(), itertools.count()
+    places, stopped = itertools.count(), threading.Event()
     told = 0
+
+    def fit(place: int) -> None:
+        net, X, y, sample_weight, orders = fits[place]
+        seed = place if seeds is None else int(seeds[place])
+        trainer = Trainer(net, steps=steps, dtype=dtype, seed=seed, threads=1, **settings)
+        curves[place] = trainer.epochs(X, y, sample_weight, orders, batch_size)
+        networks[place] = trainer.network()
 
     def work(thread: int) -> None:
         nonlocal told
         for place in places:
-            if place >= len(fits):
+            if place >= len(fits) or stopped.is_set():
                 return
-            net, X, y, sample_weight, orders = fits[place]
-            seed = place if seeds is None else int(seeds[place])
-            trainer = Trainer(net, steps=steps, dtype=dtype, seed=seed, threads=1, **settings)
-            curves[place] = trainer.epochs(X, y, sample_weight, orders, batch_size)
-            networks[place] = trainer.network()
-            next(done)
-            if thread == 0 and advance is not None:
-                count = sum(curve is not None for curve in curves)
-                advance(count - told)
-                told = count
+            try:
+                fit(place)
+                if thread == 0 and advance is not None:
+                    count = sum(network is not None for network in networks)
+                    advance(count - told)
+                    told = count
+            except BaseException:  # the others stop too, an interrupt included
+                stopped.set()
+                raise
 
     threads = min(get_num_threads() if threads is None else threads, max(len(fits), 1))
     _together(work, threads)

@@ -1,4 +1,4 @@
-"""What training needs beside ``lanes``: a product summed over samples, and counters that threads share.
+"""What training needs beside ``lanes``: a product summed over samples.
 
 ``contract`` is the gradient of a matrix: sums over steps and lanes of every row of one operand times every row of the
 other. Both stand as rows of lanes, so nothing is transposed: each sum is kept as one vector of partial sums, and only
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
@@ -213,76 +212,6 @@ def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
                 i += 2
 
 
-# ---- counters that threads share -------------------------------------------------------------------------------------
-
-#: The operating system's call that lets another thread run; what there is of it where kernels are compiled.
-_YIELD = next((name for name in ("sched_yield", "SwitchToThread") if llvm.address_of_symbol(name)), None)
-#: Looks at a counter before a waiting thread starts to give way: longer than threads are usually apart, and short
-#: beside a time slice, so that waiting costs little where there are more threads than cores.
-_LOOKS = 2000
-
-
-@intrinsic
-def atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
-    """Add to a counter that threads share; returns what was there."""
-    signature = types.int64(pointer, types.int64)
-    return signature, lambda context, builder, sig, args: builder.atomic_rmw("add", args[0], args[1], "seq_cst")
-
-
-@intrinsic
-def atomic_read(typingctx: Any, pointer: Any) -> Any:
-    """A counter that threads share."""
-    return types.int64(pointer), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
-
-
-@intrinsic
-def atomic_write(typingctx: Any, pointer: Any, value: Any) -> Any:
-    """Set a counter that threads share."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store_atomic(args[1], args[0], "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64), codegen
-
-
-@intrinsic
-def _pause(typingctx: Any) -> Any:
-    """Tell the core that this is a loop that waits."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if llvm.get_process_triple().startswith(("x86", "i686", "amd64")):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
-def _give_way(typingctx: Any) -> Any:
-    """Let another thread have the core."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if _YIELD is not None:
-            builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, []), _YIELD), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@njit(error_model="numpy")
-def await_next(tickets, phase):
-    """Wait until the upper half of a counter of tickets is beyond this phase."""
-    looks = 0
-    while atomic_read(tickets) >> 32 == phase:
-        looks += 1
-        if looks > _LOOKS:
-            _give_way()
-        else:
-            _pause()
-
-
 # ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
 
 
@@ -294,16 +223,5 @@ def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto
     out[: rows * columns] = total + out[: rows * columns] if onto else total
 
 
-def _plain_add(counter, value):
-    before = int(counter[0])
-    counter[0] = before + value
-    return before
-
-
-def _plain_write(counter, value):
-    counter[0] = value
-
-
-if config.DISABLE_JIT:  # one thread only, which never waits
+if config.DISABLE_JIT:
     contract = _plain_contract
-    atomic_add, atomic_write = _plain_add, _plain_write

@@ -17,7 +17,7 @@ from numba import njit
 from fastlrp.kernels import gradients
 from fastlrp.kernels.lanes import at, distinct, load
 from fastlrp.kernels.tile import add, fill
-from fastlrp.kernels.train_lanes import atomic_add, atomic_write, await_next
+from fastlrp.kernels.train_threads import atomic_add, atomic_write, await_next
 from fastlrp.kernels.train_tile import _compiled, _merged, execute, loss_gradient
 
 #: Phases of a batch.
@@ -113,7 +113,7 @@ def _sum_block(job, model, block, chunks, weight_sum, squares):
         add(n, at(grads, c * job.stride + lo), at(grads, lo), number(1))
     if job.alpha > 0 or job.clipnorm > 0:
         squares[2 * block], squares[2 * block + 1] = _norms(
-            n, at(flat, lo), at(decays, lo), number(job.alpha / weight_sum), at(grads, lo)
+            n, at(flat, lo), at(decays, lo), number(job.alpha / weight_sum if weight_sum > 0 else 0.0), at(grads, lo)
         )
 
 
@@ -147,7 +147,7 @@ def _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums):
 
 @_merged
 def _weight_sum(order, first, live, sample_weight):
-    """What a batch's loss is divided by: its number of samples, or their weights' sum; 1 where that is 0."""
+    """What a batch's loss is divided by: its number of samples, or their weights' sum."""
     if sample_weight.size == 0:
         return np.float64(live)
     total = 0.0
@@ -202,7 +202,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
                                    places, factor, key, gradient, first - begin)  # fmt: skip
             totals[item] = total
         if phase == SUM:
-            _sum_block(job, model, item, chunks, max(weight_sum, 1e-300), squares)
+            _sum_block(job, model, item, chunks, weight_sum, squares)
         if phase == MOVE or (phase == SUM and job.mode == UPDATE and job.clipnorm == 0):
             _move_block(job, model, item, job.done + batch + 1, sums[2] if job.clipnorm > 0 else 1.0)
         if atomic_add(at(sync, 8), 1) == count - 1:

@@ -1,0 +1,114 @@
+"""Counters that threads share inside compiled code, and how one waits for the others there.
+
+Under ``NUMBA_DISABLE_JIT=1`` there is one thread, which never waits.
+"""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_INT = ir.IntType(32)
+_YIELD = "fastlrp_give_way"
+
+
+def _register_yield() -> bool:
+    """Make the system's call that lets another thread run known to compiled code; False where there is none."""
+    try:
+        if sys.platform == "win32":
+            system = ctypes.WinDLL("kernel32").SwitchToThread
+        else:
+            system = ctypes.CDLL(None).sched_yield
+    except (AttributeError, OSError):
+        return False
+    llvm.add_symbol(_YIELD, ctypes.cast(system, ctypes.c_void_p).value)
+    return True
+
+
+_YIELDS = _register_yield()
+#: Looks at a counter before a waiting thread starts to give way: longer than threads are usually apart, and short
+#: beside a time slice, so that waiting costs little where there are more threads than cores.
+_LOOKS = 2000
+
+
+@intrinsic
+def atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
+    """Add to a counter that threads share; returns what was there."""
+    signature = types.int64(pointer, types.int64)
+    return signature, lambda context, builder, sig, args: builder.atomic_rmw("add", args[0], args[1], "seq_cst")
+
+
+@intrinsic
+def atomic_read(typingctx: Any, pointer: Any) -> Any:
+    """A counter that threads share."""
+    return types.int64(pointer), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
+
+
+@intrinsic
+def atomic_write(typingctx: Any, pointer: Any, value: Any) -> Any:
+    """Set a counter that threads share."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store_atomic(args[1], args[0], "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), codegen
+
+
+@intrinsic
+def _pause(typingctx: Any) -> Any:
+    """Tell the core that this is a loop that waits."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if llvm.get_process_triple().startswith(("x86", "i686", "amd64")):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _give_way(typingctx: Any) -> Any:
+    """Let another thread have the core."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if _YIELDS:
+            builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, []), _YIELD), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@njit(error_model="numpy")
+def await_next(tickets, phase):
+    """Wait until the upper half of a counter of tickets is beyond this phase."""
+    looks = 0
+    while atomic_read(tickets) >> 32 == phase:
+        looks += 1
+        if looks > _LOOKS:
+            _give_way()
+        else:
+            _pause()
+
+
+def _plain_add(counter, value):
+    before = int(counter[0])
+    counter[0] = before + value
+    return before
+
+
+def _plain_write(counter, value):
+    counter[0] = value
+
+
+if config.DISABLE_JIT:
+    atomic_add, atomic_write = _plain_add, _plain_write
