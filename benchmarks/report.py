@@ -21,7 +21,7 @@ class Options:
 
     @property
     def rounds(self) -> int:
-        return 3 if self.quick else 9
+        return 3 if self.quick else 5
 
     def samples(self, full: int) -> int:
         """A case's number of samples: a tenth when quick."""

@@ -71,7 +71,7 @@ def _expm1_parts(x):
 
 def _limits(x):
     """Arguments beyond which exp would leave the normal range, and tanh is 1 to the last bit."""
-    return (_S(87.0), _S(10.0)) if x.dtype == np.float32 else (708.0, 20.0)
+    return (_S(87.0), _S(10.0)) if x.dtype == np.float32 else (np.float64(708.0), np.float64(20.0))
 
 
 if not config.DISABLE_JIT:
