@@ -139,9 +139,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         if hasattr(self, "estimator_"):
             return cast(
                 "Relevance",
-                self.estimator_.explain(
-                    X, rule=self.rule, target=self.target, aggregate=self.aggregate, reduce=reduce
-                ),
+                self.estimator_.explain(X, rule=self.rule, target=self.target, aggregate=self.aggregate, reduce=reduce),
             )
         return self.network_.explain(
             self._input(X),

@@ -404,5 +404,5 @@ def test_infinite_values_of_arrays_are_named():
 @pytest.mark.parametrize("missing", [[None] * 3, [np.nan] * 3, [pd.NaT] * 3])
 def test_an_index_without_any_time_is_refused_in_words(missing):
     index = pd.MultiIndex.from_arrays([missing, ["a", "b", "c"]], names=["date", "stock"])
-    with pytest.raises(ValueError, match="date|time"):
+    with pytest.raises(ValueError, match=r"date|time"):
         as_panel(pd.DataFrame(np.zeros((3, 2)), index=index, columns=["x", "y"]), 1)

@@ -112,9 +112,7 @@ def test_a_model_is_what_the_regressor_trains(series):
     scaled = (rows - center) / scale
     windows = np.array([scaled[t - STEPS + 1 : t + 1] for t in range(STEPS - 1, WINDOW)])
     targets = y.to_numpy()[k + STEPS - 1 : k + WINDOW, None]
-    trainer = kernels.Trainer(
-        first_network(series, k), steps=STEPS, learning_rate=0.01, dtype=np.float64, threads=1
-    )
+    trainer = kernels.Trainer(first_network(series, k), steps=STEPS, learning_rate=0.01, dtype=np.float64, threads=1)
     losses = [trainer.epoch(windows, targets, None, np.arange(len(windows)), 4) for _ in range(3)]
     assert_allclose(model.loss_curves_[k], losses, rtol=1e-12)
     test = (X.to_numpy()[k + WINDOW - STEPS + 1 : k + WINDOW + 1] - center) / scale

@@ -610,7 +610,7 @@ def test_many_models_stop_when_asked(rng):
 def test_benchmark_trains_what_torch_trains(monkeypatch):
     """At a tiny size: from the same weights and batches, fastlrp's losses are torch's, where torch is installed."""
     monkeypatch.syspath_prepend(str(HERE.parent))
-    from benchmarks.training import Case, Fastlrp, Rolling, Torch
+    from benchmarks.sections.training import Case, Fastlrp, Rolling, Torch
 
     case = Case(3, 4, 5, 8, 50, 1.0)
     mine = Fastlrp(case, 1)

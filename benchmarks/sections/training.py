@@ -1,25 +1,20 @@
 """Training, an epoch at a time, beside torch on the same threads; and many small models, as rolling refits need them.
 
-    python -m benchmarks.training [--quick] [--threads N]
-
 Both start from the same weights and see the same batches, so that their losses can be compared; torch runs its fused
 Adam, the fastest it has here, in a loop with nothing in it but the training.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
-from benchmarks.report import Options, at_least, at_most, goals, table, tell
+from benchmarks.report import Options, at_least, at_most, goals, table
 from benchmarks.timing import Timing, alternate, seconds
-from benchmarks.workers import Worker, WorkerError, cores, environment
+from benchmarks.workers import Worker, WorkerError
 
 Array = npt.NDArray[Any]
 RATE = 1e-3
@@ -166,8 +161,8 @@ def measure(case: Case, options: Options) -> tuple[dict[str, Timing], dict[str, 
     """Rounds of one epoch each, in turns; the first of each is not counted. Losses of all epochs."""
     losses: dict[str, list[float]] = {"fastlrp": [], "torch": []}
     with (
-        Worker("benchmarks.training:Fastlrp", options.threads, case=case, threads=options.threads) as mine,
-        Worker("benchmarks.training:Torch", options.threads, case=case, threads=options.threads) as theirs,
+        Worker("benchmarks.sections.training:Fastlrp", options.threads, case=case, threads=options.threads) as mine,
+        Worker("benchmarks.sections.training:Torch", options.threads, case=case, threads=options.threads) as theirs,
     ):
 
         def epoch(name: str, worker: Worker) -> float:
@@ -197,7 +192,9 @@ def run(options: Options) -> str:
             f"{case.flops / mine / 1e9:.0f}", f"{apart:.0e}",
         ))  # fmt: skip
         asked.append(at_least(f"epoch at {case.label}: times torch's speed", theirs / mine, case.asked))
-    with Worker("benchmarks.training:Rolling", options.threads, threads=options.threads, quick=options.quick) as worker:
+    with Worker(
+        "benchmarks.sections.training:Rolling", options.threads, threads=options.threads, quick=options.quick
+    ) as worker:
         worker.call("all")
         rolling = float(np.median([worker.call("all") for _ in range(3)]))
     asked.append(at_most("rolling refits: seconds", rolling, ROLLING_SECONDS, "{:.2f} s"))
@@ -212,18 +209,3 @@ def run(options: Options) -> str:
         goals(asked),
         machine.describe(("fastlrp", "Numba", "NumPy", "torch"), options.threads),
     ])  # fmt: skip
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds, a tenth of the models")
-    parser.add_argument("--threads", type=int, default=min(2, len(cores())))
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fastlrp-benchmarks-") as cache, environment({"NUMBA_CACHE_DIR": cache}):
-        tell("training")
-        print(run(Options(chosen.threads, chosen.quick)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
