@@ -29,11 +29,11 @@ def test_snippets_run_one_after_the_other_and_print_what_they_say(tmp_path, monk
     names: dict[str, object] = {}
     for number, snippet in enumerate(SNIPPETS):
         exec(compile(snippet, f"README.md, python snippet {number}", "exec"), names)
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
     printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert len(printed) == 1
     assert printed[0] in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["factors.png", "through-time.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["factors.png", "through-time.png", "trained.keras"]
 
 
 def test_the_two_commands_stand_in_the_readme_and_the_second_in_ci():
