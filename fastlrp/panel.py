@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.kernels import as_dtype
 from fastlrp.periods import grid, ranked_times
 from fastlrp.periods import label as label  # these three are imported from here, too
 from fastlrp.periods import periods as periods
@@ -160,13 +161,7 @@ def _numeric(dtype: Any) -> bool:
 
 def _compute_dtype(dtypes: Collection[Any], asked: npt.DTypeLike | None) -> np.dtype[Any]:
     if asked is not None:
-        try:
-            dtype = np.dtype(asked)
-        except TypeError:
-            dtype = np.dtype(object)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype= takes float32 or float64, not {asked!r}")
-        return dtype
+        return as_dtype(asked)
     small = all(str(getattr(dtype, "numpy_dtype", dtype)) in ("float32", "float16") for dtype in dtypes)
     return np.dtype(np.float32 if small else np.float64)
 

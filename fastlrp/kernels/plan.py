@@ -76,7 +76,6 @@ class Plan:
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
     lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of ``n_zeros`` zeros
     explains : whether there is relevance
-    flops : of the forward pass's matrix products, a sample, as the textbook counts them
     """
 
     before: Array
@@ -100,7 +99,6 @@ class Plan:
     n_outputs: int
     reduced: bool
     explains: bool
-    flops: float
 
     @property
     def width(self) -> int:

@@ -51,7 +51,6 @@ class _Rows:
     width: int
     sequence: bool
     months: bool = False
-    is_x: bool = False
 
     def source(self, t: int) -> dict[str, int]:
         """Step t as operand a of an instruction."""
@@ -90,7 +89,6 @@ class _Builder:
         self.packed: list[Array] = []
         self.n_weights = self.n_rows = 0
         self.n_month_rows = net.n_features if shared else 0
-        self.flops = 0.0
         self.widest = max(max(y.n_inputs, y.n_outputs) for y in net.layers if not isinstance(y, Dropout))
         self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
         self.zeros = self.rows(self.widest)
@@ -125,7 +123,7 @@ class _Builder:
         net, T, D = self.net, self.T, self.net.n_features
         x = 0 if self.shared else self.rows(T * D)
         rel_x = self.rows((1 if self.reduced else T) * D) if self.explains else 0
-        below = _Rows(x, D, rel_x, 0 if self.reduced else D, D, sequence=True, months=self.shared, is_x=True)
+        below = _Rows(x, D, rel_x, 0 if self.reduced else D, D, sequence=True, months=self.shared)
         pre = 0
         for layer in net.layers:
             self.down: list[dict[str, Any]] = []
@@ -145,7 +143,6 @@ class _Builder:
             _records([step for layer in reversed(self.backward) for step in layer]),
             np.concatenate(self.packed), self.n_rows, self.n_month_rows, x, rel_x, below.at, pre, below.rel, self.lost,
             self.initial, self.zeros, self.widest, self.bad, T, D, net.n_outputs, self.reduced, self.explains,
-            self.flops,
         )  # fmt: skip
 
     # ---- LSTM
@@ -174,7 +171,6 @@ class _Builder:
         """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
         H, D, T = p.layer.units, p.layer.n_inputs, self.T
         W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
-        self.flops += 2.0 * T * (D + H) * 4 * H
         alone = self.matrix(W.T, b)
         both = self.matrix(U.T) if p.below.months else self.matrix(np.concatenate([W, U]).T, b)
         shared = self.n_month_rows
@@ -370,7 +366,6 @@ class _Builder:
             M,
             below.sequence,
         )
-        self.flops += 2.0 * steps * M * K
         for t in range(steps):
             z, to = pre + t * M, out.at + t * M
             self.forward.append(
