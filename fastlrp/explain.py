@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy.typing as npt
 
 from fastlrp.kernels import Results, Windows, as_dtype, get_backend
 from fastlrp.network import Aggregate, Network
+from fastlrp.progress import progress_bar
 from fastlrp.rules import Rule, as_rule
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def _run(
     try:
         if not progress:
             return cast(Results, backend.run(net, windows, steps, **ask))
-        with _progress_bar(windows.n(steps), "predict" if rule is None else "explain") as advance:
+        with progress_bar(True, windows.n(steps), "predict" if rule is None else "explain", "samples") as advance:
             return cast(Results, backend.run(net, windows, steps, **ask, advance=advance))
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)
@@ -202,17 +201,6 @@ def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network
     raise ValueError(
         f"X has a value that is too large for {windows.rows.dtype}, expected finite ones: compute with dtype='float64'"
     )
-
-
-@contextmanager
-def _progress_bar(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """A bar that counts samples; what it is called with is how many more are done."""
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'fastlrp[progress]'") from None
-    with tqdm(total=total, desc=what, unit=" samples", unit_scale=True) as bar:
-        yield bar.update
 
 
 def _target(net: Network, target: int | str | None) -> int:

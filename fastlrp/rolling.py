@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -22,6 +21,7 @@ from fastlrp.network import Aggregate, Network
 from fastlrp.panel import label, periods
 from fastlrp.parameters import architecture_of, check_parameters
 from fastlrp.plain import arrays_of, with_arrays
+from fastlrp.progress import progress_bar
 from fastlrp.rolling_data import RollingData, Span, as_frame, scaling
 from fastlrp.rules import Rule, as_rule
 from fastlrp.samples import Samples, from_panel, refuse_other_index
@@ -192,7 +192,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self._width, self._n_outputs, np.random.default_rng(0), dtype, steps=model.steps or 1, **self._net_names
         )
         todo = [k for k in range(K) if counts[k] and not self._restore(k, store, blank)]
-        with _bar(self.verbose, len(todo), "RollingLSTM.fit") as advance:
+        with progress_bar(self.verbose, len(todo), "RollingLSTM.fit", "windows") as advance:
             for chunk in self._chunks(todo, spans, data):
                 fits = [self._fit_of(k, spans[k], data, model, seed) for k in chunk]
                 for k, net, losses in zip(chunk, *self._train(chunk, fits, model, spans, seed, advance), strict=True):
@@ -342,7 +342,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         prediction = np.full((n, self._n_outputs), np.nan, dtype)
         totals = {name: np.full(n, np.nan, dtype) for name in ("score", "initial_state", "unattributed")}
         named = None
-        with _bar(progress, len(self.networks_), "RollingLSTM.explain") as advance:
+        with progress_bar(progress, len(self.networks_), "RollingLSTM.explain", "windows") as advance:
             for net, rows, windows in parts:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ConservationWarning)  # told once, of the whole, below
@@ -419,16 +419,3 @@ def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:
     except ValueError:
         return True
     return False
-
-
-@contextmanager
-def _bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int], object]]:
-    if not shown:
-        yield lambda more: None
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError(f"the progress bar of {what} needs tqdm: pip install 'fastlrp[progress]'") from None
-    with tqdm(total=total, desc=what, unit=" windows") as bar:
-        yield bar.update

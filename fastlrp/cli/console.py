@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastlrp.errors import ConservationWarning
@@ -27,18 +27,6 @@ def as_notes() -> Iterator[None]:
             say(f"note: {warning.message}")
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-@contextmanager
-def progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
-    """A bar over rows, moved on by calling what it yields with their number; nothing where it is not shown."""
-    if not shown:
-        yield lambda n: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc="write", unit=" rows", unit_scale=True) as bar:
-        yield bar.update
 
 
 def installed(package: str) -> bool:

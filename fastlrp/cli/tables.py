@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlrp.cli.console import progress_bar, say
+from fastlrp.cli.console import say
 from fastlrp.cli.files import kind_of, whole
 from fastlrp.network import Network
+from fastlrp.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +166,7 @@ def write_relevance(relevance: Relevance, out: Path, names: tuple[str, str], *, 
     ValueError
         If it cannot be written.
     """
-    with whole(out) as temporary, progress_bar(len(relevance), bar) as advance:
+    with whole(out) as temporary, progress_bar(bar, len(relevance), "write", "rows") as advance:
         blocks = _frames(relevance, names, by_step, advance)
         if kind_of(out) == "parquet":
             _write_parquet(temporary, blocks)

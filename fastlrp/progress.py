@@ -1,0 +1,20 @@
+"""The progress bar: tqdm's, from the extra ``fastlrp[progress]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(shown: bool, total: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
+    """A bar that is moved on by calling what it yields with how many more are done; nothing where it is not shown."""
+    if not shown:
+        yield lambda more: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError(f"the progress bar of {what} needs tqdm: pip install 'fastlrp[progress]'") from None
+    with tqdm(total=total, desc=what, unit=f" {unit}", unit_scale=total >= 10_000) as bar:
+        yield bar.update
