@@ -8,8 +8,9 @@ not layers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ Array = npt.NDArray[Any]
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     MERGE_RULE,
-) = range(13)
+    LSTM_STEP,
+) = range(14)
 #: Codes of the activations are their places in ``network.DENSE_ACTIVATIONS``.
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = range(7)
 
@@ -45,8 +47,8 @@ _INTEGERS = (
     "a", "b", "c", "d", "init", "mul", "a_months", "init_months", "mul_months", "shift",
     # product: depths, packed weights (or the bias of a rule), what becomes of the sums, the row of the even share
     "a_depth", "b_depth", "weights", "mode", "share",
-    # activations
-    "activation", "gate",
+    # activations; whether a product's weights are packed by gates
+    "activation", "gate", "by_gates",
 )  # fmt: skip
 INSTRUCTION = np.dtype((np.record, [(name, np.int64) for name in _INTEGERS] + [("factor", np.float64)]))
 
@@ -106,8 +108,24 @@ class Plan:
         return self.n_features * (1 if self.reduced else self.steps)
 
 
+class Layout(NamedTuple):
+    """What a backend's product wants.
+
+    Attributes
+    ----------
+    pack, pack_gates : function (matrix, bias, dtype) -> flat array
+        How the weights of a product are packed; of one that computes the four gates of an LSTM (rows i, f, g, o).
+    fused : bool
+        Its product computes the cell as well (``LSTM_STEP``), while other threads still read h_{t-1}.
+    """
+
+    pack: Callable[[Array, Array | None, np.dtype[Any]], Array]
+    pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array]
+    fused: bool
+
+
 def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """Weights of ``rows`` sums over ``depth`` inputs, in the order in which a product reads them.
+    """Weights of ``rows`` sums over ``depth`` inputs, in the order in which ``lanes.product`` reads them.
 
     Blocks of 6, 4 or 2 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks through
     memory once. Rows that fill up the last block are zero.
@@ -124,3 +142,7 @@ def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
         blocks.append(block.ravel())
         row += height
     return np.concatenate(blocks)
+
+
+#: Of ``lanes.product``, which leaves the gates in rows for a loop of their own.
+BLOCKS = Layout(pack, pack, fused=False)

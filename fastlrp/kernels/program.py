@@ -23,16 +23,18 @@ from fastlrp.kernels.plan import (
     FILL,
     INSTRUCTION,
     LINEAR_RULE,
+    LSTM_STEP,
     MERGE_RULE,
     PRODUCT,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     SCALE,
     SUM,
+    BLOCKS,
     Array,
+    Layout,
     Plan,
     RuleKind,
-    pack,
 )
 from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Aggregate, Bidirectional, Dense, Dropout, Network
 
@@ -41,7 +43,8 @@ from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Aggregate, Bidirectional, D
 class _Rows:
     """Where a layer's output stands: its first row, rows from step to step, its relevance, and its width.
 
-    ``months``: it is X of windows that share their months, step t shifted by t months.
+    ``kept``: how many steps have rows; later steps take them again, the first ones' first. ``months``: it is X of
+    windows that share their months, step t shifted by t months.
     """
 
     at: int
@@ -50,15 +53,20 @@ class _Rows:
     rel_step: int
     width: int
     sequence: bool
+    kept: int = 1
     months: bool = False
+
+    def row(self, t: int) -> int:
+        """Where step t stands."""
+        return self.at + t % self.kept * self.step
 
     def source(self, t: int) -> dict[str, int]:
         """Step t as operand a of an instruction."""
-        return {"a": self.at, "a_months": 1, "shift": t} if self.months else {"a": self.at + t * self.step}
+        return {"a": self.at, "a_months": 1, "shift": t} if self.months else {"a": self.row(t)}
 
     def factor(self, t: int) -> dict[str, int]:
         """Step t as what a product of relevance is multiplied with."""
-        return {"mul": self.at, "mul_months": 1, "shift": t} if self.months else {"mul": self.at + t * self.step}
+        return {"mul": self.at, "mul_months": 1, "shift": t} if self.months else {"mul": self.row(t)}
 
 
 class _Pass(NamedTuple):
@@ -78,9 +86,17 @@ class _Builder:
     """Walks up the network for the forward pass, and down again for the rule."""
 
     def __init__(
-        self, net: Network, steps: int, dtype: Any, rule: RuleKind, aggregate: Aggregate, reduced: bool, shared: bool
+        self,
+        net: Network,
+        steps: int,
+        dtype: Any,
+        rule: RuleKind,
+        aggregate: Aggregate,
+        reduced: bool,
+        shared: bool,
+        layout: Layout,
     ) -> None:
-        self.net, self.T, self.dtype, self.rule = net, steps, np.dtype(dtype), rule
+        self.net, self.T, self.dtype, self.rule, self.layout = net, steps, np.dtype(dtype), rule, layout
         self.explains = bool(rule)
         self.aggregate, self.reduced, self.shared = aggregate, reduced, shared
         self.before: list[dict[str, Any]] = []
@@ -106,7 +122,10 @@ class _Builder:
         return self.n_weights - array.size
 
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
-        return self.keep(pack(matrix, bias, self.dtype))
+        return self.keep(self.layout.pack(matrix, bias, self.dtype))
+
+    def gates(self, matrix: Array, bias: Array | None = None) -> int:
+        return self.keep(self.layout.pack_gates(matrix, bias, self.dtype))
 
     def cast(self, array: Array | None, size: int = 0) -> Array:
         return np.zeros(size, self.dtype) if array is None else array.astype(self.dtype)
@@ -115,7 +134,7 @@ class _Builder:
         """Rows for an output of which ``kept`` steps stay; and for its relevance, where a rule will need them."""
         at = self.rows(kept * width)
         rel = self.rows((self.T if sequence else 1) * width) if self.explains else 0
-        return _Rows(at, width if kept > 1 else 0, rel, width if sequence else 0, width, sequence)
+        return _Rows(at, width, rel, width if sequence else 0, width, sequence, kept)
 
     # ---- the walk
 
@@ -123,7 +142,7 @@ class _Builder:
         net, T, D = self.net, self.T, self.net.n_features
         x = 0 if self.shared else self.rows(T * D)
         rel_x = self.rows((1 if self.reduced else T) * D) if self.explains else 0
-        below = _Rows(x, D, rel_x, 0 if self.reduced else D, D, sequence=True, months=self.shared)
+        below = _Rows(x, D, rel_x, 0 if self.reduced else D, D, sequence=True, kept=T, months=self.shared)
         pre = 0
         for layer in net.layers:
             self.down: list[dict[str, Any]] = []
@@ -148,13 +167,17 @@ class _Builder:
     # ---- LSTM
 
     def lstm(self, layer: LSTM, below: _Rows) -> _Rows:
-        kept = self.T if self.explains or layer.return_sequences else 1
-        out = self.output(layer.units, layer.return_sequences, kept)
+        out = self.output(layer.units, layer.return_sequences, self.kept_steps(layer.return_sequences))
         self.aggregated(out)
         self.run_lstm(layer, below, out, reverse=layer.go_backwards)
         if not layer.return_sequences:
-            out.at += (kept - 1) * layer.units
+            out.at, out.kept = out.row(self.T - 1), 1
         return out
+
+    def kept_steps(self, sequence: bool) -> int:
+        """How many steps of an LSTM's output stay: all, if somebody asks for them; one, or two where a step is written
+        while the one before is still read."""
+        return self.T if self.explains or sequence else 2 if self.layout.fused else 1
 
     def run_lstm(
         self, layer: LSTM, below: _Rows, out: _Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
@@ -171,36 +194,34 @@ class _Builder:
         """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
         H, D, T = p.layer.units, p.layer.n_inputs, self.T
         W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
-        alone = self.matrix(W.T, b)
-        both = self.matrix(U.T) if p.below.months else self.matrix(np.concatenate([W, U]).T, b)
-        shared = self.n_month_rows
+        shared, fused = self.n_month_rows, self.layout.fused
         if p.below.months:  # x_t W + b once a month; a window's step starts from its month's
+            alone, both = self.gates(W.T, b), self.gates(U.T)
             self.n_month_rows += 4 * H
             self.before.append(
-                {"kind": PRODUCT, "units": 4 * H, "out": shared, "a": 0, "a_depth": D, "weights": alone, "init": -1}
-            )
+                {"kind": PRODUCT, "units": 4 * H, "out": shared, "a": 0, "a_depth": D, "weights": alone, "init": -1,
+                 "by_gates": 1}
+            )  # fmt: skip
+        else:
+            both = self.gates(np.concatenate([W, U]).T, b)
+            alone = both if fused else self.gates(W.T, b)
+        cell = {"activation": DENSE_ACTIVATIONS.index(p.layer.activation),
+                "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}  # fmt: skip
         h, c = self.zeros, self.zeros
         for k in range(T):
             t = T - 1 - k if p.reverse else k
             z = p.states + (k % p.kept) * 4 * H
-            step: dict[str, Any] = {
-                "kind": PRODUCT,
-                "units": 4 * H,
-                "out": z,
-                "b": h,
-                "b_depth": H if k else 0,
-            }  # h_0 = 0
+            product: dict[str, Any] = {"out": z, "b": h, "b_depth": H if k else 0}  # h_0 = 0
             if p.below.months:
-                step.update(init=shared, init_months=1, shift=t, weights=both)
+                product.update(init=shared, init_months=1, shift=t, weights=both)
             else:
-                step.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
-            h = p.out.at + (T - 1 - k if p.out_reverse else k) * p.out.step
-            self.forward.append(step)
-            self.forward.append(
-                {"kind": CELL, "units": H, "a": z, "b": c, "out": h,
-                 "activation": DENSE_ACTIVATIONS.index(p.layer.activation),
-                 "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}
-            )  # fmt: skip
+                product.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
+            h = p.out.row(T - 1 - k if p.out_reverse else k)
+            if fused:
+                self.forward.append({"kind": LSTM_STEP, "units": H, **product, **cell, "c": c, "d": h})
+            else:
+                self.forward.append({"kind": PRODUCT, "units": 4 * H, **product})
+                self.forward.append({"kind": CELL, "units": H, "a": z, "b": c, "out": h, **cell})
             c = z + 3 * H
 
     def lstm_relevance(self, p: _Pass) -> None:
@@ -239,7 +260,7 @@ class _Builder:
         if k == 0:  # c_0 = h_0 = 0: only even shares reach them
             emit({"kind": ADD, "units": 1, "a": share, "out": self.initial, "factor": float(H)})
             return
-        before = p.out.at + (place + 1 if p.out_reverse else place - 1) * p.out.step
+        before = p.out.row(place + 1 if p.out_reverse else place - 1)
         down = {"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1}
         if recurrent:
             emit({**down, "out": r_c, "share": share, "mode": SPREAD_ADD})
@@ -279,39 +300,39 @@ class _Builder:
 
     def bidirectional(self, layer: Bidirectional, below: _Rows) -> _Rows:
         H, sequence = layer.forward.units, layer.return_sequences
-        kept = self.T if self.explains or sequence else 1
+        kept = self.kept_steps(sequence)
         joined = sequence and layer.merge_mode == "concat"
         if joined:  # both write their half of each step's rows, so that nothing is left to merge
             out = self.output(2 * H, True, self.T)
-            parts = [_Rows(out.at + half, 2 * H, out.rel + half, 2 * H, H, True) for half in (0, H)]
+            parts = [_Rows(out.at + half, 2 * H, out.rel + half, 2 * H, H, True, self.T) for half in (0, H)]
             self.aggregated(out)
         else:
             parts = [self.output(H, sequence, kept) for _ in range(2)]
             out = self.output(layer.n_outputs, sequence, self.T if sequence else 1)
             self.aggregated(out)
             if self.explains:
-                self.unmerge(layer, parts, out, kept)
+                self.unmerge(layer, parts, out)
         for k, (lstm, part) in enumerate(zip((layer.forward, layer.backward), parts, strict=True)):
             self.run_lstm(lstm, below, part, reverse=k == 1, out_reverse=k == 1 and sequence, adds=k == 1)
         if not joined:
-            self.merge(layer, parts, out, kept)
+            self.merge(layer, parts, out)
         return out
 
-    def merged_rows(self, parts: Sequence[_Rows], out: _Rows, kept: int) -> list[tuple[int, int, int, int, int, int]]:
+    def merged_rows(self, parts: Sequence[_Rows], out: _Rows) -> list[tuple[int, int, int, int, int, int]]:
         """Rows that meet: both directions', the merged ones, and those of their relevance, for every step there is."""
         H, one, two = parts[0].width, parts[0], parts[1]
         if not out.sequence:
-            last = (kept - 1) * H
-            return [(one.at + last, two.at + last, out.at, one.rel, two.rel, out.rel)]
+            last = self.T - 1
+            return [(one.row(last), two.row(last), out.at, one.rel, two.rel, out.rel)]
         W = out.width
         return [
             (one.at + t * H, two.at + t * H, out.at + t * W, one.rel + t * H, two.rel + t * H, out.rel + t * W)
             for t in range(self.T)
         ]
 
-    def merge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows, kept: int) -> None:
+    def merge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows) -> None:
         H, emit = layer.forward.units, self.forward.append
-        for one, two, to, *_ in self.merged_rows(parts, out, kept):
+        for one, two, to, *_ in self.merged_rows(parts, out):
             emit({"kind": COPY, "units": H, "a": one, "out": to})
             if layer.merge_mode == "concat":
                 emit({"kind": COPY, "units": H, "a": two, "out": to + H})
@@ -320,12 +341,12 @@ class _Builder:
             if layer.merge_mode == "ave":
                 emit({"kind": SCALE, "units": H, "out": to, "factor": 0.5})
 
-    def unmerge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows, kept: int) -> None:
+    def unmerge(self, layer: Bidirectional, parts: Sequence[_Rows], out: _Rows) -> None:
         """Concat hands back what is each one's; sum and average are a linear rule with 2H inputs and no bias."""
         H, emit = layer.forward.units, self.down.append
         q = self.work[2]
         weight = 0.5 if layer.merge_mode == "ave" else 1.0
-        for one, two, to, rel_one, rel_two, rel in self.merged_rows(parts, out, kept):
+        for one, two, to, rel_one, rel_two, rel in self.merged_rows(parts, out):
             if layer.merge_mode == "concat":
                 emit({"kind": COPY, "units": H, "a": rel, "out": rel_one})
                 emit({"kind": COPY, "units": H, "a": rel + H, "out": rel_two})
@@ -365,6 +386,7 @@ class _Builder:
             step,
             M,
             below.sequence,
+            steps,
         )
         for t in range(steps):
             z, to = pre + t * M, out.at + t * M
@@ -401,13 +423,14 @@ def make_plan(
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
     shared: bool = False,
+    layout: Layout = BLOCKS,
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
     ``shared``: its windows are a panel's, and share the months of a tile.
     """
-    key = (steps, dtype, rule, aggregate, reduced, shared)
+    key = (steps, dtype, rule, aggregate, reduced, shared, layout)
     plan = net._plans.get(key)
     if plan is None:
-        plan = net._plans[key] = _Builder(net, steps, dtype, rule, aggregate, reduced, shared).plan()
+        plan = net._plans[key] = _Builder(net, steps, dtype, rule, aggregate, reduced, shared, layout).plan()
     return plan
