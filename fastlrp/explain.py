@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.kernels import Results, Windows, as_dtype, get_backend
-from fastlrp.network import Aggregate, Network
+from fastlrp.kernels import Results, Windows, as_dtype, get_backend, on_gpu
+from fastlrp.network import LSTM, Aggregate, Bidirectional, Dense, Network
 from fastlrp.progress import progress_bar
 from fastlrp.rules import Rule, as_rule
 
@@ -37,14 +37,18 @@ def predict(
     ----------
     net : Network
     X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
-        A missing value (NaN) makes its sample's prediction NaN.
+        A missing value (NaN) makes its sample's prediction NaN. An array on a GPU (CuPy, torch, JAX, Numba) is neither
+        moved nor copied, and results stay beside it: as Numba's arrays, which ``cupy.asarray`` and
+        ``torch.as_tensor(..., device="cuda")`` read in place.
     steps : int or None
         T of a panel's windows; may be left out where the network knows it.
     device : {"auto", "cpu", "cuda"}
+        "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the extra
+        ``fastlrp[cuda]``.
     dtype : float32, float64 or None
         What to compute in; None: float32 if X is, else float64.
     threads : int or None
-        None: Numba's own setting.
+        Of the CPU; None: Numba's own setting. With a GPU they copy to and from it.
     progress : bool
         Show a progress bar (needs the extra ``fastlrp[progress]``).
 
@@ -134,8 +138,11 @@ def _label(
 ) -> Relevance:
     from fastlrp.relevance import Relevance, warn_if_unattributed
 
+    kind = Relevance
+    if on_gpu(results.values):
+        from fastlrp.device_relevance import DeviceRelevance as kind
     named = None if net.n_outputs == 1 else net.outputs[unit] if net.outputs else unit
-    relevance = Relevance(
+    relevance = kind(
         values=results.values,
         prediction=_one_or_many(results.prediction),
         score=results.score,
@@ -154,7 +161,9 @@ def _label(
 
 
 def _one_or_many(prediction: Array) -> Array:
-    return prediction[:, 0] if prediction.shape[1] == 1 else prediction
+    if prediction.shape[1] > 1:
+        return prediction
+    return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[:, 0]
 
 
 def _run(
@@ -174,7 +183,7 @@ def _run(
 ) -> Results:
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads= takes a whole number of at least 1, not {threads!r}")
-    backend = get_backend(device)
+    backend = get_backend(device, windows.rows, _work(net, windows.n(steps), steps))
     ask: dict[str, Any] = {
         "rule": rule,
         "target": target,
@@ -191,11 +200,25 @@ def _run(
         _refuse_infinite(X, windows, panel, net)
 
 
+def _work(net: Network, n: int, steps: int) -> float:
+    """Floating-point operations of n samples, about: two for each weight and step."""
+    weights = 0
+    for layer in net.layers:
+        for part in (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,):
+            if isinstance(part, LSTM):
+                weights += 4 * part.units * (part.n_inputs + part.units)
+            elif isinstance(part, Dense):
+                weights += part.n_inputs * part.n_outputs
+    return 2.0 * n * steps * weights
+
+
 def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network) -> NoReturn:
     from fastlrp.panel import locate_infinite, locate_infinite_array
 
     if panel is not None:
         locate_infinite(panel)
+    elif on_gpu(X):
+        locate_infinite_array(cast(Any, windows.rows).copy_to_host().reshape(X.shape), net.features)
     else:
         locate_infinite_array(np.asarray(X), net.features)
     raise ValueError(
@@ -232,9 +255,9 @@ def _windows(net: Network, X: Any, steps: int | None, dtype: Any) -> tuple[Windo
         T = _panel_steps(net, steps)
         panel = as_panel(X, T, net.features, dtype, n_features=net.n_features)
         return Windows(panel.values, panel.order, panel.ends), panel, T
-    batch = _batch(net, X, steps, dtype)
+    batch = _batch_on_gpu(net, X, steps, dtype) if on_gpu(X) else _batch(net, X, steps, dtype)
     n, T, D = batch.shape
-    return Windows(batch.reshape(n * T, D)), None, T
+    return Windows(batch.reshape((n * T, D))), None, T
 
 
 def _panel_steps(net: Network, steps: int | None) -> int:
@@ -260,22 +283,39 @@ def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
     kind = array.dtype
     if kind.kind not in "fiub":
         raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
-    D, wanted = net.n_features, net.steps if steps is None else steps
-    T = "T" if wanted is None else wanted
-    if array.ndim != 3:
-        raise ValueError(f"X has shape {array.shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
-    if array.shape[2] != D:
-        raise ValueError(
-            f"X has {array.shape[2]} features, expected {D} features: shape {array.shape} where (n, {T}, {D}) is due"
-        )
-    if (wanted is not None and array.shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
-        T = net.steps or T
-        raise ValueError(
-            f"X has {array.shape[1]} steps, expected {T} steps: shape {array.shape} where (n, {T}, {D}) is due"
-        )
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(f"X is empty: shape {array.shape}, expected at least one sample and one step")
+    _check_shape(net, array.shape, steps)
     if dtype is None:
         dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by name
         return np.require(array, dtype, ["C", "A"])
+
+
+def _batch_on_gpu(net: Network, X: Any, steps: int | None, dtype: Any) -> Any:
+    """An array (sample, step, feature) that stays where it is, on the GPU."""
+    backend = get_backend("cuda")  # says what is missing
+    try:
+        array = backend.adopt(X)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"X must be an array (sample, step, feature) on the GPU: {error}") from None
+    if array.dtype not in (np.float32, np.float64) or dtype not in (None, array.dtype):
+        wanted = "float32 or float64" if dtype is None else dtype
+        raise ValueError(f"X is {array.dtype} on the GPU, expected {wanted}: convert it there")
+    _check_shape(net, array.shape, steps)
+    if not array.is_c_contiguous():
+        raise ValueError("X on the GPU is not contiguous, expected C order: copy it there into an array of its own")
+    return array
+
+
+def _check_shape(net: Network, shape: tuple[int, ...], steps: int | None) -> None:
+    """Refuse a shape that is not (sample, step, feature) of this network."""
+    D, wanted = net.n_features, net.steps if steps is None else steps
+    T = "T" if wanted is None else wanted
+    if len(shape) != 3:
+        raise ValueError(f"X has shape {shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
+    if shape[2] != D:
+        raise ValueError(f"X has {shape[2]} features, expected {D} features: shape {shape} where (n, {T}, {D}) is due")
+    if (wanted is not None and shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
+        T = net.steps or T
+        raise ValueError(f"X has {shape[1]} steps, expected {T} steps: shape {shape} where (n, {T}, {D}) is due")
+    if shape[0] == 0 or shape[1] == 0:
+        raise ValueError(f"X is empty: shape {shape}, expected at least one sample and one step")

@@ -98,7 +98,7 @@ class Relevance:
     def __post_init__(self) -> None:
         """Name features that have no names."""
         if self.features is None:
-            object.__setattr__(self, "features", _numbered(self.values.shape[-1]))
+            object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
 
     # ------------------------------------------------------------------------------------------------------- frames
 

@@ -42,6 +42,8 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         T, where a network does not know it and X has not three axes.
     dtype : {"float32", "float64"}
         What X is read as, for a network.
+    device : {"auto", "cpu", "cuda"}
+        Where a network explains; an estimator has its own.
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         aggregate: Aggregate = "sequence",
         steps: int | None = None,
         dtype: str = "float64",
+        device: str = "auto",
     ) -> None:
         self.estimator = estimator
         self.rule = rule
@@ -73,6 +76,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         self.aggregate = aggregate
         self.steps = steps
         self.dtype = dtype
+        self.device = device
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Fit the estimator; a network only learns what X looks like.
@@ -148,6 +152,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
             target=self.target,
             aggregate=self.aggregate,
             reduce=reduce,
+            device=self.device,
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:

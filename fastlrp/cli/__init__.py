@@ -109,6 +109,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how").add_argument
     add("--by-step", action="store_true", help="a column a feature and step, NAME_lag0 the newest, instead of the sum")
     add("--dtype", choices=["float32", "float64"], help="default: float32 where all columns are, else float64")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto",
+        help="auto: a GPU where one answers and there is much to compute (default)")  # fmt: skip
     add("--threads", metavar="N", type=int, help=_THREADS)
     add("--no-progress", action="store_true", help="no progress bar")
 
@@ -136,7 +138,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         relevance = net.explain(
             panel, rule=rule, steps=arguments.steps, target=arguments.target, dtype=arguments.dtype,
             aggregate=_AGGREGATES[arguments.aggregate], reduce=None if arguments.by_step else "steps",
-            threads=arguments.threads, progress=bar,
+            device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip
     if relevance.missing.all():
         raise ValueError(

@@ -6,6 +6,7 @@ gives ``Results``.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ class Windows:
 
     Attributes
     ----------
-    rows : array (row, feature), C or Fortran order
+    rows : array (row, feature), C or Fortran order; or one on a GPU, in C order
     order : int64 array or None
         ``rows[order[r]]`` is the r-th row; None where they stand in order.
     ends : bool array or None
@@ -49,18 +50,51 @@ class Results(NamedTuple):
     unattributed: Array
 
 
-def get_backend(device: str) -> ModuleType:
-    """The backend of a device: "cpu", "cuda", or "auto" for the best there is.
+#: Floating-point operations from which "auto" takes a GPU: about a second of sixteen cores. Below it, what is saved
+#: would hardly repay copying and, the first time on a machine, compiling for the GPU (about ten seconds).
+WORTH_A_GPU = 1e12
 
-    Numba is imported here, when the first kernel is needed, and not with fastlrp.
+
+def on_gpu(array: object) -> bool:
+    """Whether an array lives on a GPU: CuPy's, torch's, JAX's, Numba's and others say so by the same attribute."""
+    return hasattr(array, "__cuda_array_interface__") or getattr(array, "__cuda_ndarray__", False) is True
+
+
+def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleType:
+    """The backend of a device: "cpu", "cuda", or "auto" for a GPU where one answers and the work is worth it.
+
+    Numba is imported here, when the first kernel is needed, and not with fastlrp; what concerns CUDA only if it is
+    asked for, or ``work`` (floating-point operations) is worth a look.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, CUDA is asked for and does not answer, or ``rows`` live on a GPU and device is
+        "cpu".
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device= takes 'auto', 'cpu' or 'cuda', not {device!r}")
-    if device == "cuda":
-        raise ValueError("device='cuda' is not available: this version of fastlrp has no CUDA kernels yet")
-    from fastlrp.kernels import cpu
+    if on_gpu(rows) and device == "cpu":
+        raise ValueError("X lives on the GPU, expected an array in the host's memory with device='cpu': copy it there")
+    if device == "cuda" or on_gpu(rows):
+        if (missing := _why_no_cuda()) is not None:
+            raise ValueError(f"device='cuda' is not available: {missing}")
+    elif device == "cpu" or work < WORTH_A_GPU or _why_no_cuda(simulated=False) is not None:
+        from fastlrp.kernels import cpu
 
-    return cpu
+        return cpu
+    from fastlrp.kernels import cuda
+
+    return cuda
+
+
+def _why_no_cuda(*, simulated: bool = True) -> str | None:
+    """What is missing for CUDA, as the end of a sentence; None where it answers."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "the package numba-cuda is not installed, expected pip install 'fastlrp[cuda]'"
+    from fastlrp.kernels.cuda import why_unavailable
+
+    return why_unavailable(simulated=simulated)
 
 
 def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -22,7 +22,7 @@ from numba import get_num_threads
 from fastlrp.kernels import Results, Windows
 from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.months import extra_lanes
-from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind
+from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
 from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
@@ -50,14 +50,6 @@ def _frozen(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _numbers(rule: Rule | None) -> dict[str, float]:
-    """A rule as what the kernel computes with: which share of the stabiliser is handed down, and of the bias."""
-    if rule is None:
-        return {}
-    handed = rule.eps if rule.stabilizer == "paper" else rule.eps * rule.delta
-    return {"eps": rule.eps, "handed": handed, "delta": rule.delta}
 
 
 class _Cut(NamedTuple):
@@ -216,7 +208,7 @@ def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: boo
     """All the kernel's numbers, as one record."""
     job = np.zeros(1, JOB)
     values = {
-        **_numbers_of(plan), **_numbers(rule), "n": cut.n, "lanes": cut.lanes, "months": cut.months,
+        **_numbers_of(plan), **rule_numbers(rule), "n": cut.n, "lanes": cut.lanes, "months": cut.months,
         "own_rows": own_rows, "target": target, "row_stride": cut.strides[0], "column_stride": cut.strides[1],
     }  # fmt: skip
     job[0] = tuple([values.get(name, 0) for name in JOB_FIELDS])

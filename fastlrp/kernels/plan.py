@@ -50,7 +50,9 @@ _INTEGERS = (
     # activations; whether a product's weights are packed by gates
     "activation", "gate", "by_gates",
 )  # fmt: skip
-INSTRUCTION = np.dtype((np.record, [(name, np.int64) for name in _INTEGERS] + [("factor", np.float64)]))
+INSTRUCTION = np.dtype(
+    (np.record, np.dtype([(name, np.int64) for name in _INTEGERS] + [("factor", np.float64)], align=True))
+)
 
 RuleKind = Literal["", "arras", "arras without recurrence", "rudder"]
 
@@ -62,6 +64,14 @@ def rule_kind(rule: Rule | None) -> RuleKind:
     if isinstance(rule, Arras):
         return "arras" if rule.recurrent else "arras without recurrence"
     return "rudder"
+
+
+def rule_numbers(rule: Rule | None) -> dict[str, float]:
+    """A rule as what the kernel computes with: which share of the stabiliser is handed down, and of the bias."""
+    if rule is None:
+        return {}
+    handed = rule.eps if rule.stabilizer == "paper" else rule.eps * rule.delta
+    return {"eps": rule.eps, "handed": handed, "delta": rule.delta}
 
 
 @dataclass(frozen=True, eq=False)

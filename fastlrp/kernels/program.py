@@ -18,6 +18,7 @@ from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
     ARRAS_CELL,
+    BLOCKS,
     CELL,
     COPY,
     FILL,
@@ -30,7 +31,6 @@ from fastlrp.kernels.plan import (
     RUDDER_CELL,
     SCALE,
     SUM,
-    BLOCKS,
     Array,
     Layout,
     Plan,
@@ -117,9 +117,11 @@ class _Builder:
         return self.n_rows - n
 
     def keep(self, array: Array) -> int:
-        self.packed.append(np.ascontiguousarray(array, self.dtype).ravel())
-        self.n_weights += array.size
-        return self.n_weights - array.size
+        """Where an array stands among the weights: at a multiple of four, since some backends load four at once."""
+        flat, at = np.asarray(array, self.dtype).ravel(), self.n_weights
+        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % 4, self.dtype)]))
+        self.n_weights += self.packed[-1].size
+        return at
 
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
         return self.keep(self.layout.pack(matrix, bias, self.dtype))
@@ -194,7 +196,8 @@ class _Builder:
         """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
         H, D, T = p.layer.units, p.layer.n_inputs, self.T
         W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
-        shared, fused = self.n_month_rows, self.layout.fused
+        shared = self.n_month_rows
+        fused = self.layout.fused and (p.layer.activation, p.layer.recurrent_activation) == ("tanh", "sigmoid")
         if p.below.months:  # x_t W + b once a month; a window's step starts from its month's
             alone, both = self.gates(W.T, b), self.gates(U.T)
             self.n_month_rows += 4 * H
@@ -204,21 +207,21 @@ class _Builder:
             )  # fmt: skip
         else:
             both = self.gates(np.concatenate([W, U]).T, b)
-            alone = both if fused else self.gates(W.T, b)
+            alone = both if self.layout.fused else self.gates(W.T, b)
         cell = {"activation": DENSE_ACTIVATIONS.index(p.layer.activation),
                 "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}  # fmt: skip
         h, c = self.zeros, self.zeros
         for k in range(T):
             t = T - 1 - k if p.reverse else k
             z = p.states + (k % p.kept) * 4 * H
-            product: dict[str, Any] = {"out": z, "b": h, "b_depth": H if k else 0}  # h_0 = 0
+            product: dict[str, Any] = {"out": z, "b": h, "b_depth": H if k else 0, "by_gates": 1}  # h_0 = 0
             if p.below.months:
                 product.update(init=shared, init_months=1, shift=t, weights=both)
             else:
                 product.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
             h = p.out.row(T - 1 - k if p.out_reverse else k)
             if fused:
-                self.forward.append({"kind": LSTM_STEP, "units": H, **product, **cell, "c": c, "d": h})
+                self.forward.append({"kind": LSTM_STEP, "units": H, **product, "c": c, "d": h})
             else:
                 self.forward.append({"kind": PRODUCT, "units": 4 * H, **product})
                 self.forward.append({"kind": CELL, "units": H, "a": z, "b": c, "out": h, **cell})

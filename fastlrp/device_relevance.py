@@ -1,0 +1,54 @@
+"""Relevance that stays on the GPU: arrays where X was, and tables made from a copy on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Any
+
+from fastlrp.relevance import Relevance
+
+
+class DeviceRelevance(Relevance):
+    """Relevance whose arrays live on the GPU, where X was.
+
+    ``values``, ``prediction`` and the totals are Numba's device arrays, which ``cupy.asarray(...)`` and
+    ``torch.as_tensor(..., device="cuda")`` read in place. What makes tables or numbers of them copies them to the host
+    first, once.
+    """
+
+    _copy: Relevance | None = None  # not a field: it is made when somebody asks
+
+    def to_host(self) -> Relevance:
+        """The same with NumPy arrays."""
+        if self._copy is None:
+            parts = {field.name: getattr(self, field.name) for field in fields(self)}
+            for name in ("values", "prediction", "score", "initial_state", "unattributed"):
+                parts[name] = parts[name].copy_to_host()
+            object.__setattr__(self, "_copy", Relevance(**parts))
+        assert self._copy is not None
+        return self._copy
+
+
+def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of Relevance, called on the copy."""
+
+    @wraps(method)
+    def of_copy(self: DeviceRelevance, *args: Any, **options: Any) -> Any:
+        return getattr(self.to_host(), name)(*args, **options)
+
+    return of_copy
+
+
+def _property_on_host(name: str) -> property:
+    return property(lambda self: getattr(self.to_host(), name))
+
+
+for _name in (
+    "to_frame", "by_group", "share", "by_time", "reconcile", "median_unattributed_share", "summary", "to_shap",
+    "to_xarray", "__getitem__", "_repr_html_",
+):  # fmt: skip
+    setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))
+for _name in ("missing", "gap"):
+    setattr(DeviceRelevance, _name, _property_on_host(_name))

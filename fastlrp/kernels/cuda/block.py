@@ -1,0 +1,227 @@
+"""One tile of samples by the threads of a block: a program's instructions, each a loop that all threads share.
+
+The counterpart of ``kernels/tile.py``, with the same instructions and formulas. A thread has one lane and every so many
+units of it; sums over units are added up in shared memory, in an order that never changes. Between instructions all
+threads meet.
+"""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from __future__ import annotations
+
+from numba import cuda
+
+from fastlrp.kernels import formulas
+from fastlrp.kernels.cuda.product import PAIR, lstm_step, product
+from fastlrp.kernels.cuda.threads import VECTOR, device_function
+from fastlrp.kernels.plan import (
+    ACTIVATE,
+    ADD,
+    ARRAS_CELL,
+    CELL,
+    COPY,
+    FILL,
+    HARD_SIGMOID,
+    HARD_SIGMOID_KERAS2,
+    LINEAR_RULE,
+    LSTM_STEP,
+    MERGE_RULE,
+    PRODUCT,
+    RELU,
+    RUDDER_ARRIVAL,
+    RUDDER_CELL,
+    SCALE,
+    SIGMOID,
+    SOFTMAX,
+    SUM,
+    TANH,
+)
+
+
+@device_function
+def lane_sums(partial, one, two, lanes, parts):
+    """Sums of two numbers over the threads of a lane, for the first thread of each. All threads of a block call it."""
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    partial[thread], partial[threads + thread] = one, two
+    cuda.syncthreads()
+    one = two = one - one
+    if thread < lanes:
+        one, two = partial[thread], partial[threads + thread]
+        for part in range(1, parts):
+            one += partial[part * lanes + thread]
+            two += partial[threads + part * lanes + thread]
+    return one, two
+
+
+@device_function
+def activation(code, x):
+    """An activation by its code; softmax, which needs a whole row, is not among them."""
+    if code == TANH:
+        return formulas.tanh(x)
+    if code == SIGMOID:
+        return formulas.sigmoid(x)
+    if code == RELU:
+        return formulas.relu(x)
+    if code == HARD_SIGMOID:
+        return formulas.hard_sigmoid(x)
+    if code == HARD_SIGMOID_KERAS2:
+        return formulas.hard_sigmoid_keras2(x)
+    return x
+
+
+@device_function
+def any_cell(do, rows, z, before, h, part, parts, ld):
+    """A step's cell with other activations than an LSTM's usual ones; i*g, f*c', zg, c take the place of the gates."""
+    step = do.units * ld
+    for j in range(part, do.units, parts):
+        at = z + j * ld
+        written = activation(do.gate, rows[at]) * activation(do.activation, rows[at + 2 * step])
+        kept = activation(do.gate, rows[at + step]) * rows[before + j * ld]
+        new = written + kept
+        rows[h + j * ld] = activation(do.gate, rows[at + 3 * step]) * activation(do.activation, new)
+        rows[at], rows[at + step], rows[at + 3 * step] = written, kept, new
+
+
+@device_function
+def softmax(units, rows, source, out, ld):
+    """Softmax over the units of one lane, shifted by the largest so that nothing overflows."""
+    top = rows[source]
+    for j in range(1, units):
+        top = max(top, rows[source + j * ld])
+    total = top - top
+    for j in range(units):
+        value = formulas.exp(rows[source + j * ld] - top)
+        rows[out + j * ld] = value
+        total += value
+    for j in range(units):
+        rows[out + j * ld] /= total
+
+
+@device_function
+def linear_rule(do, rows, weights, rule, z, relevance, extra, q, part, parts, ld):
+    """q of a linear map's units; gives what a lane shares out evenly, and what goes nowhere (``tile.linear_rule``)."""
+    eps, handed, delta = rule[0], rule[1], rule[2]
+    shared = lost = eps - eps
+    for j in range(part, do.units, parts):
+        b = weights[do.weights + j]
+        given = delta * b
+        at = z + j * ld
+        value = formulas.per_unit(rows[relevance + j * ld] + rows[extra], rows[at], eps)
+        rows[q + j * ld] = value
+        shared += (formulas.signed(rows[at], handed) + given) * value
+        lost += (formulas.signed(rows[at], eps - handed) + (b - given)) * value
+    return shared, lost
+
+
+@device_function
+def arras_cell(do, rows, rule, state, r_c, r_g, part, parts, ld):
+    """The linear rule on c_t = f*c_{t-1} + i*g (``tile.arras_cell``)."""
+    eps, handed = rule[0], rule[1]
+    shared = lost = eps - eps
+    step = do.units * ld
+    for j in range(part, do.units, parts):
+        written = state + j * ld
+        c, to = rows[written + 3 * step], r_c + j * ld
+        q = formulas.per_unit(rows[to], c, eps)
+        rows[r_g + j * ld] = rows[written] * q
+        rows[to] = rows[written + step] * q
+        shared += formulas.signed(c, handed) * q
+        lost += formulas.signed(c, eps - handed) * q
+    return shared, lost
+
+
+@device_function
+def rudder_arrival(do, rows, rule, cell, arrived, q_sum, part, parts, ld):
+    """What a step hands to the cell; lost, until a step takes it (``tile.rudder_arrival``)."""
+    lost = rule[0] - rule[0]
+    for j in range(part, do.units, parts):
+        value = rows[arrived + j * ld]
+        rows[q_sum + j * ld] += formulas.per_unit(value, rows[cell + j * ld], rule[0])
+        lost += value
+    return lost
+
+
+@device_function
+def rudder_cell(do, rows, zero, written, q_sum, r_g, part, parts, ld):
+    """R_g[t] = i_t g_t q_sum, no longer lost."""
+    lost = zero
+    for j in range(part, do.units, parts):
+        value = rows[written + j * ld] * rows[q_sum + j * ld]
+        rows[r_g + j * ld] = value
+        lost -= value
+    return lost
+
+
+@device_function
+def elementwise(do, rows, factor, share, a, b, out, part, parts, ld):
+    """Instructions that compute each number by itself."""
+    kind = do.kind
+    for j in range(part, do.units, parts):
+        to = out + j * ld
+        if kind == FILL:
+            rows[to] = factor - factor
+        elif kind == SCALE:
+            rows[to] *= factor
+        elif kind == COPY:
+            rows[to] = rows[a + j * ld]
+        elif kind == ADD:
+            rows[to] += factor * rows[a + j * ld]
+        elif kind == ACTIVATE:
+            rows[to] = activation(do.activation, rows[a + j * ld])
+        elif kind == MERGE_RULE:
+            rows[to] = factor * rows[a + j * ld] * rows[b + j * ld] + rows[share]
+
+
+@device_function
+def execute(program, size, rows, weights, rule, partial, lanes, ld, months, months_ld, lost_row):
+    """Run a program on a tile: row r stands at ``r*ld``, or at ``months + r*months_ld``."""
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    lane, part, parts = thread % lanes, thread // lanes, threads // lanes
+    half = lanes // PAIR
+    place, worker, workers = thread % half, thread // half, threads // half  # ``launch`` sees to it that none is left
+    if part >= parts:  # left over; takes part in products only
+        part = 1 << 30
+    number = type(rule[0])
+    for i in range(size):
+        do = program[i]
+        kind, factor = do.kind, number(do.factor)
+        out, a, b, share = do.out * ld, do.a * ld, do.b * ld, do.share * ld
+        init = months + do.init * months_ld + do.shift * VECTOR
+        a_ld = ld
+        if do.a_months:
+            a, a_ld = months + do.a * months_ld + do.shift * VECTOR, months_ld
+        if kind == PRODUCT:
+            mul, mul_ld = do.mul * ld, ld
+            if do.mul_months:
+                mul, mul_ld = months + do.mul * months_ld + do.shift * VECTOR, months_ld
+            product(do, rows, weights, lanes, out, ld, init, months_ld, a, a_ld, b, mul, mul_ld, share, half, place,
+                    worker, workers)  # fmt: skip
+        elif kind == LSTM_STEP:
+            lstm_step(do, rows, weights, ld, out, do.d * ld, do.c * ld, init, months_ld, a, a_ld, b, half, place,
+                      worker, workers)  # fmt: skip
+        elif kind == CELL:
+            any_cell(do, rows, a + lane, b + lane, out + lane, part, parts, ld)
+        elif kind in (LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, SUM):
+            shared = lost = factor - factor
+            if kind == LINEAR_RULE:
+                shared, lost = linear_rule(do, rows, weights, rule, a + lane, b + lane, do.c * ld + lane, out + lane,
+                                           part, parts, ld)  # fmt: skip
+            elif kind == ARRAS_CELL:
+                shared, lost = arras_cell(do, rows, rule, a + lane, b + lane, out + lane, part, parts, ld)
+            elif kind == RUDDER_ARRIVAL:
+                lost = rudder_arrival(do, rows, rule, b + lane, a + lane, out + lane, part, parts, ld)
+            elif kind == RUDDER_CELL:
+                lost = rudder_cell(do, rows, shared, a + lane, b + lane, out + lane, part, parts, ld)
+            else:
+                for j in range(part, do.units, parts):
+                    lost += rows[a + lane + j * ld]
+            shared, lost = lane_sums(partial, shared, lost, lanes, parts)
+            if thread < lanes:
+                if kind in (LINEAR_RULE, ARRAS_CELL):
+                    rows[share + lane] = factor * shared
+                rows[(out if kind == SUM else lost_row * ld) + lane] += lost
+        elif kind == ACTIVATE and do.activation == SOFTMAX:
+            if thread < lanes:
+                softmax(do.units, rows, a + lane, out + lane, ld)
+        else:
+            elementwise(do, rows, factor, share + lane, a + lane, b + lane, out + lane, part, parts, ld)
+        cuda.syncthreads()

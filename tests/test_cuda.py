@@ -1,0 +1,140 @@
+"""CUDA without a GPU: kernels in Numba's simulator, compiled to PTX, and what users are told where there is none."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastlrp as fl
+from fastlrp import kernels
+from fastlrp.kernels import cpu
+
+HERE = Path(__file__).parent
+pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")
+
+
+def run_python(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], env=os.environ | env, cwd=HERE.parent, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.fixture
+def no_gpu():
+    if kernels._why_no_cuda() is None:
+        pytest.skip("a GPU answers here")
+
+
+def small_network():
+    rng = np.random.default_rng(0)
+    return fl.Network(
+        [fl.LSTM(*(rng.normal(size=s) for s in ((2, 12), (3, 12), (12,)))), fl.Dense(rng.normal(size=(3, 1)))]
+    )
+
+
+def test_kernels_agree_with_the_reference_in_the_simulator():
+    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "cuda"), NUMBA_ENABLE_CUDASIM="1",
+                     NUMBA_DISABLE_JIT="1")  # fmt: skip
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    assert " passed" in run.stdout
+    assert "skipped" not in run.stdout
+
+
+# -- PTX ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compile_ptx():
+    """A kernel's PTX. Numba asks the driver for the GPU's kind when it compiles what a kernel calls: it is told one."""
+    from numba import cuda, from_dtype, types
+    from numba.cuda import dispatcher
+
+    from fastlrp.kernels.cuda import kernel
+    from fastlrp.kernels.cuda.device import MOST_THREADS
+    from fastlrp.kernels.plan import INSTRUCTION
+
+    def compile_(name: str, bits: int, capability: tuple[int, int]) -> str:
+        number = getattr(types, f"float{bits}")[::1]
+        job, program = (types.Array(from_dtype(dtype), 1, "C") for dtype in (kernel.JOB, INSTRUCTION))
+        whole, yes = types.int64[::1], types.boolean[::1]
+        arguments = (job, number, program, program, program, number, number, whole, yes, *[number] * 6, whole)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
+            ptx, _ = cuda.compile(
+                getattr(kernel, name), arguments, cc=capability, device=False, abi="numba", launch_bounds=MOST_THREADS
+            )
+        return str(ptx)
+
+    return compile_
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", ["tiles_all_shared", "tiles_weights_shared", "tiles_none_shared"])
+def test_kernels_compile_to_ptx(compile_ptx, name, bits, capability):
+    ptx = compile_ptx(name, bits, capability)
+    assert f".target sm_{capability[0]}{capability[1]}" in ptx
+    assert ".maxntid 512" in ptx
+    assert ".local" not in ptx, "sums must stay in registers"
+    space = "global" if name == "tiles_none_shared" else "shared"
+    wide = f"ld.{space}.v4.f32" if bits == 32 else f"ld.{space}.v2.f64"
+    assert wide in ptx, "weights must be loaded four at a time"
+    assert f"fma.rn.f{bits}" in ptx
+    if bits == 32:
+        arithmetic = [
+            line for line in ptx.splitlines() if any(f"{op}.f64" in line for op in ("fma.rn", "mul", "add", "div.rn"))
+        ]
+        assert not arithmetic, "float32 kernels must not compute in float64"
+
+
+# -- without a GPU -----------------------------------------------------------------------------------------------------
+
+
+def test_backends_are_called_alike():
+    from fastlrp.kernels import cuda
+
+    assert inspect.signature(cuda.run) == inspect.signature(cpu.run)
+
+
+def test_asking_for_a_gpu_that_is_not_there(no_gpu):
+    with pytest.raises(ValueError, match=r"^device='cuda' is not available: no NVIDIA GPU answers \(.+\)$"):
+        small_network().predict(np.zeros((1, 2, 2)), device="cuda")
+
+
+def test_asking_for_a_gpu_without_the_package(monkeypatch):
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"numba-cuda is not installed, expected pip install 'fastlrp\[cuda\]'"):
+        small_network().predict(np.zeros((1, 2, 2)), device="cuda")
+
+
+def test_auto_looks_for_a_gpu_only_where_it_is_worth_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernels, "_why_no_cuda", lambda **_: asked.append(1) or "none")
+    assert kernels.get_backend("auto", None, 1e11) is cpu
+    assert not asked
+    assert kernels.get_backend("auto", None, 1e13) is cpu
+    assert asked
+    assert kernels.get_backend("cpu", None, 1e13) is cpu
+    monkeypatch.setattr(kernels, "_why_no_cuda", lambda **_: None)
+    from fastlrp.kernels import cuda
+
+    assert kernels.get_backend("auto", None, 1e13) is cuda
+
+
+def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
+    code = (
+        "import sys, numpy as np, fastlrp as fl; net = fl.Network([fl.LSTM(np.ones((2, 4)), np.ones((1, 4)))]);"
+        "net.explain(np.ones((1, 2, 2)));"
+        "assert 'fastlrp.kernels.cpu' in sys.modules;"
+        "loaded = ('fastlrp.kernels.cuda', 'cuda.', 'numba.cuda.cudadrv');"
+        "assert not [name for name in sys.modules if name.startswith(loaded)]"
+    )
+    run = run_python("-c", code)
+    assert run.returncode == 0, run.stderr
