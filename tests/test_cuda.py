@@ -88,10 +88,44 @@ def test_kernels_compile_to_ptx(compile_ptx, name, bits, capability):
     assert wide in ptx, "weights must be loaded four at a time"
     assert f"fma.rn.f{bits}" in ptx
     if bits == 32:
-        arithmetic = [
-            line for line in ptx.splitlines() if any(f"{op}.f64" in line for op in ("fma.rn", "mul", "add", "div.rn"))
-        ]
-        assert not arithmetic, "float32 kernels must not compute in float64"
+        for operation in ("fma.rn", "mul", "add", "div.rn"):
+            assert f"{operation}.f64" not in ptx, "float32 kernels must not compute in float64"
+
+
+# -- how work is laid over a card ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("T", "D", "H"), [(1, 1, 1), (5, 16, 16), (5, 16, 32), (12, 96, 64), (60, 96, 128), (3, 7, 400)]
+)
+@pytest.mark.parametrize(("multiprocessors", "shared_bytes"), [(132, 232_448), (128, 101_376), (20, 48 << 10)])
+def test_tiles_fit_the_card(T, D, H, dtype, multiprocessors, shared_bytes):
+    from fastlrp.kernels.cuda.device import MOST_THREADS, Card, lay_out
+    from fastlrp.kernels.cuda.product import QUADS
+    from fastlrp.kernels.program import make_plan
+
+    card = Card("a card", multiprocessors, shared_bytes, (64, 32))
+    shapes = ((D, 4 * H), (H, 4 * H), (4 * H,))
+    net = fl.Network([fl.LSTM(*(np.zeros(s) for s in shapes)), fl.Dense(np.zeros((H, 1)))])
+    for shared in (False, True):
+        for rule in ("", "arras", "rudder"):
+            plan = make_plan(net, T, np.dtype(dtype), rule=rule, shared=shared, layout=QUADS)
+            launch = lay_out(plan, card, shared=shared)
+            blocks = launch.blocks // multiprocessors
+            assert launch.blocks % multiprocessors == 0
+            assert blocks * launch.shared_bytes <= shared_bytes
+            assert blocks * launch.threads <= 512  # of 128 registers each
+            assert launch.lanes <= launch.threads <= MOST_THREADS
+            assert launch.threads % 32 == 0
+            assert launch.lanes in card.lanes
+            held = plan.weights.size * (launch.kernel.__name__ != "tiles_none_shared")
+            rows = launch.tile_size * (not launch.scratch)
+            assert launch.shared_bytes == (held + rows + 2 * launch.threads) * np.dtype(dtype).itemsize
+            # rows are a whole, odd number of quads apart: aligned, and a column of quads touches every bank
+            row_length = (launch.tile_size - (plan.month_rows + 1) * launch.months) / plan.rows
+            assert row_length in (launch.lanes + 4, launch.lanes)
+            assert launch.months % 8 == (4 if shared else 0)
 
 
 # -- without a GPU -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from fastlrp.kernels.cuda.kernel import (
     tiles_none_shared,
     tiles_weights_shared,
 )
+from fastlrp.kernels.cuda.product import PAIR, QUAD
 from fastlrp.kernels.cuda.threads import SIMULATED
 from fastlrp.kernels.plan import LSTM_STEP, PRODUCT, Plan
 
@@ -109,19 +110,19 @@ def tile_size(plan: Plan, lanes: int, *, shared: bool) -> tuple[int, int]:
 
 
 def lay_out(plan: Plan, card: Card, *, shared: bool) -> Launch:
-    """Rows and weights in shared memory if two blocks fit into a multiprocessor, or one; else the weights, or nothing.
+    """Rows and weights in shared memory if that leaves room for two blocks; else the weights, if they fit, or nothing.
 
-    Samples of a tile are many where rows stand in global memory: weights are then read for more of them at a time.
-    ``shared``: windows share their months.
+    With one block a multiprocessor would have too few warps to hide what each waits for. Samples of a tile are many
+    where rows stand in global memory: weights are then read for more of them at a time. ``shared``: windows share their
+    months.
     """
     item = plan.weights.itemsize
-    for fraction in (2, 1):
-        for lanes in card.lanes:
-            threads = _threads(plan, lanes)
-            size, months = tile_size(plan, lanes, shared=shared)
-            need = (size + plan.weights.size + 2 * threads) * item
-            if need <= card.shared_bytes // fraction - _RESERVED:
-                return _launch(tiles_all_shared, card, lanes, threads, size, months, need, scratch=False)
+    for lanes in card.lanes:
+        threads = _threads(plan, lanes)
+        size, months = tile_size(plan, lanes, shared=shared)
+        need = (size + plan.weights.size + 2 * threads) * item
+        if need <= card.shared_bytes // 2 - _RESERVED:
+            return _launch(tiles_all_shared, card, lanes, threads, size, months, need, scratch=False)
     lanes = card.lanes[0]
     threads = _threads(plan, lanes)
     size, months = tile_size(plan, lanes, shared=shared)
@@ -138,9 +139,9 @@ def _threads(plan: Plan, lanes: int) -> int:
     programs = (plan.before, plan.forward, plan.relevance)
     quads = 1
     for program in programs:
-        product = program[program["kind"] == PRODUCT]["units"] // 4
-        quads = max(quads, *product, *program[program["kind"] == LSTM_STEP]["units"])
-    wanted = int(quads) * lanes // 8
+        product = program[program["kind"] == PRODUCT]["units"] // QUAD
+        quads = max([quads, *product, *program[program["kind"] == LSTM_STEP]["units"]])
+    wanted = int(quads) * lanes // PAIR
     return min(MOST_THREADS, max(128, lanes, -(-wanted // 128) * 128))
 
 

@@ -155,8 +155,9 @@ class _Program:
         return job
 
     def start(self, job: Any, X: Any, starts: Any, ends: Any, results: Any, flag: Any, stream: Any) -> None:
-        start(self.launch, (job, self.rule, *self.programs, self.weights, X, starts, ends, self.scratch, *results, flag),
-              stream)  # fmt: skip
+        """Launch the kernel; arguments as ``kernel.py`` has them."""
+        arguments = job, self.rule, *self.programs, self.weights, X, starts, ends, self.scratch, *results, flag
+        start(self.launch, arguments, stream)
 
 
 def _shapes(plan: Plan, n: int) -> list[tuple[int, ...]]:

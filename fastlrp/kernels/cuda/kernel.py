@@ -232,15 +232,15 @@ def run_tiles(jobs, rule, before, forward, relevance, X, starts, ends, results, 
         if thread < live and rows[job.bad * ld + thread] == 0:
             some = 1
         if cuda.syncthreads_or(some):  # a tile without a whole window needs no arithmetic
-            execute(forward, job.n_forward, rows, weights, rule, partial, lanes, ld, dealt_months, months_ld, job.lost)
-            if job.explains:
-                _fill_rows(rows, job.top, job.n_outputs, ld)
-                cuda.syncthreads()
-                if thread < lanes:
-                    rows[(job.top + job.target) * ld + thread] = rows[(job.pre + job.target) * ld + thread]
-                cuda.syncthreads()
-                execute(relevance, job.n_relevance, rows, weights, rule, partial, lanes, ld, dealt_months, months_ld,
-                        job.lost)  # fmt: skip
+            for part in range(2 if job.explains else 1):
+                if part:
+                    _fill_rows(rows, job.top, job.n_outputs, ld)
+                    cuda.syncthreads()
+                    if thread < lanes:
+                        rows[(job.top + job.target) * ld + thread] = rows[(job.pre + job.target) * ld + thread]
+                    cuda.syncthreads()
+                program, size = (relevance, job.n_relevance) if part else (forward, job.n_forward)
+                execute(program, size, rows, weights, rule, partial, lanes, ld, dealt_months, months_ld, job.lost)
         store_tile(job, first, live, lanes, rows, ld, values, prediction, score, initial_state, unattributed)
         cuda.syncthreads()
 
