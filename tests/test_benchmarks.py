@@ -240,3 +240,31 @@ def test_command_line_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     assert main(["--only", "latency", "--threads", "1", "--output", str(path)]) == 1
     assert "section latency failed: it broke" in capsys.readouterr().err
     assert "## Latency\n\n1 threads" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_on_a_device_agrees_with_numpy(kind):
+    """The peer of the GPU benchmark, on the device that is here."""
+    load("torch")
+    from benchmarks.peers.gpu_peers import TorchOnDevice
+
+    w, X = TINY.weights(np.float64), TINY.inputs(np.float64)
+    peer = TorchOnDevice(w, "cpu")
+    call = peer.variants(kind)["eager"](peer.put(X))
+    close(peer.fetch(call()), numpy_peer.FUNCTIONS[kind](w, X), 1e-12)
+
+
+def test_gpu_results_say_what_was_not_measured(tmp_path, monkeypatch):
+    pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")
+    from benchmarks import gpu
+    from fastlrp.kernels.cuda import why_unavailable
+
+    if why_unavailable(simulated=False) is None:
+        pytest.skip("a GPU answers here")
+    monkeypatch.setattr(gpu, "compiled", lambda: iter([("a kernel", "9.0", 128, 0, "1 kB")]))
+    path = tmp_path / "results-gpu.md"
+    assert gpu.main(["--output", str(path)]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert "Nothing was measured on a GPU" in text
+    assert "200 million samples a second" in text
+    assert "| H100, (12, 96, 64) | tiles_weights_shared | 64 | 512 |" in text

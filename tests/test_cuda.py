@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +16,8 @@ from fastlrp import kernels
 from fastlrp.kernels import cpu
 
 HERE = Path(__file__).parent
+if str(HERE.parent) not in sys.path:
+    sys.path.append(str(HERE.parent))  # benchmarks are not part of the installed package
 pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")
 
 
@@ -50,35 +51,12 @@ def test_kernels_agree_with_the_reference_in_the_simulator():
 # -- PTX ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def compile_ptx():
-    """A kernel's PTX. Numba asks the driver for the GPU's kind when it compiles what a kernel calls: it is told one."""
-    from numba import cuda, from_dtype, types
-    from numba.cuda import dispatcher
-
-    from fastlrp.kernels.cuda import kernel
-    from fastlrp.kernels.cuda.device import MOST_THREADS
-    from fastlrp.kernels.plan import INSTRUCTION
-
-    def compile_(name: str, bits: int, capability: tuple[int, int]) -> str:
-        number = getattr(types, f"float{bits}")[::1]
-        job, program = (types.Array(from_dtype(dtype), 1, "C") for dtype in (kernel.JOB, INSTRUCTION))
-        whole, yes = types.int64[::1], types.boolean[::1]
-        arguments = (job, number, program, program, program, number, number, whole, yes, *[number] * 6, whole)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
-            ptx, _ = cuda.compile(
-                getattr(kernel, name), arguments, cc=capability, device=False, abi="numba", launch_bounds=MOST_THREADS
-            )
-        return str(ptx)
-
-    return compile_
-
-
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("name", ["tiles_all_shared", "tiles_weights_shared", "tiles_none_shared"])
-def test_kernels_compile_to_ptx(compile_ptx, name, bits, capability):
+def test_kernels_compile_to_ptx(name, bits, capability):
+    from benchmarks.gpu import compile_ptx
+
     ptx = compile_ptx(name, bits, capability)
     assert f".target sm_{capability[0]}{capability[1]}" in ptx
     assert ".maxntid 512" in ptx
@@ -92,7 +70,7 @@ def test_kernels_compile_to_ptx(compile_ptx, name, bits, capability):
             assert f"{operation}.f64" not in ptx, "float32 kernels must not compute in float64"
 
 
-# -- how work is laid over a card ---------------------------------------------------------------------------------------
+# -- how work is laid over a card --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,7 +1,7 @@
 """Batched NumPy: all samples of a chunk at once, BLAS for the products, in place where it can be.
 
 In float64 this is also what errors are measured against; it is written from the published formulas and shares no code
-with fastlrp.
+with fastlrp. Arrays are made like X, so that the same functions run on CuPy's.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def forward(w: Weights, X: Array) -> Array:
 def states(w: Weights, X: Array) -> States:
     """The forward pass, keeping what relevance needs."""
     Z, H, (n, T, _) = _project(w, X), len(w.U), X.shape
-    kept = States(*(np.empty((T, n, H), X.dtype) for _ in range(4)))
-    c = np.zeros((n, H), X.dtype)
+    kept = States(*(np.empty_like(X, shape=(T, n, H)) for _ in range(4)))
+    c = np.zeros_like(X, shape=(n, H))
     for t in range(T):
         z = Z[:, t]
         if t:
@@ -94,8 +94,8 @@ def arras(w: Weights, X: Array, eps: float = EPS) -> Array:
     """Relevance (n, T, D) of the signal-take-all rule, with the path through h."""
     (n, T, D), H, st = X.shape, len(w.U), states(w, X)
     Wg, Ug = w.W[:, 2 * H : 3 * H], w.U[:, 2 * H : 3 * H]
-    Q, shares = np.empty((n, T, H), X.dtype), np.empty((n, T, 1), X.dtype)
-    Rh, Rc = _head(w, st.h[-1], eps), np.zeros((n, H), X.dtype)
+    Q, shares = np.empty_like(X, shape=(n, T, H)), np.empty_like(X, shape=(n, T, 1))
+    Rh, Rc = _head(w, st.h[-1], eps), np.zeros_like(X, shape=(n, H))
     for t in reversed(range(T)):
         Rc += Rh
         c = st.kept[t] + st.written[t]
@@ -125,10 +125,13 @@ def rudder(w: Weights, X: Array, eps: float = EPS) -> Array:
     Q /= st.zg + s
     shares = (s * Q).sum(2).T[:, :, None] / X.dtype.type(D)
     Wg = w.W[:, 2 * H : 3 * H]
-    R = (np.ascontiguousarray(Q.transpose(1, 0, 2)).reshape(n * T, H) @ Wg.T).reshape(n, T, D)
+    R = (Q.transpose(1, 0, 2).reshape(n * T, H) @ Wg.T).reshape(n, T, D)
     R *= X
     R += shares
     return R
+
+
+FUNCTIONS = {"forward": forward, "arras": arras, "rudder": rudder}
 
 
 class NumpyPeer(Peer):
@@ -141,7 +144,7 @@ class NumpyPeer(Peer):
         return np.__version__
 
     def compute(self, kind: str, x: Any) -> Any:
-        return {"forward": forward, "arras": arras, "rudder": rudder}[kind](self.weights, x)
+        return FUNCTIONS[kind](self.weights, x)
 
     @contextmanager
     def one_thread_inside(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ class TorchPeer(Peer):
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
         self.tensors = Weights(*(torch.from_numpy(a) for a in weights))
+        self.stabiliser = self.tensors.W.new_tensor([EPS, -EPS])
         self.H, (D, _) = len(weights.U), weights.W.shape
         dtype = self.tensors.W.dtype
         self.lstm = torch.nn.LSTM(D, self.H, batch_first=True, dtype=dtype)
@@ -67,6 +68,10 @@ class TorchPeer(Peer):
     def _forward(self, x: Tensor) -> Tensor:
         return self.dense(self.lstm(x)[1][0][0])[:, 0]
 
+    def _eps(self, z: Tensor) -> Tensor:
+        """Eps with the sign of z, counted + at zero."""
+        return torch.where(z >= 0, self.stabiliser[0], self.stabiliser[1])
+
     def _states(self, X: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """i*g, f*c[t-1], zg and h of every step."""
         w, H, (n, T, D) = self.tensors, self.H, X.shape
@@ -85,7 +90,7 @@ class TorchPeer(Peer):
 
     def _head(self, h: Tensor) -> Tensor:
         z = torch.addmm(self.tensors.c, h, self.tensors.V)
-        s = _eps(z)
+        s = self._eps(z)
         q = z / (z + s)
         return torch.addcmul(s * q / self.H, h, q @ self.tensors.V.T)
 
@@ -97,12 +102,12 @@ class TorchPeer(Peer):
         Rh, Rc = self._head(hs[-1]), X.new_zeros(n, H)
         for t in reversed(range(T)):
             c = kept[t] + written[t]
-            s = _eps(c)
+            s = self._eps(c)
             q = (Rc + Rh).div_(c.add_(s))
             share = s.mul_(q).sum(1, keepdim=True).div_(2 * H)
             Rc = torch.addcmul(share, kept[t], q)
             Rg = torch.addcmul(share, written[t], q)
-            s = _eps(zgs[t])
+            s = self._eps(zgs[t])
             q = torch.div(Rg, zgs[t] + s)
             Q[:, t] = q
             shares[:, t] = s.mul_(q).sum(1, keepdim=True).div_(D + H)
@@ -115,9 +120,9 @@ class TorchPeer(Peer):
         H, (n, T, D) = self.H, X.shape
         written, kept, zgs, hs = self._states(X)
         c = kept[-1] + written[-1]
-        q = self._head(hs[-1]) / (c + _eps(c))
+        q = self._head(hs[-1]) / (c + self._eps(c))
         Z = torch.stack(zgs, 1)
-        s = _eps(Z)
+        s = self._eps(Z)
         Q = torch.stack(written, 1).mul_(q[:, None]).div_(Z.add_(s))
         shares = s.mul_(Q).sum(2, keepdim=True).div_(D)
         R = torch.mm(Q.view(n * T, H), self.tensors.W[:, 2 * H : 3 * H].T).view(n, T, D)
@@ -126,11 +131,6 @@ class TorchPeer(Peer):
     def fetch(self, result: Any) -> Array:
         array: Array = result.numpy()
         return array
-
-
-def _eps(z: Tensor) -> Tensor:
-    """Eps with the sign of z, counted + at zero."""
-    return torch.where(z >= 0, z.new_tensor(EPS), z.new_tensor(-EPS))
 
 
 PEER = TorchPeer
