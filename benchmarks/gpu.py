@@ -126,8 +126,8 @@ def known_without() -> str:
     """What the compiler and the layout say, on any machine."""
     about = (
         "Kernels compiled to PTX and, where the assembler is installed, to machine code. Registers are limited to 128 "
-        "a thread, for blocks of 512; what did not fit are addresses and counters outside the loops that multiply: those "
-        "hold 64 multiply-adds for about 37 other instructions (float32) and touch no local memory."
+        "a thread, for blocks of 512; what did not fit are addresses and counters outside the loops that multiply: "
+        "those hold 64 multiply-adds for about 37 other instructions (float32) and touch no local memory."
     )
     made = table(("kernel", "compute capability", "registers", "spill loads, B", "PTX"), compiled())
     columns = "card and shape", "kernel", "samples a tile", "threads a block", "blocks a multiprocessor"
@@ -261,8 +261,8 @@ def measured(quick: bool) -> str:
         [
             f"## On a {name}, data on the card",
             "Network LSTM(H) + Dense(1), float32 without tf32; median between CUDA events, warmed, results allocated "
-            "anew in each call, checks and totals included. torch's forward is cuDNN's nn.LSTM. Errors: largest difference "
-            "from float64 NumPy over the largest value, of the first 512 samples.",
+            "anew in each call, checks and totals included. torch's forward is cuDNN's nn.LSTM. Errors: largest "
+            "difference from float64 NumPy over the largest value, of the first 512 samples.",
             *shapes,
             measure_host(SHAPES[0].scaled(fill * SHAPES[0].samples), rounds),
             f"{name}; torch {torch.__version__}; " + machine.describe(("fastlrp", "Numba", "NumPy"), 1),
