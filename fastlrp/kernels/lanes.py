@@ -422,8 +422,9 @@ def _plain_product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, 
         w = w[block.size :]
         part = slice(row, min(row + height, rows))
         live = part.stop - row
-        start = block[0, :live, None] if ldi < 0 else _rows_of(init, rows, ldi, lanes)[part]
-        sums = start + block[1:, :live].T @ inputs
+        sums = block[0, :live, None] if ldi < 0 else _rows_of(init, rows, ldi, lanes)[part]
+        for weight, line in zip(block[1:, :live, None], inputs, strict=True):  # in order: a sum may be cut in two
+            sums = sums + weight * line
         if mode == STORE:
             result[part] = sums
         elif mode == SPREAD:

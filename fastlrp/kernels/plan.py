@@ -34,7 +34,8 @@ Array = npt.NDArray[Any]
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     MERGE_RULE,
-) = range(13)
+    LEFT_OUT,
+) = range(14)
 #: Codes of the activations are their places in ``network.DENSE_ACTIVATIONS``.
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = range(7)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from fastlrp.kernels.plan import (
     COPY,
     FILL,
     INSTRUCTION,
+    LEFT_OUT,
     LINEAR_RULE,
     MERGE_RULE,
     PRODUCT,
@@ -67,11 +69,24 @@ class _Pass(NamedTuple):
     layer: LSTM
     below: _Rows
     out: _Rows
-    states: int  # first of the rows that keep its state, four blocks a step: i*g, f*c', zg, c
-    kept: int  # steps kept
+    states: int  # first of the rows of its state, of a step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
+    step: int  # rows from step to step of the state; 0 where nobody asks for it later
+    cells: int  # first of the rows of c, this step's and the last one's in turn
+    upper: bool  # x_t W_g + b_g has rows there
+    shared: int  # first of the rows of x_t W + b among the months, -1 where windows share none
     reverse: bool
     out_reverse: bool
     adds: bool
+
+
+class _Gates(NamedTuple):
+    """Some of an LSTM's gates, side by side: where packed weights stand."""
+
+    first: int
+    units: int
+    alone: int  # of x_t
+    both: int  # of x_t and h_{t-1}
+    past: int  # of h_{t-1}
 
 
 class _Builder:
@@ -92,7 +107,7 @@ class _Builder:
         self.widest = max(max(y.n_inputs, y.n_outputs) for y in net.layers if not isinstance(y, Dropout))
         self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
         self.zeros = self.rows(self.widest)
-        self.work = [self.rows(self.widest) for _ in range(4)]
+        self.work = [self.rows(self.widest) for _ in range(3)]
 
     # ---- bookkeeping
 
@@ -148,7 +163,7 @@ class _Builder:
     # ---- LSTM
 
     def lstm(self, layer: LSTM, below: _Rows) -> _Rows:
-        kept = self.T if self.explains or layer.return_sequences else 1
+        kept = self.kept(layer.return_sequences)
         out = self.output(layer.units, layer.return_sequences, kept)
         self.aggregated(out)
         self.run_lstm(layer, below, out, reverse=layer.go_backwards)
@@ -156,67 +171,94 @@ class _Builder:
             out.at += (kept - 1) * layer.units
         return out
 
+    def kept(self, sequence: bool) -> int:
+        """Steps of which h stays: all where the layer above asks for them, or the path through h_{t-1}."""
+        return self.T if sequence or self.rule == "arras" else 1
+
     def run_lstm(
         self, layer: LSTM, below: _Rows, out: _Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
     ) -> None:
-        kept = self.T if self.explains else 2
-        states = self.rows(4 * layer.units * kept)
+        H = layer.units
+        upper = self.explains and self.rule != "arras" and not below.months
+        shared = self.shared_gates(layer) if below.months else -1
+        # Only what relevance reads again has rows at each step: a state outgrows the cache soon enough.
+        step = (4 if upper else 3) * H if self.explains else 0
+        states = self.rows(self.T * step if step else 3 * H)
         # a copy: the caller moves ``out`` to the last step once all steps have their rows
-        step = _Pass(layer, below, _Rows(**vars(out)), states, kept, reverse, out_reverse, adds)
-        self.lstm_forward(step)
+        p = _Pass(layer, below, _Rows(**vars(out)), states, step, self.rows(2 * H), upper, shared,
+                  reverse, out_reverse, adds)  # fmt: skip
+        self.lstm_forward(p)
         if self.explains:
-            self.lstm_relevance(step)
+            self.lstm_relevance(p)
 
     def lstm_forward(self, p: _Pass) -> None:
-        """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
-        H, D, T = p.layer.units, p.layer.n_inputs, self.T
-        W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
-        alone = self.matrix(W.T, b)
-        both = self.matrix(U.T) if p.below.months else self.matrix(np.concatenate([W, U]).T, b)
-        shared = self.n_month_rows
-        if p.below.months:  # x_t W + b once a month; a window's step starts from its month's
-            self.n_month_rows += 4 * H
-            self.before.append(
-                {"kind": PRODUCT, "units": 4 * H, "out": shared, "a": 0, "a_depth": D, "weights": alone, "init": -1}
-            )
+        """Gates of a step, then the cell; c takes the place of the gate o."""
+        H, T = p.layer.units, self.T
+        ends = [0, 2 * H, 3 * H, 4 * H] if p.upper else [0, 3 * H, 4 * H]
+        parts = [self.gates(p, first, end) for first, end in pairwise(ends)]
         h, c = self.zeros, self.zeros
         for k in range(T):
             t = T - 1 - k if p.reverse else k
-            z = p.states + (k % p.kept) * 4 * H
-            step: dict[str, Any] = {
-                "kind": PRODUCT,
-                "units": 4 * H,
-                "out": z,
-                "b": h,
-                "b_depth": H if k else 0,
-            }  # h_0 = 0
-            if p.below.months:
-                step.update(init=shared, init_months=1, shift=t, weights=both)
-            else:
-                step.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
+            z, cell = p.states + k * p.step, p.cells + k % 2 * H
+            for gates in parts:
+                self.gate_products(p, gates, k, t, h, cell if gates.first == 3 * H else z + gates.first)
             h = p.out.at + (T - 1 - k if p.out_reverse else k) * p.out.step
-            self.forward.append(step)
             self.forward.append(
-                {"kind": CELL, "units": H, "a": z, "b": c, "out": h,
+                {"kind": CELL, "units": H, "a": z, "b": c, "c": cell, "out": h,
                  "activation": DENSE_ACTIVATIONS.index(p.layer.activation),
                  "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}
             )  # fmt: skip
-            c = z + 3 * H
+            c = cell
+
+    def shared_gates(self, layer: LSTM) -> int:
+        """x_t W + b once a month, where windows share months: the first of its rows."""
+        units, row = 4 * layer.units, self.n_month_rows
+        self.n_month_rows += units
+        weights = self.matrix(self.cast(layer.W).T, self.cast(layer.b, units))
+        self.before.append(
+            {"kind": PRODUCT, "units": units, "out": row, "a": 0, "a_depth": layer.n_inputs, "weights": weights,
+             "init": -1}
+        )  # fmt: skip
+        return row
+
+    def gates(self, p: _Pass, first: int, end: int) -> _Gates:
+        """Columns ``first`` to ``end`` of W, U and b, packed as the products of these gates need them."""
+        columns, units = slice(first, end), end - first
+        W, U = self.cast(p.layer.W)[:, columns], self.cast(p.layer.U)[:, columns]
+        b = self.cast(p.layer.b, 4 * p.layer.units)[columns]
+        past = self.matrix(U.T)
+        if p.below.months:
+            return _Gates(first, units, -1, -1, past)
+        return _Gates(first, units, self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b), past)
+
+    def gate_products(self, p: _Pass, gates: _Gates, k: int, t: int, h: int, out: int) -> None:
+        """x_t W + h_{t-1} U + b of some gates, in one product wherever its first part is not needed alone; h_0 = 0."""
+        H, emit = p.layer.units, self.forward.append
+        past = {"kind": PRODUCT, "units": gates.units, "out": out, "b": h, "b_depth": H if k else 0}
+        x = {**past, **p.below.source(t), "a_depth": p.layer.n_inputs, "init": -1}
+        if p.below.months:
+            emit({**past, "init": p.shared + gates.first, "init_months": 1, "shift": t, "weights": gates.past})
+        elif p.upper and k and gates.first == 2 * H:
+            upper = out + H
+            emit({**x, "out": upper, "b_depth": 0, "weights": gates.alone})
+            emit({**past, "init": upper, "weights": gates.past})
+        else:
+            emit({**x, "weights": gates.both if k else gates.alone})
 
     def lstm_relevance(self, p: _Pass) -> None:
         """Both rules, last step first: the cell hands to g and to c_{t-1}, the map below g to x_t and h_{t-1}."""
         H, D, T, emit = p.layer.units, p.layer.n_inputs, self.T, self.down.append
         g = slice(2 * H, 3 * H)
-        W, U = self.matrix(self.cast(p.layer.W)[:, g]), self.matrix(self.cast(p.layer.U)[:, g])
-        bias = self.keep(self.cast(p.layer.b, 4 * H)[g])
-        r_c, r_g, q, kept = self.work
+        W, bias = self.matrix(self.cast(p.layer.W)[:, g]), self.keep(self.cast(p.layer.b, 4 * H)[g])
         recurrent = self.rule == "arras"
+        U = self.matrix(self.cast(p.layer.U)[:, g]) if recurrent else -1
+        r_c, r_g, q = self.work
         emit({"kind": FILL, "units": H, "out": r_c})
         emit({"kind": FILL, "units": 1, "out": self.share_c})
         for k in range(T - 1, -1, -1):
             t, place = T - 1 - k if p.reverse else k, T - 1 - k if p.out_reverse else k
-            z = p.states + k * 4 * H
-            arrives = {"units": H, "a": p.out.rel + place * p.out.rel_step, "b": z + 3 * H, "out": r_c}
+            z = p.states + k * p.step
+            arrives = {"units": H, "a": p.out.rel + place * p.out.rel_step, "b": z, "out": r_c}
             if p.out.sequence or k == T - 1:
                 emit({"kind": RUDDER_ARRIVAL if self.rule == "rudder" else ADD, "factor": 1.0, **arrives})
             if self.rule == "rudder":
@@ -227,26 +269,27 @@ class _Builder:
             emit({"kind": LINEAR_RULE, "units": H, "a": z + 2 * H, "b": r_g, "c": self.share_c, "out": q,
                   "weights": bias, "share": self.share, "factor": 1 / (D + H if recurrent else D)})  # fmt: skip
             self.spread(p.below, t, W, D, q, H, adds=p.adds or (p.below.rel_step == 0 and k < T - 1))
-            self.lstm_past(p, k, place, U, recurrent, kept)
+            self.lstm_past(p, k, t, place, U)
 
-    def lstm_past(self, p: _Pass, k: int, place: int, U: int, recurrent: bool, kept: int) -> None:
+    def lstm_past(self, p: _Pass, k: int, t: int, place: int, U: int) -> None:
         """What of a step goes to h_{t-1}, and evenly to every c_{t-1}: at step 1 that is the initial state."""
-        H, emit = p.layer.units, self.down.append
-        r_c, _, q, _ = self.work
+        H, emit, recurrent = p.layer.units, self.down.append, self.rule == "arras"
+        r_c, _, q = self.work
         if recurrent:
             emit({"kind": ADD, "units": 1, "a": self.share_c, "out": self.share, "factor": 1.0})
         share = self.share if recurrent else self.share_c
         if k == 0:  # c_0 = h_0 = 0: only even shares reach them
             emit({"kind": ADD, "units": 1, "a": share, "out": self.initial, "factor": float(H)})
             return
-        before = p.out.at + (place + 1 if p.out_reverse else place - 1) * p.out.step
-        down = {"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1}
         if recurrent:
-            emit({**down, "out": r_c, "share": share, "mode": SPREAD_ADD})
+            before = p.out.at + (place + 1 if p.out_reverse else place - 1) * p.out.step
+            emit({"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1,
+                  "out": r_c, "share": share, "mode": SPREAD_ADD})  # fmt: skip
             return
-        # the path through h_{t-1} is left out: what it would have carried is lost
-        emit({**down, "out": kept, "share": self.zeros, "mode": SPREAD})
-        emit({"kind": SUM, "units": H, "a": kept, "out": self.lost})
+        # The path through h_{t-1} is left out: what h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost.
+        zg = p.states + k * p.step + 2 * H
+        upper = {"a": p.shared + 2 * H, "a_months": 1, "shift": t} if p.below.months else {"a": zg + H}
+        emit({"kind": LEFT_OUT, "units": H, **upper, "b": zg, "c": q})
         if self.rule != "rudder":
             for j in range(H):
                 emit({"kind": ADD, "units": 1, "a": share, "out": r_c + j, "factor": 1.0})
@@ -279,7 +322,7 @@ class _Builder:
 
     def bidirectional(self, layer: Bidirectional, below: _Rows) -> _Rows:
         H, sequence = layer.forward.units, layer.return_sequences
-        kept = self.T if self.explains or sequence else 1
+        kept = self.kept(sequence)
         joined = sequence and layer.merge_mode == "concat"
         if joined:  # both write their half of each step's rows, so that nothing is left to merge
             out = self.output(2 * H, True, self.T)
