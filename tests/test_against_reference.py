@@ -27,6 +27,8 @@ from strategies import (
 )
 
 import fastlrp as fl
+from fastlrp.kernels import cpu
+from fastlrp.kernels.tiles import STREAM_BYTES
 
 # Drawn cases lose what they lose (rudder, no h-path, aggregate=False); that it is said is tested below.
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
@@ -467,3 +469,21 @@ def test_rudder_warns_where_much_is_forgotten_and_names_the_alternative(rng):
 def test_rudder_does_not_warn_where_nothing_is_forgotten(rng):
     layers = [oracles.never_forgets(lstm(rng, 3, 4, bias=False)), dense(rng, 4, 1, bias=False)]
     network(layers).explain(rng.normal(size=(40, 7, 3)), rule="rudder", device="cpu")
+
+
+def test_large_results_are_written_past_the_caches_with_the_same_bits(rng):
+    layers = [lstm(rng, 16, 3), dense(rng, 3, 1)]
+    X = rng.normal(size=(70_001, 4, 16)).astype(np.float32)
+    whole = explain(layers, X)
+    assert whole.values.nbytes > STREAM_BYTES
+    for first, last in [(0, 40_000), (40_000, 70_001)]:
+        part = explain(layers, X[first:last])
+        assert part.values.nbytes < STREAM_BYTES
+        same_relevance(whole, part, slice(first, last))
+
+
+def test_a_network_with_a_large_tile_gets_fewer_lanes_and_the_same_bits(rng, monkeypatch):
+    layers, X = deep(rng), rng.normal(size=(131, 5, 3))
+    usual = explain(layers, X)
+    monkeypatch.setattr(cpu, "LARGE_TILE", 0)
+    same_relevance(explain(layers, X), usual)

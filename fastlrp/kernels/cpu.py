@@ -35,6 +35,9 @@ TILE_BYTES = 256
 #: The same for windows of a panel that share months: a tile computes x_t W for its own months and T - 1 before them, so
 #: that wider is less arithmetic.
 SHARED_BYTES = 512
+#: A tile of more bytes than this gets half the lanes: it outgrows the L2 cache in any case, and what it keeps of each
+#: step should stay near. 2 % at T, D, H = 60, 96, 128.
+LARGE_TILE = 1 << 22
 
 
 def _aligned(n: int, dtype: Any) -> Array:
@@ -110,7 +113,13 @@ def run(
     cut = _cut(windows, steps)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
                      shared=cut.months > 0)  # fmt: skip
-    return _run_plan(plan, windows, cut, rule, target, threads, advance)
+    return _run_plan(plan, windows, _fitted(cut, plan), rule, target, threads, advance)
+
+
+def _fitted(cut: _Cut, plan: Plan) -> _Cut:
+    """Fewer lanes for a network whose tile is large."""
+    large = plan.rows * cut.lanes * plan.weights.itemsize > LARGE_TILE
+    return cut._replace(lanes=max(LANES, cut.lanes // 2)) if large and not cut.months else cut
 
 
 def profile(
@@ -129,6 +138,7 @@ def profile(
     """
     cut = _cut(windows, steps)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), reduced=reduced, shared=cut.months > 0)
+    cut = _fitted(cut, plan)
 
     def seconds(*kinds: int, invert: bool = False) -> float:
         parts = {

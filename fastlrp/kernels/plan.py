@@ -35,8 +35,9 @@ Array = npt.NDArray[Any]
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     MERGE_RULE,
+    LEFT_OUT,
     LSTM_STEP,
-) = range(14)
+) = range(15)
 #: Codes of the activations are their places in ``network.DENSE_ACTIVATIONS``.
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = range(7)
 
@@ -44,11 +45,11 @@ _INTEGERS = (
     # what, how many rows (units), where to
     "kind", "units", "out",
     # operands: rows; of a, init and mul also where (1: among the months), and by how many months they are shifted
-    "a", "b", "c", "d", "init", "mul", "a_months", "init_months", "mul_months", "shift",
+    "a", "b", "c", "d", "e", "init", "mul", "a_months", "init_months", "mul_months", "shift",
     # product: depths, packed weights (or the bias of a rule), what becomes of the sums, the row of the even share
     "a_depth", "b_depth", "weights", "mode", "share",
-    # activations; whether a product's weights are packed by gates
-    "activation", "gate", "by_gates",
+    # activations
+    "activation", "gate",
 )  # fmt: skip
 INSTRUCTION = np.dtype(
     (np.record, np.dtype([(name, np.int64) for name in _INTEGERS] + [("factor", np.float64)], align=True))
@@ -123,15 +124,15 @@ class Layout(NamedTuple):
 
     Attributes
     ----------
-    pack, pack_gates : function (matrix, bias, dtype) -> flat array
-        How the weights of a product are packed; of one that computes the four gates of an LSTM (rows i, f, g, o).
-    fused : bool
-        Its product computes the cell as well (``LSTM_STEP``), while other threads still read h_{t-1}.
+    pack : function (matrix, bias, dtype) -> flat array
+        How the weights of a product are packed.
+    pack_gates : function likewise, or None
+        The same for the four gates of an LSTM (rows i, f, g, o) in a product that computes the cell as well
+        (``LSTM_STEP``), while other threads still read h_{t-1}; None where there is no such product.
     """
 
     pack: Callable[[Array, Array | None, np.dtype[Any]], Array]
-    pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array]
-    fused: bool
+    pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array] | None = None
 
 
 def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
@@ -155,4 +156,4 @@ def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
 
 
 #: Of ``lanes.product``, which leaves the gates in rows for a loop of their own.
-BLOCKS = Layout(pack, pack, fused=False)
+BLOCKS = Layout(pack)

@@ -6,8 +6,9 @@ what it emits here, its loop in ``tile.py`` and its formula in ``formulas.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from fastlrp.kernels.plan import (
     COPY,
     FILL,
     INSTRUCTION,
+    LEFT_OUT,
     LINEAR_RULE,
     LSTM_STEP,
     MERGE_RULE,
@@ -75,11 +77,24 @@ class _Pass(NamedTuple):
     layer: LSTM
     below: _Rows
     out: _Rows
-    states: int  # first of the rows that keep its state, four blocks a step: i*g, f*c', zg, c
-    kept: int  # steps kept
+    states: int  # first of the rows of its state, of a step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
+    step: int  # rows from step to step of the state; 0 where nobody asks for it later
+    cells: int  # first of the rows of c, this step's and the last one's in turn
+    upper: bool  # x_t W_g + b_g has rows there
+    shared: int  # first of the rows of x_t W + b among the months, -1 where windows share none
     reverse: bool
     out_reverse: bool
     adds: bool
+
+
+class _Gates(NamedTuple):
+    """Some of an LSTM's gates, side by side: where packed weights stand."""
+
+    first: int
+    units: int
+    alone: int  # of x_t
+    both: int  # of x_t and h_{t-1}
+    past: int  # of h_{t-1}, where x_t's part is computed apart
 
 
 class _Builder:
@@ -108,7 +123,7 @@ class _Builder:
         self.widest = max(max(y.n_inputs, y.n_outputs) for y in net.layers if not isinstance(y, Dropout))
         self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
         self.zeros = self.rows(self.widest)
-        self.work = [self.rows(self.widest) for _ in range(4)]
+        self.work = [self.rows(self.widest) for _ in range(3)]
 
     # ---- bookkeeping
 
@@ -125,9 +140,6 @@ class _Builder:
 
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
         return self.keep(self.layout.pack(matrix, bias, self.dtype))
-
-    def gates(self, matrix: Array, bias: Array | None = None) -> int:
-        return self.keep(self.layout.pack_gates(matrix, bias, self.dtype))
 
     def cast(self, array: Array | None, size: int = 0) -> Array:
         return np.zeros(size, self.dtype) if array is None else array.astype(self.dtype)
@@ -169,78 +181,128 @@ class _Builder:
     # ---- LSTM
 
     def lstm(self, layer: LSTM, below: _Rows) -> _Rows:
-        out = self.output(layer.units, layer.return_sequences, self.kept_steps(layer.return_sequences))
+        out = self.output(layer.units, layer.return_sequences, self.kept(layer.return_sequences))
         self.aggregated(out)
         self.run_lstm(layer, below, out, reverse=layer.go_backwards)
         if not layer.return_sequences:
             out.at, out.kept = out.row(self.T - 1), 1
         return out
 
-    def kept_steps(self, sequence: bool) -> int:
-        """How many steps of an LSTM's output stay: all, if somebody asks for them; one, or two where a step is written
-        while the one before is still read."""
-        return self.T if self.explains or sequence else 2 if self.layout.fused else 1
+    def kept(self, sequence: bool) -> int:
+        """Steps of which h stays: all where the layer above asks for them, or the path through h_{t-1}; else one, or
+        two where a step is written while the one before is still read."""
+        return self.T if sequence or self.rule == "arras" else 2 if self.layout.pack_gates else 1
 
     def run_lstm(
         self, layer: LSTM, below: _Rows, out: _Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
     ) -> None:
-        kept = self.T if self.explains else 2
-        states = self.rows(4 * layer.units * kept)
+        H = layer.units
+        upper = self.explains and self.rule != "arras" and not below.months
+        shared = self.shared_gates(layer) if below.months else -1
+        # Only what relevance reads again has rows at each step: a state outgrows the cache soon enough.
+        step = (4 if upper else 3) * H if self.explains else 0
+        states = self.rows(self.T * step if step else 3 * H)
         # a copy: the caller moves ``out`` to the last step once all steps have their rows
-        step = _Pass(layer, below, _Rows(**vars(out)), states, kept, reverse, out_reverse, adds)
-        self.lstm_forward(step)
+        p = _Pass(layer, below, _Rows(**vars(out)), states, step, self.rows(2 * H), upper, shared,
+                  reverse, out_reverse, adds)  # fmt: skip
+        if self.layout.pack_gates and (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid"):
+            self.lstm_steps(p, self.layout.pack_gates)
+        else:
+            self.lstm_forward(p)
         if self.explains:
-            self.lstm_relevance(step)
+            self.lstm_relevance(p)
 
     def lstm_forward(self, p: _Pass) -> None:
-        """Gates of a step in one product over x_t and h_{t-1}; then the cell."""
-        H, D, T = p.layer.units, p.layer.n_inputs, self.T
-        W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
-        shared = self.n_month_rows
-        fused = self.layout.fused and (p.layer.activation, p.layer.recurrent_activation) == ("tanh", "sigmoid")
-        if p.below.months:  # x_t W + b once a month; a window's step starts from its month's
-            alone, both = self.gates(W.T, b), self.gates(U.T)
-            self.n_month_rows += 4 * H
-            self.before.append(
-                {"kind": PRODUCT, "units": 4 * H, "out": shared, "a": 0, "a_depth": D, "weights": alone, "init": -1,
-                 "by_gates": 1}
-            )  # fmt: skip
-        else:
-            both = self.gates(np.concatenate([W, U]).T, b)
-            alone = both if self.layout.fused else self.gates(W.T, b)
-        cell = {"activation": DENSE_ACTIVATIONS.index(p.layer.activation),
-                "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}  # fmt: skip
+        """Gates of a step, then the cell; c takes the place of the gate o."""
+        H, T = p.layer.units, self.T
+        ends = [0, 2 * H, 3 * H, 4 * H] if p.upper else [0, 3 * H, 4 * H]
+        parts = [self.gates(p, first, end) for first, end in pairwise(ends)]
         h, c = self.zeros, self.zeros
         for k in range(T):
             t = T - 1 - k if p.reverse else k
-            z = p.states + (k % p.kept) * 4 * H
-            product: dict[str, Any] = {"out": z, "b": h, "b_depth": H if k else 0, "by_gates": 1}  # h_0 = 0
-            if p.below.months:
-                product.update(init=shared, init_months=1, shift=t, weights=both)
-            else:
-                product.update(p.below.source(t), init=-1, a_depth=D, weights=both if k else alone)
+            z, cell = p.states + k * p.step, p.cells + k % 2 * H
+            for gates in parts:
+                self.gate_products(p, gates, k, t, h, cell if gates.first == 3 * H else z + gates.first)
             h = p.out.row(T - 1 - k if p.out_reverse else k)
-            if fused:
-                self.forward.append({"kind": LSTM_STEP, "units": H, **product, "c": c, "d": h})
+            self.forward.append(
+                {"kind": CELL, "units": H, "a": z, "b": c, "c": cell, "out": h,
+                 "activation": DENSE_ACTIVATIONS.index(p.layer.activation),
+                 "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}
+            )  # fmt: skip
+            c = cell
+
+    def lstm_steps(self, p: _Pass, pack_gates: Callable[..., Array]) -> None:
+        """The forward pass of a backend whose product computes the cell as well."""
+        H, T = p.layer.units, self.T
+        W, U, b = self.cast(p.layer.W), self.cast(p.layer.U), self.cast(p.layer.b, 4 * H)
+        matrix, bias = (U, None) if p.below.months else (np.concatenate([W, U]), b)
+        step: dict[str, Any] = {
+            "kind": LSTM_STEP, "units": H, "weights": self.keep(pack_gates(matrix.T, bias, self.dtype)),
+            "mode": int(p.upper),
+        }  # fmt: skip
+        h, c = self.zeros, self.zeros
+        for k in range(T):
+            t = T - 1 - k if p.reverse else k
+            cell, out = p.cells + k % 2 * H, p.out.row(T - 1 - k if p.out_reverse else k)
+            if p.below.months:
+                below = {"init": p.shared, "init_months": 1, "shift": t}
             else:
-                self.forward.append({"kind": PRODUCT, "units": 4 * H, **product})
-                self.forward.append({"kind": CELL, "units": H, "a": z, "b": c, "out": h, **cell})
-            c = z + 3 * H
+                below = {**p.below.source(t), "a_depth": p.layer.n_inputs, "init": -1}
+            self.forward.append(
+                {**step, **below, "out": p.states + k * p.step, "b": h, "b_depth": H if k else 0, "c": cell, "d": out,
+                 "e": c}
+            )  # fmt: skip
+            h, c = out, cell
+
+    def shared_gates(self, layer: LSTM) -> int:
+        """x_t W + b once a month, where windows share months: the first of its rows."""
+        units, row = 4 * layer.units, self.n_month_rows
+        self.n_month_rows += units
+        weights = self.matrix(self.cast(layer.W).T, self.cast(layer.b, units))
+        self.before.append(
+            {"kind": PRODUCT, "units": units, "out": row, "a": 0, "a_depth": layer.n_inputs, "weights": weights,
+             "init": -1}
+        )  # fmt: skip
+        return row
+
+    def gates(self, p: _Pass, first: int, end: int) -> _Gates:
+        """Columns ``first`` to ``end`` of W, U and b, packed as the products of these gates need them."""
+        columns, units = slice(first, end), end - first
+        W, U = self.cast(p.layer.W)[:, columns], self.cast(p.layer.U)[:, columns]
+        b = self.cast(p.layer.b, 4 * p.layer.units)[columns]
+        if p.below.months:
+            return _Gates(first, units, -1, -1, self.matrix(U.T))
+        past = self.matrix(U.T) if p.upper and first == 2 * p.layer.units else -1
+        return _Gates(first, units, self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b), past)
+
+    def gate_products(self, p: _Pass, gates: _Gates, k: int, t: int, h: int, out: int) -> None:
+        """x_t W + h_{t-1} U + b of some gates, in one product wherever its first part is not needed alone; h_0 = 0."""
+        H, emit = p.layer.units, self.forward.append
+        past = {"kind": PRODUCT, "units": gates.units, "out": out, "b": h, "b_depth": H if k else 0}
+        x = {**past, **p.below.source(t), "a_depth": p.layer.n_inputs, "init": -1}
+        if p.below.months:
+            emit({**past, "init": p.shared + gates.first, "init_months": 1, "shift": t, "weights": gates.past})
+        elif p.upper and k and gates.first == 2 * H:
+            upper = out + H
+            emit({**x, "out": upper, "b_depth": 0, "weights": gates.alone})
+            emit({**past, "init": upper, "weights": gates.past})
+        else:
+            emit({**x, "weights": gates.both if k else gates.alone})
 
     def lstm_relevance(self, p: _Pass) -> None:
         """Both rules, last step first: the cell hands to g and to c_{t-1}, the map below g to x_t and h_{t-1}."""
         H, D, T, emit = p.layer.units, p.layer.n_inputs, self.T, self.down.append
         g = slice(2 * H, 3 * H)
-        W, U = self.matrix(self.cast(p.layer.W)[:, g]), self.matrix(self.cast(p.layer.U)[:, g])
-        bias = self.keep(self.cast(p.layer.b, 4 * H)[g])
-        r_c, r_g, q, kept = self.work
+        W, bias = self.matrix(self.cast(p.layer.W)[:, g]), self.keep(self.cast(p.layer.b, 4 * H)[g])
         recurrent = self.rule == "arras"
+        U = self.matrix(self.cast(p.layer.U)[:, g]) if recurrent else -1
+        r_c, r_g, q = self.work
         emit({"kind": FILL, "units": H, "out": r_c})
         emit({"kind": FILL, "units": 1, "out": self.share_c})
         for k in range(T - 1, -1, -1):
             t, place = T - 1 - k if p.reverse else k, T - 1 - k if p.out_reverse else k
-            z = p.states + k * 4 * H
-            arrives = {"units": H, "a": p.out.rel + place * p.out.rel_step, "b": z + 3 * H, "out": r_c}
+            z = p.states + k * p.step
+            arrives = {"units": H, "a": p.out.rel + place * p.out.rel_step, "b": z, "out": r_c}
             if p.out.sequence or k == T - 1:
                 emit({"kind": RUDDER_ARRIVAL if self.rule == "rudder" else ADD, "factor": 1.0, **arrives})
             if self.rule == "rudder":
@@ -251,26 +313,27 @@ class _Builder:
             emit({"kind": LINEAR_RULE, "units": H, "a": z + 2 * H, "b": r_g, "c": self.share_c, "out": q,
                   "weights": bias, "share": self.share, "factor": 1 / (D + H if recurrent else D)})  # fmt: skip
             self.spread(p.below, t, W, D, q, H, adds=p.adds or (p.below.rel_step == 0 and k < T - 1))
-            self.lstm_past(p, k, place, U, recurrent, kept)
+            self.lstm_past(p, k, t, place, U)
 
-    def lstm_past(self, p: _Pass, k: int, place: int, U: int, recurrent: bool, kept: int) -> None:
+    def lstm_past(self, p: _Pass, k: int, t: int, place: int, U: int) -> None:
         """What of a step goes to h_{t-1}, and evenly to every c_{t-1}: at step 1 that is the initial state."""
-        H, emit = p.layer.units, self.down.append
-        r_c, _, q, _ = self.work
+        H, emit, recurrent = p.layer.units, self.down.append, self.rule == "arras"
+        r_c, _, q = self.work
         if recurrent:
             emit({"kind": ADD, "units": 1, "a": self.share_c, "out": self.share, "factor": 1.0})
         share = self.share if recurrent else self.share_c
         if k == 0:  # c_0 = h_0 = 0: only even shares reach them
             emit({"kind": ADD, "units": 1, "a": share, "out": self.initial, "factor": float(H)})
             return
-        before = p.out.row(place + 1 if p.out_reverse else place - 1)
-        down = {"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1}
         if recurrent:
-            emit({**down, "out": r_c, "share": share, "mode": SPREAD_ADD})
+            before = p.out.row(place + 1 if p.out_reverse else place - 1)
+            emit({"kind": PRODUCT, "units": H, "weights": U, "a": q, "a_depth": H, "mul": before, "init": -1,
+                  "out": r_c, "share": share, "mode": SPREAD_ADD})  # fmt: skip
             return
-        # the path through h_{t-1} is left out: what it would have carried is lost
-        emit({**down, "out": kept, "share": self.zeros, "mode": SPREAD})
-        emit({"kind": SUM, "units": H, "a": kept, "out": self.lost})
+        # The path through h_{t-1} is left out: what h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost.
+        zg = p.states + k * p.step + 2 * H
+        upper = {"a": p.shared + 2 * H, "a_months": 1, "shift": t} if p.below.months else {"a": zg + H}
+        emit({"kind": LEFT_OUT, "units": H, **upper, "b": zg, "c": q})
         if self.rule != "rudder":
             for j in range(H):
                 emit({"kind": ADD, "units": 1, "a": share, "out": r_c + j, "factor": 1.0})
@@ -303,7 +366,7 @@ class _Builder:
 
     def bidirectional(self, layer: Bidirectional, below: _Rows) -> _Rows:
         H, sequence = layer.forward.units, layer.return_sequences
-        kept = self.kept_steps(sequence)
+        kept = self.kept(sequence)
         joined = sequence and layer.merge_mode == "concat"
         if joined:  # both write their half of each step's rows, so that nothing is left to merge
             out = self.output(2 * H, True, self.T)

@@ -21,6 +21,7 @@ from fastlrp.kernels.plan import (
     FILL,
     HARD_SIGMOID,
     HARD_SIGMOID_KERAS2,
+    LEFT_OUT,
     LINEAR_RULE,
     MERGE_RULE,
     PRODUCT,
@@ -191,7 +192,7 @@ def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, f
 
 
 @_compiled
-def arras_cell(units, lanes, written, kept, cell, r_c, r_g, share, lost, rule, factor):
+def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor):
     """The linear rule on c_t = f*c_{t-1} + i*g: R_c[t] in ``r_c`` becomes R_c[t-1], each but for its even share."""
     distinct()
     eps, handed, _ = rule
@@ -200,7 +201,7 @@ def arras_cell(units, lanes, written, kept, cell, r_c, r_g, share, lost, rule, f
     for j in range(units):
         for k in range(lanes):
             i = j * lanes + k
-            c = cell[i]
+            c = written[i] + kept[i]
             q = formulas.per_unit(r_c[i], c, eps)
             r_g[i] = written[i] * q
             r_c[i] = kept[i] * q
@@ -211,13 +212,13 @@ def arras_cell(units, lanes, written, kept, cell, r_c, r_g, share, lost, rule, f
 
 
 @_compiled
-def rudder_arrival(units, lanes, cell, arrived, q_sum, lost, rule):
+def rudder_arrival(units, lanes, written, kept, arrived, q_sum, lost, rule):
     """What step u hands to the cell: q_sum += R_h[u]/(c_u + eps s). Lost, until a step takes it."""
     distinct()
     for j in range(units):
         for k in range(lanes):
             i = j * lanes + k
-            q_sum[i] += formulas.per_unit(arrived[i], cell[i], rule[0])
+            q_sum[i] += formulas.per_unit(arrived[i], written[i] + kept[i], rule[0])
             lost[k] += arrived[i]
 
 
@@ -231,6 +232,18 @@ def rudder_cell(units, lanes, written, q_sum, r_g, lost):
             value = written[i] * q_sum[i]
             r_g[i] = value
             lost[k] -= value
+
+
+@_compiled
+def left_out(units, lanes, upper, upper_lanes, z, q, lost):
+    """lost += sum (z - upper) q: what a path would carry whose part of z is left out; ``upper`` is the rest of z.
+
+    Row by row, so that no product with the path's weights is needed: a fifth of rudder's relevance.
+    """
+    distinct()
+    for j in range(units):
+        for k in range(lanes):
+            lost[k] += (z[j * lanes + k] - upper[j * upper_lanes + k]) * q[j * lanes + k]
 
 
 @_compiled
@@ -259,6 +272,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule):
             init, init_lanes = at(s, 0), -1
             if do.init_months:
                 init, init_lanes = at(months, do.init * month_lanes + do.shift * LANES), month_lanes
+            elif do.init >= 0:
+                init, init_lanes = at(s, do.init * lanes), lanes
             mul, mul_lanes = at(s, do.mul * lanes), lanes
             if do.mul_months:
                 mul, mul_lanes = at(months, do.mul * month_lanes + do.shift * LANES), month_lanes
@@ -267,18 +282,20 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule):
         elif kind == CELL:
             if do.activation == TANH and do.gate == SIGMOID:
                 write_cell(n, a, at(a, n), at(a, 2 * n), b, out)
-                read_cell(n, at(a, 3 * n), out)
+                read_cell(n, at(s, do.c * lanes), out)
             else:
-                any_cell(n, a, at(a, n), at(a, 2 * n), at(a, 3 * n), b, out, do.activation, do.gate)
+                any_cell(n, a, at(a, n), at(a, 2 * n), at(s, do.c * lanes), b, out, do.activation, do.gate)
         elif kind == LINEAR_RULE:
             linear_rule(units, lanes, a, b, at(s, do.c * lanes), at(weights, do.weights), out, at(s, do.share * lanes),
                         lost, rule, factor)  # fmt: skip
         elif kind == ARRAS_CELL:
-            arras_cell(units, lanes, a, at(a, n), at(a, 3 * n), b, out, at(s, do.share * lanes), lost, rule, factor)
+            arras_cell(units, lanes, a, at(a, n), b, out, at(s, do.share * lanes), lost, rule, factor)
         elif kind == RUDDER_ARRIVAL:
-            rudder_arrival(units, lanes, b, a, out, lost, rule)
+            rudder_arrival(units, lanes, b, at(b, n), a, out, lost, rule)
         elif kind == RUDDER_CELL:
             rudder_cell(units, lanes, a, b, out, lost)
+        elif kind == LEFT_OUT:
+            left_out(units, lanes, a, a_lanes, b, at(s, do.c * lanes), lost)
         elif kind == ADD:
             add(n, a, out, factor)
         elif kind == SUM:

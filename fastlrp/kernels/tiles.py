@@ -29,6 +29,10 @@ JOB = np.dtype(
 
 JOB_FIELDS = JOB.names or ()
 
+#: Results of more bytes are written past the caches, which would otherwise read each line before it is overwritten, and
+#: lose what the next tile needs.
+STREAM_BYTES = 1 << 24
+
 _compiled = njit(error_model="numpy")
 
 
@@ -132,7 +136,8 @@ def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, re
             if job.explains:
                 score[row] = initial_state[row] = unattributed[row] = np.nan
     if job.explains:
-        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live)
+        stream = values.size * values.itemsize > STREAM_BYTES
+        store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live, stream)
         for k in range(live):
             if bad[k] != bad[k]:
                 for d in range(job.width):

@@ -22,6 +22,7 @@ from fastlrp.kernels.plan import (
     FILL,
     HARD_SIGMOID,
     HARD_SIGMOID_KERAS2,
+    LEFT_OUT,
     LINEAR_RULE,
     LSTM_STEP,
     MERGE_RULE,
@@ -69,16 +70,16 @@ def activation(code, x):
 
 
 @device_function
-def any_cell(do, rows, z, before, h, part, parts, ld):
-    """A step's cell with other activations than an LSTM's usual ones; i*g, f*c', zg, c take the place of the gates."""
+def any_cell(do, rows, z, before, cell, h, part, parts, ld):
+    """A step's cell with other activations than an LSTM's usual ones; i*g, f*c' and c take the place of their gates."""
     step = do.units * ld
     for j in range(part, do.units, parts):
         at = z + j * ld
         written = activation(do.gate, rows[at]) * activation(do.activation, rows[at + 2 * step])
         kept = activation(do.gate, rows[at + step]) * rows[before + j * ld]
         new = written + kept
-        rows[h + j * ld] = activation(do.gate, rows[at + 3 * step]) * activation(do.activation, new)
-        rows[at], rows[at + step], rows[at + 3 * step] = written, kept, new
+        rows[h + j * ld] = activation(do.gate, rows[cell + j * ld]) * activation(do.activation, new)
+        rows[at], rows[at + step], rows[cell + j * ld] = written, kept, new
 
 
 @device_function
@@ -120,7 +121,7 @@ def arras_cell(do, rows, rule, state, r_c, r_g, part, parts, ld):
     step = do.units * ld
     for j in range(part, do.units, parts):
         written = state + j * ld
-        c, to = rows[written + 3 * step], r_c + j * ld
+        c, to = rows[written] + rows[written + step], r_c + j * ld
         q = formulas.per_unit(rows[to], c, eps)
         rows[r_g + j * ld] = rows[written] * q
         rows[to] = rows[written + step] * q
@@ -130,12 +131,13 @@ def arras_cell(do, rows, rule, state, r_c, r_g, part, parts, ld):
 
 
 @device_function
-def rudder_arrival(do, rows, rule, cell, arrived, q_sum, part, parts, ld):
+def rudder_arrival(do, rows, rule, state, arrived, q_sum, part, parts, ld):
     """What a step hands to the cell; lost, until a step takes it (``tile.rudder_arrival``)."""
     lost = rule[0] - rule[0]
+    step = do.units * ld
     for j in range(part, do.units, parts):
-        value = rows[arrived + j * ld]
-        rows[q_sum + j * ld] += formulas.per_unit(value, rows[cell + j * ld], rule[0])
+        value, written = rows[arrived + j * ld], state + j * ld
+        rows[q_sum + j * ld] += formulas.per_unit(value, rows[written] + rows[written + step], rule[0])
         lost += value
     return lost
 
@@ -148,6 +150,15 @@ def rudder_cell(do, rows, zero, written, q_sum, r_g, part, parts, ld):
         value = rows[written + j * ld] * rows[q_sum + j * ld]
         rows[r_g + j * ld] = value
         lost -= value
+    return lost
+
+
+@device_function
+def left_out(do, rows, zero, upper, upper_ld, z, q, part, parts, ld):
+    """What a path would carry whose part of z is left out (``tile.left_out``)."""
+    lost = zero
+    for j in range(part, do.units, parts):
+        lost += (rows[z + j * ld] - rows[upper + j * upper_ld]) * rows[q + j * ld]
     return lost
 
 
@@ -185,7 +196,9 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
         do = program[i]
         kind, factor = do.kind, number(do.factor)
         out, a, b, share = do.out * ld, do.a * ld, do.b * ld, do.share * ld
-        init = months + do.init * months_ld + do.shift * VECTOR
+        init, init_ld = do.init * ld, ld
+        if do.init_months:
+            init, init_ld = months + do.init * months_ld + do.shift * VECTOR, months_ld
         a_ld = ld
         if do.a_months:
             a, a_ld = months + do.a * months_ld + do.shift * VECTOR, months_ld
@@ -193,14 +206,14 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
             mul, mul_ld = do.mul * ld, ld
             if do.mul_months:
                 mul, mul_ld = months + do.mul * months_ld + do.shift * VECTOR, months_ld
-            product(do, rows, weights, lanes, out, ld, init, months_ld, a, a_ld, b, mul, mul_ld, share, half, place,
-                    worker, workers)  # fmt: skip
+            given = do.init >= 0
+            product(do, rows, weights, lanes, out, ld, given, init, init_ld, a, a_ld, b, mul, mul_ld, share, half,
+                    place, worker, workers)  # fmt: skip
         elif kind == LSTM_STEP:
-            lstm_step(do, rows, weights, ld, out, do.d * ld, do.c * ld, init, months_ld, a, a_ld, b, half, place,
-                      worker, workers)  # fmt: skip
+            lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers)
         elif kind == CELL:
-            any_cell(do, rows, a + lane, b + lane, out + lane, part, parts, ld)
-        elif kind in (LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, SUM):
+            any_cell(do, rows, a + lane, b + lane, do.c * ld + lane, out + lane, part, parts, ld)
+        elif kind in (LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, SUM):
             shared = lost = factor - factor
             if kind == LINEAR_RULE:
                 shared, lost = linear_rule(do, rows, weights, rule, a + lane, b + lane, do.c * ld + lane, out + lane,
@@ -211,6 +224,8 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
                 lost = rudder_arrival(do, rows, rule, b + lane, a + lane, out + lane, part, parts, ld)
             elif kind == RUDDER_CELL:
                 lost = rudder_cell(do, rows, shared, a + lane, b + lane, out + lane, part, parts, ld)
+            elif kind == LEFT_OUT:
+                lost = left_out(do, rows, shared, a + lane, a_ld, b + lane, do.c * ld + lane, part, parts, ld)
             else:
                 for j in range(part, do.units, parts):
                     lost += rows[a + lane + j * ld]

@@ -150,8 +150,8 @@ def share_months(job, before, weights, ends, first, lanes, rows, ld, months, mon
     for i in range(job.n_before):
         do = before[i]
         a, out = months + do.a * months_ld, months + do.out * months_ld
-        product(do, rows, weights, tail + lanes, out, months_ld, a, months_ld, a, months_ld, a, a, months_ld, a, half,
-                thread % half, worker if worker < workers else do.units, workers)  # fmt: skip
+        product(do, rows, weights, tail + lanes, out, months_ld, False, a, months_ld, a, months_ld, a, a, months_ld, a,
+                half, thread % half, worker if worker < workers else do.units, workers)  # fmt: skip
         cuda.syncthreads()
     beside, warp, warps = _warp()
     groups = lanes // VECTOR

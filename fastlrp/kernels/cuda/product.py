@@ -41,7 +41,7 @@ def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
     return pack_quads(matrix[order], None if bias is None else bias[order], dtype)
 
 
-QUADS = Layout(pack_quads, pack_gates, fused=True)
+QUADS = Layout(pack_quads, pack_gates)
 
 
 @device_function
@@ -63,23 +63,22 @@ def _accumulate(rows, weights, w, w_step, source, ld, depth, lane, other, sums):
 
 
 @device_function
-def _sum_quad(do, quad, quads, rows, weights, init, init_ld, a, a_ld, b, b_ld, lane, other, sums):
-    """The sums of a quad: its biases, or rows that were computed earlier, and both operands times their weights."""
-    w, w_step = do.weights + QUAD * quad, QUAD * quads
-    if do.init_months:
-        for r in range(QUAD):  # gate by gate
-            load4(rows, init + (r * quads + quad) * init_ld + lane, sums, r * PAIR)
-            load4(rows, init + (r * quads + quad) * init_ld + other, sums, r * PAIR + VECTOR)
-    else:
-        bias = cuda.local.array(QUAD, rows.dtype)
-        load4(weights, w, bias, 0)
-        for r in range(QUAD):
-            for v in range(PAIR):
-                sums[r * PAIR + v] = bias[r]
-    w += w_step
-    _accumulate(rows, weights, w, w_step, a, a_ld, do.a_depth, lane, other, sums)
-    w += do.a_depth * w_step
-    _accumulate(rows, weights, w, w_step, b, b_ld, do.b_depth, lane, other, sums)
+def _start_sums(rows, weights, w, sums):
+    """A quad's biases, for every lane."""
+    bias = cuda.local.array(QUAD, rows.dtype)
+    load4(weights, w, bias, 0)
+    for r in range(QUAD):
+        for v in range(PAIR):
+            sums[r * PAIR + v] = bias[r]
+
+
+@device_function
+def _continue_sums(rows, at, step, most, lane, other, sums):
+    """What was computed of a quad earlier: four rows, ``step`` apart, of which at most ``most`` exist."""
+    for r in range(QUAD):
+        row = at + min(r, most - 1) * step
+        load4(rows, row + lane, sums, r * PAIR)
+        load4(rows, row + other, sums, r * PAIR + VECTOR)
 
 
 @device_function
@@ -100,23 +99,35 @@ def _spread(rows, at, mul, share, adds, sums, first):
 
 @device_function
 def product(
-    do, rows, weights, columns, out, out_ld, init, init_ld, a, a_ld, b, mul, mul_ld, share, half, place, worker, workers
+    do, rows, weights, columns, out, out_ld, given, init, init_ld, a, a_ld, b, mul, mul_ld, share, half, place, worker,
+    workers,
 ):  # fmt: skip
-    """out = biases + weights times ``a_depth`` rows of a and ``b_depth`` of b; or what SPREAD makes of these sums.
+    """out = biases (or ``init``, if ``given``) + weights times ``a_depth`` rows of a and ``b_depth`` of b; or what
+    SPREAD makes of these sums.
 
     Of ``columns`` lanes this thread has the vector ``place`` and, if there are so many, the one ``half`` further on; of
     the quads every ``workers``-th from ``worker`` on.
     """
     quads = (do.units + QUAD - 1) // QUAD
+    w_step = QUAD * quads
     lane, other = place * VECTOR, (place + half) * VECTOR
     both = other < columns
     if not both:
         other = lane
     sums = cuda.local.array(SUMS, rows.dtype)
     for quad in range(worker, quads, workers):
-        _sum_quad(do, quad, quads, rows, weights, init, init_ld, a, a_ld, b, out_ld, lane, other, sums)
+        w = do.weights + QUAD * quad
+        if given:
+            most = do.units - QUAD * quad
+            _continue_sums(rows, init + QUAD * quad * init_ld, init_ld, most, lane, other, sums)
+        else:
+            _start_sums(rows, weights, w, sums)
+        w += w_step
+        _accumulate(rows, weights, w, w_step, a, a_ld, do.a_depth, lane, other, sums)
+        w += do.a_depth * w_step
+        _accumulate(rows, weights, w, w_step, b, out_ld, do.b_depth, lane, other, sums)
         for r in range(QUAD):
-            row = r * quads + quad if do.by_gates else QUAD * quad + r
+            row = QUAD * quad + r
             if row < do.units:
                 at = out + row * out_ld
                 if do.mode == STORE:
@@ -132,16 +143,16 @@ def product(
 
 @device_function
 def _cell(sums, cell, v, at):
-    """The cell of one lane from its gates; i*g, f*c', zg, c take the place of the gates, h that of the cell before."""
+    """The cell of one lane from its gates; i*g and f*c' take the place of their gates, h that of o, c that of c'."""
     written = formulas.gated_tanh(sums[at], sums[2 * PAIR + at])
     kept = formulas.gated(sums[PAIR + at], cell[v])
-    new = written + kept
-    cell[v] = formulas.gated_tanh(sums[3 * PAIR + at], new)
-    sums[at], sums[PAIR + at], sums[3 * PAIR + at] = written, kept, new
+    cell[v] = written + kept
+    sums[at], sums[PAIR + at] = written, kept
+    sums[3 * PAIR + at] = formulas.gated_tanh(sums[3 * PAIR + at], cell[v])
 
 
 @device_function
-def _cells(rows, before, z, step, h, sums, first):
+def _cells(rows, before, z, step, cells, h, sums, first):
     """Four lanes of a unit. No loop over them: the compiler might not unroll it, and sums would leave the registers."""
     cell = cuda.local.array(VECTOR, rows.dtype)
     load4(rows, before, cell, 0)
@@ -152,18 +163,34 @@ def _cells(rows, before, z, step, h, sums, first):
     store4(sums, first, rows, z)
     store4(sums, PAIR + first, rows, z + step)
     store4(sums, 2 * PAIR + first, rows, z + 2 * step)
-    store4(sums, 3 * PAIR + first, rows, z + 3 * step)
-    store4(cell, 0, rows, h)
+    store4(cell, 0, rows, cells)
+    store4(sums, 3 * PAIR + first, rows, h)
 
 
 @device_function
-def lstm_step(do, rows, weights, ld, z, h, before, init, init_ld, a, a_ld, b, half, place, worker, workers):
-    """One step of an LSTM: gates, cell and output. What a rule will need stays in rows: i*g, f*c', zg, c."""
+def lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers):
+    """One step of an LSTM: gates, cell and output, from x_t, h_{t-1} (b) and c_{t-1} (e) to c_t (c) and h_t (d).
+
+    What a rule will need stays in rows: i*g, f*c', zg and, where ``mode`` asks for it, x_t W_g + b_g.
+    """
     units = do.units
+    step, w_step = units * ld, QUAD * units
     lane, other = place * VECTOR, (place + half) * VECTOR
     sums = cuda.local.array(SUMS, rows.dtype)
     for unit in range(worker, units, workers):
-        _sum_quad(do, unit, units, rows, weights, init, init_ld, a, a_ld, b, ld, lane, other, sums)
-        row = unit * ld
-        _cells(rows, before + row + lane, z + row + lane, units * ld, h + row + lane, sums, 0)
-        _cells(rows, before + row + other, z + row + other, units * ld, h + row + other, sums, VECTOR)
+        w, row = do.weights + QUAD * unit, unit * ld
+        z = do.out * ld + row
+        if do.init_months:
+            _continue_sums(rows, init + unit * init_ld, units * init_ld, QUAD, lane, other, sums)
+        else:
+            _start_sums(rows, weights, w, sums)
+        w += w_step
+        _accumulate(rows, weights, w, w_step, a, a_ld, do.a_depth, lane, other, sums)
+        if do.mode:
+            store4(sums, 2 * PAIR, rows, z + 3 * step + lane)
+            store4(sums, 2 * PAIR + VECTOR, rows, z + 3 * step + other)
+        w += do.a_depth * w_step
+        _accumulate(rows, weights, w, w_step, do.b * ld, ld, do.b_depth, lane, other, sums)
+        before, cells, h = do.e * ld + row, do.c * ld + row, do.d * ld + row
+        _cells(rows, before + lane, z + lane, step, cells + lane, h + lane, sums, 0)
+        _cells(rows, before + other, z + other, step, cells + other, h + other, sums, VECTOR)
