@@ -120,6 +120,18 @@ def test_asking_for_a_gpu_that_is_not_there(no_gpu):
         small_network().predict(np.zeros((1, 2, 2)), device="cuda")
 
 
+def test_the_command_line_says_so_in_a_sentence(no_gpu, tmp_path, capsys):
+    from fastlrp.cli import main
+    from fastlrp.data import model_path
+
+    data = Path(fl.__file__).parent / "data" / "panel.csv.gz"
+    out = tmp_path / "out.csv"
+    command = ["explain", str(model_path()), str(data), "-o", str(out), "--drop", "ret_next", "--device", "cuda"]
+    assert main(command) == 2
+    assert "device='cuda' is not available: no NVIDIA GPU answers" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_asking_for_a_gpu_without_the_package(monkeypatch):
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"numba-cuda is not installed, expected pip install 'fastlrp\[cuda\]'"):

@@ -8,19 +8,19 @@ threading layer to choose, safe after ``fork`` and when several Python threads e
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import get_num_threads
 
-from fastlrp.kernels import Results, Windows
+from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.lanes import LANES
+from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.months import extra_lanes
 from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
@@ -40,21 +40,6 @@ SHARED_BYTES = 512
 LARGE_TILE = 1 << 22
 
 
-def _aligned(n: int, dtype: Any) -> Array:
-    """An uninitialised array that starts on a cache line."""
-    size = np.dtype(dtype).itemsize
-    raw = np.empty(n + 64 // size, dtype)
-    skip = -raw.ctypes.data % 64 // size
-    return raw[skip : skip + n]
-
-
-def _frozen(array: Array) -> Array:
-    """A read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 class _Cut(NamedTuple):
     """How the windows are cut into tiles, and the arrays that tiles read."""
 
@@ -65,7 +50,7 @@ class _Cut(NamedTuple):
     strides: tuple[int, int]
 
 
-_NO_ROWS, _NO_ENDS = _frozen(np.empty(0, np.int64)), _frozen(np.empty(0, np.bool_))
+_NO_ROWS, _NO_ENDS = read_only(np.empty(0, np.int64)), read_only(np.empty(0, np.bool_))
 
 
 def _cut(windows: Windows, steps: int) -> _Cut:
@@ -74,8 +59,8 @@ def _cut(windows: Windows, steps: int) -> _Cut:
         flat, strides = rows.T.reshape(-1), (1, rows.shape[0])
     else:
         flat, strides = np.ascontiguousarray(rows).reshape(-1), (rows.shape[1], 1)
-    flat = _frozen(flat)
-    order = _NO_ROWS if windows.order is None else _frozen(windows.order)
+    flat = read_only(flat)
+    order = _NO_ROWS if windows.order is None else read_only(windows.order)
     lanes, shared_lanes = TILE_BYTES // rows.itemsize, SHARED_BYTES // rows.itemsize
     if windows.ends is None:
         return _Cut(rows.shape[0] // steps, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
@@ -83,10 +68,10 @@ def _cut(windows: Windows, steps: int) -> _Cut:
     # more than sharing saves: there each window is loaded for itself.
     n = windows.ends.size
     if steps > 1 and n >= shared_lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
-        data = (flat, _NO_ROWS, order, _frozen(windows.ends))
+        data = (flat, _NO_ROWS, order, read_only(windows.ends))
         return _Cut(n, shared_lanes, extra_lanes(steps), data, strides)
     starts = np.flatnonzero(windows.ends) - (steps - 1)
-    return _Cut(starts.size, lanes, 0, (flat, _frozen(starts), order, _NO_ENDS), strides)
+    return _Cut(starts.size, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
 
 
 def run(
@@ -185,7 +170,7 @@ def _run_plan(
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
     def work(chunks: Iterator[int], report: Callable[[int], object] | None) -> None:
-        scratch, places = _aligned(size, plan.weights.dtype), np.empty(lanes + cut.months, np.int64)
+        scratch, places = aligned(size, plan.weights.dtype), np.empty(lanes + cut.months, np.int64)
         for first in chunks:
             if first >= n_tiles:
                 return
@@ -280,9 +265,7 @@ def _allocate(plan: Plan, windows: Windows, everywhere: bool) -> Results:
     dtype = plan.weights.dtype
 
     def array(*shape: int) -> Array:
-        # whole cache lines are written fastest, which small results would not repay
-        size = math.prod(shape)
-        whole = np.empty(shape, dtype) if size < 1 << 16 else _aligned(size, dtype).reshape(shape)
+        whole = memory.results(*shape, dtype=dtype)
         if not everywhere:
             whole.fill(np.nan)
         return whole

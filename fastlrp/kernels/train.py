@@ -19,8 +19,8 @@ import numpy.typing as npt
 from numba import config, get_num_threads
 
 from fastlrp.kernels import as_dtype
-from fastlrp.kernels.cpu import _aligned
-from fastlrp.kernels.train_inputs import Inputs, Settings, checked, frozen
+from fastlrp.kernels.memory import aligned, read_only
+from fastlrp.kernels.train_inputs import Inputs, Settings, checked
 from fastlrp.kernels.train_plan import train_plan
 from fastlrp.kernels.train_run import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
 from fastlrp.kernels.train_weights import flat_weights, unflatten, with_weights
@@ -203,7 +203,7 @@ class Trainer:
         }  # fmt: skip
         for key, value in given.items():
             jobs[0][key] = value
-        return self._call(jobs, data, frozen(orders), chunks, threads, curve=np.zeros(orders.shape[0]))
+        return self._call(jobs, data, read_only(orders.reshape(-1)), chunks, threads, curve=np.zeros(orders.shape[0]))
 
     @property
     def _stride(self) -> int:
@@ -218,7 +218,7 @@ class Trainer:
         scratch = self._keep("scratch", size, threads)
         self._grads = self._keep("gradients", chunks * self._stride, 1)[0]
         blocks = -(-plan.n_params // BLOCK)
-        totals, squares, sums, sync = np.zeros(chunks), np.zeros(2 * blocks), np.zeros(3), _aligned(16, np.int64)
+        totals, squares, sums, sync = np.zeros(chunks), np.zeros(2 * blocks), np.zeros(3), aligned(16, np.int64)
         sync[:] = 0
         places = list(np.empty((threads, lanes), np.int64))
         programs = (plan.forward, plan.backward)
@@ -236,7 +236,7 @@ class Trainer:
         """Work space that stays from call to call."""
         have = self._space.get(name, [])
         if len(have) < count or have[0].size < size:
-            have = self._space[name] = [_aligned(size, self.dtype) for _ in range(count)]
+            have = self._space[name] = [aligned(size, self.dtype) for _ in range(count)]
         return have  # type: ignore[no-any-return]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.train_plan import TrainPlan
 
 Array = npt.NDArray[Any]
@@ -56,13 +57,6 @@ class Settings:
         return {**values, "rate": rate, "loss": LOSSES.index(self.loss), "clipnorm": self.clipnorm or 0.0}
 
 
-def frozen(array: Array) -> Array:
-    """A flat read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
-    view = array.reshape(-1).view()
-    view.flags.writeable = False
-    return view
-
-
 def checked(
     plan: TrainPlan, dtype: Any, X: Inputs, y: Array, sample_weight: Array | None
 ) -> tuple[tuple[Array, ...], int]:
@@ -91,4 +85,5 @@ def checked(
     weights = np.empty(0, dtype) if sample_weight is None else np.ascontiguousarray(sample_weight, dtype)
     if sample_weight is not None and weights.shape != (n,):
         raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
-    return (frozen(rows), frozen(starts), frozen(y), frozen(weights)), n
+    flat = tuple(read_only(array.reshape(-1)) for array in (rows, starts, y, weights))
+    return flat, n

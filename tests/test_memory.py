@@ -1,0 +1,105 @@
+"""Memory of large results: on cache lines, used again only when nobody can see it any more, and bounded."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import fastlrp as fl
+from fastlrp.kernels import memory
+
+LARGE = 2 * memory.LARGE // 8
+
+
+@pytest.fixture(autouse=True)
+def nothing_free():
+    gc.collect()
+    memory._free.clear()
+    yield
+    memory._free.clear()
+
+
+def test_arrays_start_on_a_cache_line():
+    for n in (1, 7, 1000, LARGE, LARGE + 3):
+        for dtype in (np.float32, np.float64, np.int64):
+            array = memory.aligned(n, dtype)
+            assert array.shape == (n,)
+            assert array.dtype == dtype
+            assert array.ctypes.data % 64 == 0
+            assert array.flags.writeable
+
+
+def test_memory_is_used_again_once_the_last_view_is_gone():
+    one = memory.aligned(LARGE, np.float64)
+    address = one.ctypes.data
+    view = one[10:20].reshape(2, 5).T
+    view[:] = 3.0
+    del one
+    other = memory.aligned(LARGE, np.float64)
+    assert other.ctypes.data != address
+    other.fill(1.0)
+    assert np.all(view == 3.0)
+    del view
+    assert memory.aligned(LARGE - 100, np.float64).ctypes.data == address
+
+
+def test_memory_of_another_size_is_left_alone():
+    address = memory.aligned(4 * LARGE, np.float64).ctypes.data
+    assert memory.aligned(LARGE, np.float64).ctypes.data != address  # three quarters would be wasted
+    both = sorted(part.size for part in memory._free.values())
+    assert both == [8 * LARGE + 64, 32 * LARGE + 64]
+    assert memory.aligned(4 * LARGE, np.float64).ctypes.data == address  # found among others
+    small = memory.aligned(100, np.float64)
+    assert not isinstance(small.base, memory._Loan)
+
+
+def test_little_is_kept(monkeypatch):
+    monkeypatch.setattr(memory, "MOST_KEPT", 6 * memory.LARGE)
+    arrays = [memory.aligned(LARGE, np.float64) for _ in range(5)]
+    arrays.clear()
+    assert 0 < sum(part.size for part in memory._free.values()) <= 6 * memory.LARGE
+    memory.aligned(40 * LARGE, np.float64)  # more than may be kept: nothing is
+    assert not memory._free
+
+
+def test_threads_never_share_memory():
+    def work() -> None:
+        for k in range(200):
+            array = memory.aligned(LARGE, np.float64)
+            array[:8] = k + threading.get_ident() % 1000
+            assert np.all(array[:8] == array[0])
+            if np.any(array[:8] != k + threading.get_ident() % 1000):
+                wrong.append(k)
+
+    wrong: list[int] = []
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_results_of_two_calls_are_two(rng):
+    T, D, H = 4, 40, 3
+    shapes = ((D, 4 * H), (H, 4 * H), (4 * H,))
+    net = fl.Network([fl.LSTM(*(rng.normal(size=s) for s in shapes)), fl.Dense(rng.normal(size=(H, 1)))])
+    one, two = rng.normal(size=(2, 10_000, T, D))
+    first = net.explain(one)
+    kept = first.values.copy()
+    second = net.explain(two)
+    assert not np.shares_memory(first.values, second.values)
+    assert np.array_equal(first.values, kept)
+    middle = first.values[5000]
+    address = first.values.ctypes.data
+    del first
+    third = net.explain(one)
+    assert third.values.ctypes.data != address  # ``middle`` still looks at it
+    assert np.array_equal(middle, kept[5000])
+    del middle
+    fourth = net.explain(one)
+    assert fourth.values.ctypes.data == address
+    assert np.array_equal(fourth.values, kept)
