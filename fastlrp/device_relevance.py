@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
 
 
 class DeviceRelevance(Relevance):
@@ -30,6 +35,22 @@ class DeviceRelevance(Relevance):
         assert self._copy is not None
         return self._copy
 
+    @property
+    def missing(self) -> Array:
+        """Whether a row has no prediction and so no relevance; bool (n,), on the host."""
+        return self._totals_on_host().missing
+
+    def median_unattributed_share(self) -> float:
+        """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
+        return self._totals_on_host().median_unattributed_share()
+
+    def _totals_on_host(self) -> Relevance:
+        """What needs no relevance is not worth copying it for."""
+        score, unattributed = cast(Any, self.score).copy_to_host(), cast(Any, self.unattributed).copy_to_host()
+        values = np.empty((len(score), 0, 0), score.dtype)
+        return Relevance(values=values, prediction=score, score=score, initial_state=score, unattributed=unattributed,
+                         rule=self.rule, steps=self.steps)  # fmt: skip
+
 
 def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of Relevance, called on the copy."""
@@ -46,9 +67,8 @@ def _property_on_host(name: str) -> property:
 
 
 for _name in (
-    "to_frame", "by_group", "share", "by_time", "reconcile", "median_unattributed_share", "summary", "to_shap",
-    "to_xarray", "__getitem__", "_repr_html_",
+    "to_frame", "by_group", "share", "by_time", "reconcile", "summary", "to_shap", "to_xarray", "__getitem__",
+    "_repr_html_",
 ):  # fmt: skip
     setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))
-for _name in ("missing", "gap"):
-    setattr(DeviceRelevance, _name, _property_on_host(_name))
+DeviceRelevance.gap = _property_on_host("gap")  # type: ignore[assignment]

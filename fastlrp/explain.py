@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import numpy as np
@@ -191,11 +193,22 @@ def _run(
         "reduced": reduced,
         "threads": threads,
     }
-    try:
+
+    def run_on(backend: ModuleType) -> Results:
         if not progress:
             return cast(Results, backend.run(net, windows, steps, **ask))
         with progress_bar(True, windows.n(steps), "predict" if rule is None else "explain", "samples") as advance:
             return cast(Results, backend.run(net, windows, steps, **ask, advance=advance))
+
+    try:
+        try:
+            return run_on(backend)
+        except (MemoryError, RuntimeError) as error:
+            instead = get_backend("cpu") if device == "auto" and not on_gpu(X) else backend
+            if instead is backend:
+                raise
+            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=5)
+            return run_on(instead)
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)
 

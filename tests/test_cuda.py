@@ -152,6 +152,43 @@ def test_auto_looks_for_a_gpu_only_where_it_is_worth_it(monkeypatch):
     assert kernels.get_backend("auto", None, 1e13) is cuda
 
 
+def test_auto_computes_on_the_cpu_where_the_gpu_fails(monkeypatch):
+    class Broken:
+        @staticmethod
+        def run(*_, **__):
+            raise RuntimeError("the GPU failed: CUDA_ERROR_NO_BINARY_FOR_GPU")
+
+    net, X = small_network(), np.ones((3, 2, 2))
+    want = net.explain(X)
+    choose = kernels.get_backend
+    monkeypatch.setattr("fastlrp.explain.get_backend", lambda device, *a: choose("cpu") if device == "cpu" else Broken)
+    with pytest.warns(
+        RuntimeWarning, match="computed on the CPU instead: the GPU failed: CUDA_ERROR_NO_BINARY"
+    ) as said:
+        got = net.explain(X)
+    assert said[0].filename == __file__
+    assert np.array_equal(got.values, want.values)
+    with pytest.raises(RuntimeError, match="the GPU failed"):
+        net.explain(X, device="cuda")
+
+
+def test_an_array_that_fails_to_say_where_it_is_is_on_the_host():
+    class Odd:
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("not on a GPU")
+
+    assert not kernels.on_gpu(Odd())
+    assert not kernels.on_gpu(np.ones(3))
+    assert kernels.on_gpu(type("There", (), {"__cuda_array_interface__": {}})())
+
+
+def test_a_broken_installation_is_a_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastlrp.kernels.cuda", None)
+    with pytest.raises(ValueError, match=r"device='cuda' is not available: numba-cuda does not work here \("):
+        small_network().predict(np.zeros((1, 2, 2)), device="cuda")
+
+
 def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
     code = (
         "import sys, numpy as np, fastlrp as fl; net = fl.Network([fl.LSTM(np.ones((2, 4)), np.ones((1, 4)))]);"

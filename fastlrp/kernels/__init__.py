@@ -57,7 +57,11 @@ WORTH_A_GPU = 1e12
 
 def on_gpu(array: object) -> bool:
     """Whether an array lives on a GPU: CuPy's, torch's, JAX's, Numba's and others say so by the same attribute."""
-    return hasattr(array, "__cuda_array_interface__") or getattr(array, "__cuda_ndarray__", False) is True
+    try:
+        named = getattr(array, "__cuda_array_interface__", None) is not None
+    except Exception:  # of an array on the host some libraries do not say that there is none, but fail
+        return False
+    return named or getattr(array, "__cuda_ndarray__", False) is True
 
 
 def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleType:
@@ -92,8 +96,10 @@ def _why_no_cuda(*, simulated: bool = True) -> str | None:
     """What is missing for CUDA, as the end of a sentence; None where it answers."""
     if importlib.util.find_spec("numba_cuda") is None:
         return "the package numba-cuda is not installed, expected pip install 'fastlrp[cuda]'"
-    from fastlrp.kernels.cuda import why_unavailable
-
+    try:
+        from fastlrp.kernels.cuda import why_unavailable
+    except Exception as error:  # a broken installation must not break the CPU
+        return f"numba-cuda does not work here ({type(error).__name__}: {error})"
     return why_unavailable(simulated=simulated)
 
 

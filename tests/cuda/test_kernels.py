@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 from strategies import bidirectional, cases, dense, lstm, network, reference_batch, rule_value
 
 import fastlrp as fl
-from fastlrp.kernels.cuda import device, host
+from fastlrp.kernels.cuda import cut, device, host, slots
 from fastlrp.kernels.cuda.threads import SIMULATED
 
 pytestmark = pytest.mark.filterwarnings(
@@ -159,6 +159,31 @@ def test_short_histories_load_each_window_by_itself(rng):
     close(got.values, net.explain(frame, steps=T, device="cpu").values, 1e-11)
 
 
+def test_a_panel_in_which_no_window_ends(rng):
+    frame = panel(rng, months=T - 1, missing=False)
+    got = small(rng).explain(frame, steps=T, device="cuda")
+    assert got.missing.all()
+    assert np.isnan(got.values).all()
+
+
+def test_a_panel_with_more_columns_than_the_network_takes(rng):
+    """Its rows are a view with gaps, in an order of their own."""
+    net, frame = small(rng, features=["f0", "f1", "f2"]), panel(rng)
+    wide = frame.assign(other=1.0)[["f0", "f1", "f2", "other"]]
+    wide = pd.DataFrame(np.ascontiguousarray(wide.to_numpy()), wide.index, wide.columns).sample(frac=1, random_state=3)
+    got = net.explain(wide, steps=T, device="cuda").to_frame().reindex(frame.index)
+    close(got.to_numpy(), net.explain(frame, steps=T, device="cpu").to_frame().to_numpy(), 1e-11)
+
+
+def test_windows_longer_than_a_block_is_wide_are_loaded_each_for_itself():
+    card = device.current_card()
+    rows, ends = np.zeros((4000, 1)), np.ones(4000, bool)
+    most = 8 * device.LEAST_THREADS - max(card.lanes)
+    for steps, shared in ((2, True), (most - 3, True), (most + 2, False)):
+        ends[: steps - 1] = False
+        assert cut.cut_windows(host.Windows(rows, None, ends), steps, card).shared is shared
+
+
 # -- how work is cut ---------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +197,7 @@ def test_where_rows_and_weights_stand_does_not_matter(rng, monkeypatch, shared_b
     start = device.start
     monkeypatch.setattr(host, "current_card", lambda: card._replace(shared_bytes=shared_bytes + 1024, lanes=(8,)))
     monkeypatch.setattr(
-        host, "start", lambda launch, *args: (used.append(launch.kernel.__name__), start(launch, *args))
+        slots, "start", lambda launch, *args: (used.append(launch.kernel.__name__), start(launch, *args))
     )
     got = net.explain(X, device="cuda")
     expected = {1 << 17: "tiles_all_shared", 6000: "tiles_weights_shared", 700: "tiles_none_shared"}
@@ -191,21 +216,45 @@ def test_chunks_do_not_matter(rng, monkeypatch, kind):
         if kind == "panel"
         else panel(rng, 20, T, missing=False)
     )
-    monkeypatch.setattr(host, "CHUNK_BYTES", 1 << 40)
     want = net.explain(X, steps=T, device="cuda")
     began = []
-    begin = host._Slot.begin
-    monkeypatch.setattr(host._Slot, "begin", lambda self, *a: (began.append(a[:2]), begin(self, *a)))
-    monkeypatch.setattr(host, "CHUNK_BYTES", 1)
+    begin = slots.Slot.begin
+    monkeypatch.setattr(slots.Slot, "begin", lambda self, *a: (began.append(a[:2]), begin(self, *a)))
+    monkeypatch.setattr(host, "chunk_size", lambda plan, launch, cut: launch.lanes)
     got = net.explain(X, steps=T, device="cuda", threads=2)
     assert len(began) >= 3
     same_bits(got, want)
 
 
+@pytest.mark.parametrize("shared_bytes", [6000, 700])
+def test_launches_on_their_way_together_have_rows_of_their_own(rng, monkeypatch, shared_bytes):
+    """A block's rows are used again for its next tile, but never by a chunk in another stream."""
+    net, X = small(rng), batch(rng, 37)
+    want = net.explain(X, device="cuda")
+    card, start, finish = device.current_card(), slots.start, slots.Slot.finish
+    used: dict[int, object] = {}
+
+    def starts(launch, arguments, stream):
+        scratch = id(arguments[9])
+        assert scratch not in used, "rows of a launch that has not finished"
+        used[scratch] = stream
+        start(launch, arguments, stream)
+
+    def finishes(self, *arguments):
+        used.pop(id(self.scratch), None)
+        return finish(self, *arguments)
+
+    monkeypatch.setattr(host, "current_card", lambda: card._replace(shared_bytes=shared_bytes + 1024))
+    monkeypatch.setattr(host, "chunk_size", lambda plan, launch, cut: launch.lanes)
+    monkeypatch.setattr(slots, "start", starts)
+    monkeypatch.setattr(slots.Slot, "finish", finishes)
+    close(net.explain(X, device="cuda").values, want.values, 1e-13)
+
+
 def test_progress_counts_every_sample_once(rng, monkeypatch):
     from fastlrp.kernels import Windows, cuda
 
-    monkeypatch.setattr(host, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(host, "chunk_size", lambda plan, launch, cut: launch.lanes)
     net, X, done = small(rng), batch(rng, 20), []
     cuda.run(net, Windows(X.reshape(-1, D)), T, rule=fl.Arras(), advance=done.append)
     assert sum(done) == 20
@@ -271,7 +320,7 @@ def test_a_gpu_that_fails_is_an_exception(rng, monkeypatch):
     def lost(*_):
         raise CudaAPIError(999, "CUDA_ERROR_UNKNOWN") if not SIMULATED else CudaAPIError("CUDA_ERROR_UNKNOWN")
 
-    monkeypatch.setattr(host, "start", lost)
+    monkeypatch.setattr(slots, "start", lost)
     with pytest.raises(RuntimeError, match=r"the GPU failed: .*CUDA_ERROR_UNKNOWN"):
         small(rng).explain(batch(rng), device="cuda")
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 
 from fastlrp.kernels.cuda.kernel import (
     month_lanes,
@@ -23,6 +22,8 @@ from fastlrp.kernels.plan import LSTM_STEP, PRODUCT, Plan
 #: Threads of a block at most. Kernels are compiled for it: each thread then has 128 of a multiprocessor's registers,
 #: which four warps a scheduler share.
 MOST_THREADS = 512
+#: And at least; few in the simulator, where each is a thread of Python.
+LEAST_THREADS = 16 if SIMULATED else 128
 _REGISTER_THREADS = 512  # threads of a multiprocessor that find 128 registers each
 _RESERVED = 1024  # bytes of shared memory that the system takes a block
 
@@ -54,17 +55,33 @@ def why_unavailable(*, simulated: bool = True) -> str | None:
         if cuda.is_available():
             cuda.current_context()
             return None
-        reason = cuda.cuda_error()
+        reason = cuda.cuda_error() or "the driver finds no device, or the compiler, NVVM, is missing"
     except Exception as error:  # whatever the driver says: it is the reason
         reason = str(error)
-    return f"no NVIDIA GPU answers ({' '.join(str(reason or 'the driver finds no device').split())})"
+    return f"no NVIDIA GPU answers ({' '.join(str(reason).split())})"
 
 
 def adopt(array: Any) -> Any:
-    """An array of another library that lives on the GPU, as Numba's, without a copy."""
+    """An array of another library that lives on the GPU, as Numba's, without a copy.
+
+    Raises
+    ------
+    ValueError
+        If it lives on another GPU than the current one.
+    """
     if getattr(array, "__cuda_ndarray__", False) is True:
         return array
-    return cuda.as_cuda_array(array)
+    from numba.cuda.cudadrv.driver import binding, driver
+
+    mine = cuda.as_cuda_array(array)
+    if mine.size:
+        ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        pointer = binding.CUdeviceptr(mine.device_ctypes_pointer.value)
+        there, here = int(driver.cuPointerGetAttribute(ordinal, pointer)), int(cuda.get_current_device().id)
+        if there != here:
+            raise ValueError(f"it lives on GPU {there}, but {here} is current: choose it by numba.cuda.select_device")
+    cuda.synchronize()  # another library may still write it, in a stream that its interface does not name
+    return mine
 
 
 def current_card() -> Card:
@@ -135,14 +152,14 @@ def lay_out(plan: Plan, card: Card, *, shared: bool) -> Launch:
 def _threads(plan: Plan, lanes: int) -> int:
     """A thread for each quad and pair of vectors of the largest product, in whole warps, and one for each lane."""
     if SIMULATED:
-        return 16
+        return LEAST_THREADS
     programs = (plan.before, plan.forward, plan.relevance)
     quads = 1
     for program in programs:
         product = program[program["kind"] == PRODUCT]["units"] // QUAD
         quads = max([quads, *product, *program[program["kind"] == LSTM_STEP]["units"]])
     wanted = int(quads) * lanes // PAIR
-    return min(MOST_THREADS, max(128, lanes, -(-wanted // 128) * 128))
+    return min(MOST_THREADS, max(LEAST_THREADS, lanes, -(-wanted // 128) * 128))
 
 
 def _launch(
@@ -173,17 +190,21 @@ def start(launch: Launch, arguments: tuple[Any, ...], stream: Any) -> None:
     kernel = _COMPILED[name]
     _allow_shared(kernel, arguments, launch.shared_bytes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small batch needs few blocks
+        warnings.filterwarnings("ignore", "Grid size")  # Numba's own advice; a small batch needs few blocks
         configured = kernel[launch.blocks, launch.threads, stream, launch.shared_bytes]
     configured(*arguments)
 
 
 def _allow_shared(kernel: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
-    """Let a kernel take more than 48 KiB of shared memory: Numba does not ask the driver for it."""
+    """Let a kernel take more than 48 KiB of shared memory: Numba does not ask the driver for it.
+
+    As much as there is, whatever this launch takes: another thread may be about to launch the same kernel.
+    """
     if SIMULATED or shared_bytes <= 48 << 10:
         return
     from numba.cuda.cudadrv.driver import binding, driver
 
     function = kernel.compile(tuple(kernel.typeof_pyval(a) for a in arguments))._codelibrary.get_cufunc()
     attribute = binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    driver.cuKernelSetAttribute(attribute, shared_bytes, function.handle, function.device.id)
+    most = function.device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    driver.cuKernelSetAttribute(attribute, most, function.handle, function.device.id)

@@ -1,8 +1,6 @@
 """Batches of any size through the GPU: chunk after chunk, copied in, computed and copied out at the same time.
 
-Each of a few slots has a stream, buffers on the GPU and page-locked buffers beside them, which alone are copied while
-something else runs. A chunk's results are fetched from its slot when the slot's turn comes again. Arrays that live on
-the GPU already are neither cut nor copied.
+Arrays that live on the GPU already are neither cut nor copied.
 """
 
 from __future__ import annotations
@@ -13,65 +11,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import cuda, get_num_threads
 
-from fastlrp.kernels import Results, Windows
-from fastlrp.kernels.cuda.device import Card, Launch, current_card, lay_out, start
-from fastlrp.kernels.cuda.kernel import JOB, JOB_FIELDS
+from fastlrp.kernels import Results, Windows, memory
+from fastlrp.kernels.cuda.cut import SLOTS, Cut, chunk_size, chunks_of, cut_windows
+from fastlrp.kernels.cuda.device import Launch, current_card, lay_out
 from fastlrp.kernels.cuda.product import QUADS
-from fastlrp.kernels.plan import Array, Plan, rule_kind, rule_numbers
+from fastlrp.kernels.cuda.slots import Program, Slot, copier, shapes_of
+from fastlrp.kernels.plan import Plan, rule_kind
 from fastlrp.kernels.program import make_plan
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
-#: Bytes of X and results of a chunk: long enough that a copy runs at full speed, short enough that there are several.
-CHUNK_BYTES = 64 << 20
-SLOTS = 3
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Which windows there are, and what of X a run of them needs.
-
-    ``starts``: the row in which each window starts, where windows do not share months; None: they follow one another.
-    """
-
-    n: int
-    steps: int
-    windows: Windows
-    starts: Array | None
-    shared: bool
-
-    def rows(self, first: int, last: int) -> tuple[int, int]:
-        """The rows of X that windows ``first`` to ``last - 1`` need."""
-        if self.shared:
-            return max(0, first - (self.steps - 1)), last
-        if self.starts is None:
-            return first * self.steps, last * self.steps
-        return int(self.starts[first]), int(self.starts[last - 1]) + self.steps
-
-    def places(self, first: int, last: int) -> Array | slice:
-        """Where results of windows ``first`` to ``last - 1`` belong."""
-        order = self.windows.order
-        if self.starts is not None:
-            ends = self.starts[first:last] + (self.steps - 1)
-            return ends if order is None else order[ends]
-        return slice(first, last) if order is None else order[first:last]
-
-
-def _cut(windows: Windows, steps: int, card: Card) -> _Cut:
-    if windows.ends is None:
-        return _Cut(windows.rows.shape[0] // steps, steps, windows, None, shared=False)
-    # Where most rows end a window, windows share x_t W; in a panel of short histories each is loaded for itself.
-    n = windows.ends.size
-    if steps > 1 and n >= max(card.lanes) and 2 * int(np.count_nonzero(windows.ends)) >= n:
-        return _Cut(n, steps, windows, None, shared=True)
-    starts = np.flatnonzero(windows.ends) - (steps - 1)
-    return _Cut(starts.size, steps, windows, starts, shared=False)
+Advance = Callable[[int], object]
 
 
 def run(
@@ -102,13 +57,17 @@ def run(
     """
     with _failures():
         card = current_card()
-        cut = _cut(windows, steps, card)
+        cut = cut_windows(windows, steps, card)
         plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
                          shared=cut.shared, layout=QUADS)  # fmt: skip
         launch = lay_out(plan, card, shared=cut.shared)
+
+        def program(launch: Launch) -> Program:
+            return Program(plan, launch, cut, rule, target)
+
         if not isinstance(windows.rows, np.ndarray):
-            return _run_resident(plan, launch, cut, rule, target, advance)
-        return _run_chunks(plan, launch, cut, rule, target, get_num_threads() if threads is None else threads, advance)
+            return _run_resident(plan, launch, cut, program, advance)
+        return _run_chunks(plan, launch, cut, program, get_num_threads() if threads is None else threads, advance)
 
 
 @contextmanager
@@ -129,226 +88,28 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "OUT_OF_MEMORY" in str(error)
 
 
-class _Program:
-    """What all chunks share on the GPU: instructions, weights, and room for the rows of every block's tile."""
-
-    def __init__(self, plan: Plan, launch: Launch, cut: _Cut, rule: Rule | None, target: int) -> None:
-        self.plan, self.launch, self.cut, self.target = plan, launch, cut, target
-        dtype = plan.weights.dtype
-        numbers = rule_numbers(rule)
-        self.rule = cuda.to_device(np.array([numbers.get(name, 0.0) for name in ("eps", "handed", "delta")], dtype))
-        programs = plan.before, plan.forward, plan.relevance
-        self.sizes = {f"n_{name}": p.size for name, p in zip(("before", "forward", "relevance"), programs, strict=True)}
-        # an empty array has no address on the GPU: kernels are told the sizes
-        self.programs = [cuda.to_device(program if program.size else plan.forward[:1]) for program in programs]
-        self.weights = cuda.to_device(plan.weights)
-        self.scratch = cuda.device_array(max(1, launch.blocks * launch.tile_size if launch.scratch else 1), dtype)
-
-    def job(self, n: int, n_rows: int, skip: int) -> Array:
-        """All the numbers of a chunk of n windows, the first of which ends ``skip`` rows into its part of X."""
-        plan, launch = self.plan, self.launch
-        given = {"n": n, "n_rows": n_rows, "lanes": launch.lanes, "months": launch.months, "skip": skip,
-                 "tile_size": launch.tile_size, "target": self.target, "given_starts": self.cut.starts is not None,
-                 **self.sizes}  # fmt: skip
-        job = np.zeros(1, JOB)
-        job[0] = tuple([given[name] if name in given else getattr(plan, name) for name in JOB_FIELDS])
-        return job
-
-    def start(self, job: Any, X: Any, starts: Any, ends: Any, results: Any, flag: Any, stream: Any) -> None:
-        """Launch the kernel; arguments as ``kernel.py`` has them."""
-        arguments = job, self.rule, *self.programs, self.weights, X, starts, ends, self.scratch, *results, flag
-        start(self.launch, arguments, stream)
-
-
-def _shapes(plan: Plan, n: int) -> list[tuple[int, ...]]:
-    """Shapes of the results of n windows, in the order of ``Results``."""
-    values = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
-    explained = n if plan.explains else 0
-    return [(explained, *values), (n, plan.n_outputs), (explained,), (explained,), (explained,)]
-
-
-# ---- X on the host --------------------------------------------------------------------------------------------------
-
-
-class _Pair:
-    """An array on the GPU and its page-locked twin on the host."""
-
-    def __init__(self, size: int, dtype: Any) -> None:
-        self.device = cuda.device_array(max(size, 1), dtype)
-        self.host = cuda.pinned_array(max(size, 1), dtype)
-
-    def send(self, n: int, stream: Any) -> None:
-        self.device[:n].copy_to_device(self.host[:n], stream=stream)
-
-    def fetch(self, n: int, stream: Any) -> None:
-        self.device[:n].copy_to_host(self.host[:n], stream=stream)
-
-
-class _Slot:
-    """Buffers for one chunk, and the stream that works on it."""
-
-    def __init__(self, program: _Program, chunk: int, n_rows: int) -> None:
-        plan, cut = program.plan, program.cut
-        dtype = plan.weights.dtype
-        self.program, self.stream = program, cuda.stream()
-        self.X = _Pair(n_rows * plan.n_features, dtype)
-        self.starts = _Pair(0 if cut.starts is None else chunk, np.int64)
-        self.ends = _Pair(chunk if cut.shared else 0, np.bool_)
-        self.job, self.flag = _Pair(1, JOB), _Pair(1, np.int64)
-        self.results = [_Pair(math.prod(shape), dtype) for shape in _shapes(plan, chunk)]
-        self.chunk: tuple[int, int] | None = None
-
-    def begin(self, first: int, last: int, copy: Callable[..., None]) -> None:
-        """Send a chunk, compute it and send its results back; all of it happens later, in the stream."""
-        plan, cut = self.program.plan, self.program.cut
-        low, high = cut.rows(first, last)
-        n, rows, D = last - first, high - low, plan.n_features
-        order, X = cut.windows.order, cut.windows.rows
-        of = slice(low, high) if order is None else order[low:high]
-        copy(self.X.host[: rows * D].reshape(rows, D), X, of, slice(0, rows), rows)
-        self.X.send(rows * D, self.stream)
-        if cut.starts is not None:
-            self.starts.host[:n] = cut.starts[first:last] - low
-            self.starts.send(n, self.stream)
-        if cut.shared:
-            assert cut.windows.ends is not None
-            self.ends.host[:n] = cut.windows.ends[first:last]
-            self.ends.send(n, self.stream)
-        self.job.host[:] = self.program.job(n, rows, first - low)
-        self.flag.host[:] = 0
-        self.job.send(1, self.stream)
-        self.flag.send(1, self.stream)
-        results = [pair.device for pair in self.results]
-        self.program.start(self.job.device, self.X.device, self.starts.device, self.ends.device, results,
-                           self.flag.device, self.stream)  # fmt: skip
-        for pair, shape in zip(self.results, _shapes(plan, n), strict=True):
-            if math.prod(shape):
-                pair.fetch(math.prod(shape), self.stream)
-        self.flag.fetch(1, self.stream)
-        self.chunk = first, last
-
-    def finish(self, results: Results, copy: Callable[..., None]) -> int:
-        """Wait for the slot's chunk and hand out its results; the number of its windows."""
-        if self.chunk is None:
-            return 0
-        first, last = self.chunk
-        self.chunk = None
-        self.stream.synchronize()
-        if self.flag.host[0]:
-            raise FloatingPointError("infinite value")
-        places = self.program.cut.places(first, last)
-        for pair, shape, into in zip(self.results, _shapes(self.program.plan, last - first), results, strict=True):
-            if math.prod(shape):
-                copy(into, pair.host[: math.prod(shape)].reshape(shape), slice(0, last - first), places, last - first)
-        return last - first
-
-
-_Rows = Array | slice
-
-
-def _copier(pool: ThreadPoolExecutor | None, threads: int) -> Callable[..., None]:
-    """A copy of rows, ``into[places] = source[of]``, by several threads where there is much to copy."""
-
-    def part(into: Array, source: Array, of: _Rows, places: _Rows) -> None:
-        if isinstance(of, slice):
-            into[places] = source[of]
-        else:
-            np.take(source, of, axis=0, out=into[places], mode="clip")  # "raise" would copy twice; all rows are X's
-
-    def piece(which: _Rows, n: int, k: int) -> _Rows:
-        start, stop = n * k // threads, n * (k + 1) // threads
-        return slice(which.start + start, which.start + stop) if isinstance(which, slice) else which[start:stop]
-
-    def copy(into: Array, source: Array, of: _Rows, places: _Rows, n: int) -> None:
-        if pool is None or source.itemsize * math.prod(source.shape[1:]) * n < 1 << 20:
-            part(into, source, of, places)
-            return
-        for done in [pool.submit(part, into, source, piece(of, n, k), piece(places, n, k)) for k in range(threads)]:
-            done.result()
-
-    return copy
-
-
-def _chunk_of(plan: Plan, launch: Launch, cut: _Cut) -> int:
-    """Windows of a chunk: whole tiles, as many as ``CHUNK_BYTES`` hold, or all."""
-    n_values = plan.width if plan.explains else 0
-    per_window = (
-        plan.n_features * (1 if cut.shared else plan.steps) + n_values + plan.n_outputs + 3
-    ) * plan.weights.itemsize
-    tiles = max(1, CHUNK_BYTES // (per_window * launch.lanes))
-    return min(-(-cut.n // launch.lanes), tiles) * launch.lanes
-
-
-def _chunks(cut: _Cut, chunk: int, lanes: int) -> list[tuple[int, int]]:
-    """First and last window of each chunk. Where windows share months a chunk has at least ``lanes`` of them, so the
-    last may reach back into the one before, and finds the same bits."""
-    chunks = [(first, min(first + chunk, cut.n)) for first in range(0, cut.n, chunk)]
-    if cut.shared and chunks:
-        first, last = chunks[-1]
-        chunks[-1] = max(0, min(first, last - lanes)), last
-    return chunks
-
-
-def _make_slots(program: _Program, chunk: int) -> tuple[list[_Slot], list[tuple[int, int]]]:
-    cut = program.cut
-    chunks = _chunks(cut, chunk, program.launch.lanes)
-    most_rows = max((high - low for low, high in itertools.starmap(cut.rows, chunks)), default=0)
-    return [_Slot(program, chunk, most_rows) for _ in range(min(SLOTS, len(chunks)))], chunks
-
-
-def _prepare(
-    plan: Plan, launch: Launch, cut: _Cut, rule: Rule | None, target: int
-) -> tuple[list[_Slot], list[tuple[int, int]]]:
-    """Take all memory there is a need for; with smaller chunks, then fewer blocks, where the GPU has no room."""
-    wanted = chunk = _chunk_of(plan, launch, cut)
-    while True:
-        try:
-            program = _Program(plan, launch, cut, rule, target)
-            slots, chunks = _make_slots(program, chunk)
-            break
-        except Exception as error:
-            if not _out_of_memory(error):
-                raise
-        if chunk > launch.lanes:
-            chunk = max(launch.lanes, chunk // 2 // launch.lanes * launch.lanes)
-        elif launch.scratch and launch.blocks > 1:
-            launch = launch._replace(blocks=launch.blocks // 2)
-        else:
-            size = (launch.tile_size * launch.scratch + plan.weights.size) * plan.weights.itemsize
-            raise MemoryError(
-                f"the GPU has no room for one tile of {launch.lanes} samples (about {size / 1e6:.0f} MB): free some of "
-                "its memory, or compute with device='cpu'"
-            )
-    if chunk < wanted:
-        warnings.warn(
-            f"the GPU had no room for chunks of {wanted:,} samples: they are computed {chunk:,} at a time",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return slots, chunks
-
-
 def _run_chunks(
     plan: Plan,
     launch: Launch,
-    cut: _Cut,
-    rule: Rule | None,
-    target: int,
+    cut: Cut,
+    program: Callable[[Launch], Program],
     threads: int,
-    advance: Callable[[int], object] | None,
+    advance: Advance | None,
 ) -> Results:
     n, dtype = cut.windows.n(cut.steps), plan.weights.dtype
-    results = Results(*(np.empty(shape, dtype) for shape in _shapes(plan, n)))
+    results = Results(*(memory.results(*shape, dtype=dtype) for shape in shapes_of(plan, n)))
     if cut.n < n:  # where no window ends
         for array in results:
             array.fill(np.nan)
-    slots, chunks = _prepare(plan, launch, cut, rule, target)
+    if not cut.n:
+        return results
+    slots, chunks = _make_slots(plan, launch, cut, program)
     with ThreadPoolExecutor(threads) as pool:
-        copy = _copier(pool if threads > 1 else None, threads)
+        copy = copier(pool if threads > 1 else None, threads)
         try:
             left = cut.n
             for chunk, slot in zip([*chunks, *[None] * len(slots)], itertools.cycle(slots), strict=False):
-                done = min(left, slot.finish(results, copy))
+                done = min(left, slot.finish(results, copy))  # the last chunk may reach back
                 left -= done
                 if done and advance is not None:
                     advance(done)
@@ -360,23 +121,57 @@ def _run_chunks(
     return results
 
 
-# ---- X on the GPU ---------------------------------------------------------------------------------------------------
-
-
-def _run_resident(
-    plan: Plan, launch: Launch, cut: _Cut, rule: Rule | None, target: int, advance: Callable[[int], object] | None
-) -> Results:
-    """All windows in one launch, with results on the GPU."""
-    dtype = plan.weights.dtype
-    shapes = _shapes(plan, cut.n)
+def _make_slots(
+    plan: Plan, launch: Launch, cut: Cut, program: Callable[[Launch], Program]
+) -> tuple[list[Slot], list[tuple[int, int]]]:
+    """Take all memory there is a need for; where the GPU has no room, for smaller chunks, which is said."""
+    wanted = size = chunk_size(plan, launch, cut)
     while True:
+        chunks = list(chunks_of(cut, size, launch.lanes))
+        rows = max(high - low for low, high in itertools.starmap(cut.rows, chunks))
+        slots: list[Slot] = []
         try:
-            program = _Program(plan, launch, cut, rule, target)
-            flat = [cuda.device_array(max(1, math.prod(shape)), dtype) for shape in shapes]
+            shared = program(launch)
+            for _ in range(min(SLOTS, len(chunks))):
+                slots.append(Slot(shared, max(last - first for first, last in chunks), rows))
             break
         except Exception as error:
             if not _out_of_memory(error):
                 raise
+        slots.clear()  # free before asking again
+        if size > launch.lanes:  # blocks become fewer with it, and so do their rows
+            size = max(launch.lanes, size // 2 // launch.lanes * launch.lanes)
+        else:
+            needed = (launch.tile_size * launch.scratch + plan.weights.size) * plan.weights.itemsize
+            raise MemoryError(
+                f"the GPU has no room for one tile of {launch.lanes} samples (about {needed / 1e6:.0f} MB): free some "
+                "of its memory, or compute with device='cpu'"
+            )
+    if size < wanted:
+        warnings.warn(
+            f"the GPU had no room for chunks of {wanted:,} samples: they are computed {size:,} at a time",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return slots, chunks
+
+
+def _run_resident(
+    plan: Plan, launch: Launch, cut: Cut, program: Callable[[Launch], Program], advance: Advance | None
+) -> Results:
+    """All windows in one launch, with results on the GPU."""
+    dtype, shapes = plan.weights.dtype, shapes_of(plan, cut.n)
+    while True:
+        flat: list[Any] = []
+        try:
+            shared = program(launch)
+            flat.extend(cuda.device_array(max(1, math.prod(shape)), dtype) for shape in shapes)
+            scratch = shared.scratch(cut.n)
+            break
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise
+        flat.clear()
         if not launch.scratch or launch.blocks == 1:
             size = sum(math.prod(shape) for shape in shapes) * dtype.itemsize
             raise MemoryError(
@@ -384,10 +179,10 @@ def _run_resident(
                 "fewer at a time, or sum over steps (reduce='steps')"
             )
         launch = launch._replace(blocks=launch.blocks // 2)
-    flag, job = cuda.to_device(np.zeros(1, np.int64)), cuda.to_device(program.job(cut.n, cut.windows.rows.shape[0], 0))
-    X = cut.windows.rows.reshape(-1)
-    starts, ends = cuda.device_array(1, np.int64), cuda.device_array(1, np.bool_)
-    program.start(job, X, starts, ends, flat, flag, 0)
+    flag, job = cuda.to_device(np.zeros(1, np.int64)), cuda.to_device(shared.job(cut.n, cut.windows.rows.shape[0], 0))
+    X: Any = cut.windows.rows
+    nothing = cuda.device_array(1, np.int64), cuda.device_array(1, np.bool_)
+    shared.start(cut.n, job, X.reshape(X.size), *nothing, scratch, flat, flag, 0)
     if flag.copy_to_host()[0]:  # waits for the kernel
         raise FloatingPointError("infinite value")
     if advance is not None:

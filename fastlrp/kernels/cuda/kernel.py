@@ -175,13 +175,13 @@ def store_tile(job, first, live, lanes, rows, ld, values, prediction, score, ini
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     for k in range(thread, live, threads):
         row = first + (dealt(k, lanes) if job.months else k)
-        bad = rows[job.bad * ld + k]  # NaN or 0: what is added to it is missing too
+        missing = rows[job.bad * ld + k] != rows[job.bad * ld + k]
         for j in range(job.n_outputs):
-            prediction[row * job.n_outputs + j] = bad + rows[(job.output + j) * ld + k]
+            prediction[row * job.n_outputs + j] = np.nan if missing else rows[(job.output + j) * ld + k]
         if job.explains:
-            score[row] = bad + rows[(job.pre + job.target) * ld + k]
-            initial_state[row] = bad + rows[job.initial * ld + k]
-            unattributed[row] = bad + rows[job.lost * ld + k]
+            score[row] = np.nan if missing else rows[(job.pre + job.target) * ld + k]
+            initial_state[row] = np.nan if missing else rows[job.initial * ld + k]
+            unattributed[row] = np.nan if missing else rows[job.lost * ld + k]
     if not job.explains:
         return
     width = job.width
@@ -194,7 +194,8 @@ def store_tile(job, first, live, lanes, rows, ld, values, prediction, score, ini
             load4(rows, (job.rel_x + e) * ld + k, four, 0)
             for v in range(VECTOR):
                 if k + v < live:
-                    values[(row + v * step) * width + e] = rows[job.bad * ld + k + v] + four[v]
+                    bad = rows[job.bad * ld + k + v]
+                    values[(row + v * step) * width + e] = four[v] if bad == bad else np.nan
 
 
 @device_function
