@@ -207,7 +207,7 @@ def _run(
             instead = get_backend("cpu") if device == "auto" and not on_gpu(X) else backend
             if instead is backend:
                 raise
-            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=5)
+            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=4)
             return run_on(instead)
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)

@@ -54,6 +54,9 @@ def month_tail(steps: int) -> int:
     return -(-(steps - 1) // VECTOR) * VECTOR
 
 
+_row_length, _month_tail = device_function(odd_quads), device_function(month_tail)
+
+
 @device_function
 def dealt(k, lanes):
     """The window (or month) that stands in lane k, counted from the tile's first."""
@@ -119,7 +122,7 @@ def _month_at(m, lanes, tail):
 @device_function
 def load_months(job, X, first, lanes, rows, months, ld, flag):
     """X of a tile's months, each once; the row behind the months' last says which miss a value."""
-    D, tail = job.n_features, month_tail_of(job.steps)
+    D, tail = job.n_features, _month_tail(job.steps)
     marks = months + job.month_rows * ld
     for c in range(cuda.threadIdx.x, ld, cuda.blockDim.x):
         rows[marks + c] = 0
@@ -135,15 +138,9 @@ def load_months(job, X, first, lanes, rows, months, ld, flag):
 
 
 @device_function
-def month_tail_of(steps):
-    """``month_tail`` for kernels."""
-    return (steps - 1 + VECTOR - 1) // VECTOR * VECTOR
-
-
-@device_function
 def share_months(job, before, weights, ends, first, lanes, rows, ld, months, months_ld):
     """x_t W + b of every LSTM that reads X, once a month; then the columns that shifts reach; then who misses one."""
-    T, tail = job.steps, month_tail_of(job.steps)
+    T, tail = job.steps, _month_tail(job.steps)
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     half = ((tail + lanes) // VECTOR + 1) // 2
     worker, workers = thread // half, threads // half
@@ -210,9 +207,9 @@ def run_tiles(jobs, rule, before, forward, relevance, X, starts, ends, results, 
     job = jobs[0]
     values, prediction, score, initial_state, unattributed = results
     thread, lanes = cuda.threadIdx.x, job.lanes
-    ld = (lanes // VECTOR + 1 - lanes // VECTOR % 2) * VECTOR
+    ld = _row_length(lanes)
     months, months_ld = job.rows * ld, job.months
-    dealt_months = months + month_tail_of(job.steps)
+    dealt_months = months + _month_tail(job.steps)
     for tile in range(cuda.blockIdx.x, (job.n + lanes - 1) // lanes, cuda.gridDim.x):
         first = tile * lanes
         if months_ld:  # the last tile reaches back into the one before, and finds the same bits
