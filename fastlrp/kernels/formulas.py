@@ -14,6 +14,7 @@ from numba import config, njit, types
 from numba.extending import overload
 
 from fastlrp.kernels.lanes import copysign, fma
+from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 
 #: Inlined always: a formula that stays a call keeps the loop around it from becoming a vector loop.
 _inlined = njit(error_model="numpy", forceinline=True)
@@ -171,6 +172,22 @@ def hard_sigmoid(x):
 def hard_sigmoid_keras2(x):
     """Keras 1 and 2: 0.2 x + 0.5 within [0, 1]."""
     return clip_to_one(fma(x, type(x)(0.2), type(x)(0.5)))
+
+
+@_inlined
+def activation(code, x):
+    """An activation by its code; softmax, which needs a whole row, is not among them."""
+    if code == TANH:
+        return tanh(x)
+    if code == SIGMOID:
+        return sigmoid(x)
+    if code == RELU:
+        return relu(x)
+    if code == HARD_SIGMOID:
+        return hard_sigmoid(x)
+    if code == HARD_SIGMOID_KERAS2:
+        return hard_sigmoid_keras2(x)
+    return x
 
 
 @_inlined

@@ -149,22 +149,7 @@ def any_cell(n, zi, zf, zg, zo, c, h, signal, gate):
         h[k] = zo[k]
         zo[k] = cell
     for k in range(n):  # h holds o; o tanh(c) needs the activation of c beside it
-        h[k] *= _signal(signal, zo[k])
-
-
-@_compiled
-def _signal(code, x):
-    if code == TANH:
-        return formulas.tanh(x)
-    if code == SIGMOID:
-        return formulas.sigmoid(x)
-    if code == RELU:
-        return formulas.relu(x)
-    if code == HARD_SIGMOID:
-        return formulas.hard_sigmoid(x)
-    if code == HARD_SIGMOID_KERAS2:
-        return formulas.hard_sigmoid_keras2(x)
-    return x
+        h[k] *= formulas.activation(signal, zo[k])
 
 
 @_compiled

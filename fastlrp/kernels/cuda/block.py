@@ -20,21 +20,16 @@ from fastlrp.kernels.plan import (
     CELL,
     COPY,
     FILL,
-    HARD_SIGMOID,
-    HARD_SIGMOID_KERAS2,
     LEFT_OUT,
     LINEAR_RULE,
     LSTM_STEP,
     MERGE_RULE,
     PRODUCT,
-    RELU,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     SCALE,
-    SIGMOID,
     SOFTMAX,
     SUM,
-    TANH,
 )
 
 
@@ -54,31 +49,15 @@ def lane_sums(partial, one, two, lanes, parts):
 
 
 @device_function
-def activation(code, x):
-    """An activation by its code; softmax, which needs a whole row, is not among them."""
-    if code == TANH:
-        return formulas.tanh(x)
-    if code == SIGMOID:
-        return formulas.sigmoid(x)
-    if code == RELU:
-        return formulas.relu(x)
-    if code == HARD_SIGMOID:
-        return formulas.hard_sigmoid(x)
-    if code == HARD_SIGMOID_KERAS2:
-        return formulas.hard_sigmoid_keras2(x)
-    return x
-
-
-@device_function
 def any_cell(do, rows, z, before, cell, h, part, parts, ld):
     """A step's cell with other activations than an LSTM's usual ones; i*g, f*c' and c take the place of their gates."""
     step = do.units * ld
     for j in range(part, do.units, parts):
         at = z + j * ld
-        written = activation(do.gate, rows[at]) * activation(do.activation, rows[at + 2 * step])
-        kept = activation(do.gate, rows[at + step]) * rows[before + j * ld]
+        written = formulas.activation(do.gate, rows[at]) * formulas.activation(do.activation, rows[at + 2 * step])
+        kept = formulas.activation(do.gate, rows[at + step]) * rows[before + j * ld]
         new = written + kept
-        rows[h + j * ld] = activation(do.gate, rows[cell + j * ld]) * activation(do.activation, new)
+        rows[h + j * ld] = formulas.activation(do.gate, rows[cell + j * ld]) * formulas.activation(do.activation, new)
         rows[at], rows[at + step], rows[cell + j * ld] = written, kept, new
 
 
@@ -177,7 +156,7 @@ def elementwise(do, rows, factor, share, a, b, out, part, parts, ld):
         elif kind == ADD:
             rows[to] += factor * rows[a + j * ld]
         elif kind == ACTIVATE:
-            rows[to] = activation(do.activation, rows[a + j * ld])
+            rows[to] = formulas.activation(do.activation, rows[a + j * ld])
         elif kind == MERGE_RULE:
             rows[to] = factor * rows[a + j * ld] * rows[b + j * ld] + rows[share]
 
