@@ -95,7 +95,7 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
 def _why_no_cuda(*, simulated: bool = True) -> str | None:
     """What is missing for CUDA, as the end of a sentence; None where it answers."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return "the package numba-cuda is not installed, expected pip install 'fastlrp[cuda]'"
+        return "it needs the package numba-cuda, which is missing: pip install 'fastlrp[cuda]'"
     try:
         from fastlrp.kernels.cuda import why_unavailable
     except Exception as error:  # a broken installation must not break the CPU
