@@ -40,6 +40,11 @@ class DeviceRelevance(Relevance):
         """Whether a row has no prediction and so no relevance; bool (n,), on the host."""
         return self._totals_on_host().missing
 
+    @property
+    def gap(self) -> Array:
+        """Score minus the sum of relevance, initial_state and unattributed, summed in float64; (n,), on the host."""
+        return self.to_host().gap
+
     def median_unattributed_share(self) -> float:
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
         return self._totals_on_host().median_unattributed_share()
@@ -62,13 +67,8 @@ def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     return of_copy
 
 
-def _property_on_host(name: str) -> property:
-    return property(lambda self: getattr(self.to_host(), name))
-
-
 for _name in (
     "to_frame", "by_group", "share", "by_time", "reconcile", "summary", "to_shap", "to_xarray", "__getitem__",
     "_repr_html_",
 ):  # fmt: skip
     setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))
-DeviceRelevance.gap = _property_on_host("gap")  # type: ignore[assignment]

@@ -102,7 +102,7 @@ def test_tiles_fit_the_card(T, D, H, dtype, multiprocessors, shared_bytes):
             assert launch.shared_bytes == (held + rows + 2 * launch.threads) * np.dtype(dtype).itemsize
             # rows are a whole, odd number of quads apart: aligned, and a column of quads touches every bank
             row_length = (launch.tile_size - (plan.month_rows + 1) * launch.months) / plan.rows
-            assert row_length in (launch.lanes + 4, launch.lanes)
+            assert row_length == launch.lanes + 4
             assert launch.months % 8 == (4 if shared else 0)
 
 
