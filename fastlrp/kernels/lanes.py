@@ -299,7 +299,7 @@ _narrow6, _narrow4, _narrow2 = (_make_block(height, False) for height in HEIGHTS
 _WIDE_VECTORS = WIDE
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ldm, share, mode):  # type: ignore[no-untyped-def]
     """out = bias (or ``init``) + packed weights times ``ka`` rows of a and ``kb`` rows of b, then what ``mode`` says.
 
@@ -427,7 +427,7 @@ def _off_line(typingctx: Any, pointer: Any) -> Any:
     return types.int64(pointer), codegen
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-untyped-def]
     """rows[d, k] = source[starts[k] + d*stride] for ``width`` rows d and every lane k (a multiple of LANES).
 
@@ -445,7 +445,7 @@ def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-unt
             rows[d * ld + k] = source[starts[k] + d * stride]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def store(rows, ld, width, out, starts, lanes, stream):  # type: ignore[no-untyped-def]
     """out[starts[k] + d] = rows[d, k] for ``width`` rows d and the first ``lanes`` lanes k.
 

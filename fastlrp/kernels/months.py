@@ -15,7 +15,7 @@ from numba import njit
 from fastlrp.kernels.lanes import LANES, STORE, at, load, product
 from fastlrp.kernels.tile import copy
 
-_compiled = njit(error_model="numpy")
+_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def extra_lanes(steps: int) -> int:
@@ -56,7 +56,7 @@ def share_products(program, weights, steps, lanes, months, ld):
         for part in range(2):
             begin, n = (after, ld - after) if part else (0, lanes)
             a, out = at(months, do.a * ld + begin), at(months, do.out * ld + begin)
-            product(out, ld, n, w, do.units, out, -1, a, ld, do.a_depth, a, ld, 0, out, ld, out, STORE)
+            product(out, ld, n, w, do.units, out, do.init, a, ld, do.a_depth, a, ld, do.b_depth, out, ld, out, do.mode)
 
 
 @_compiled

@@ -35,7 +35,7 @@ from fastlrp.kernels.plan import (
     TANH,
 )
 
-_compiled = njit(error_model="numpy")
+_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @_compiled

@@ -33,7 +33,7 @@ JOB_FIELDS = JOB.names or ()
 #: lose what the next tile needs.
 STREAM_BYTES = 1 << 24
 
-_compiled = njit(error_model="numpy")
+_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @_compiled
