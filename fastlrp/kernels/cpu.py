@@ -28,22 +28,21 @@ from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
-#: Bytes of a tile's row: enough lanes that calls and loop overhead vanish, few enough that the tile stays in the L2
-#: cache. 64 lanes of float32 are within 3 % of 32 and of 128 at all four shapes of the benchmark; 64 of float64 are
-#: 5 to 10 % slower than 32.
-TILE_BYTES = 256
-#: The same for windows of a panel that share months: a tile computes x_t W for its own months and T - 1 before them, so
-#: that wider is less arithmetic.
-SHARED_BYTES = 512
-#: A tile of more bytes than this gets half the lanes: it outgrows the L2 cache in any case, and what it keeps of each
-#: step should stay near. 2 % at T, D, H = 60, 96, 128.
-LARGE_TILE = 1 << 22
+#: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at T, D, H =
+#: 5, 16, 16, and for the panel of the benchmark). Of a panel's windows that share months these are a span: it computes
+#: x_t W for its own months and T - 1 before them, so that wider is less arithmetic.
+TILE_BYTES = 512
+#: A tile of more bytes than this gets half the lanes, and half again: it outgrows the L2 cache in any case, and what it
+#: keeps of each step should stay near. 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it is 4 % of an array's time, and 8
+#: to 12 % of a panel's.
+LARGE_TILE = 1 << 21
 
 
 class _Cut(NamedTuple):
-    """How the windows are cut into tiles, and the arrays that tiles read."""
+    """How the windows are cut into spans that share months, and those into tiles; and the arrays that tiles read."""
 
     n: int
+    span: int
     lanes: int
     months: int
     data: tuple[Array, Array, Array, Array]
@@ -61,17 +60,17 @@ def _cut(windows: Windows, steps: int) -> _Cut:
         flat, strides = np.ascontiguousarray(rows).reshape(-1), (rows.shape[1], 1)
     flat = read_only(flat)
     order = _NO_ROWS if windows.order is None else read_only(windows.order)
-    lanes, shared_lanes = TILE_BYTES // rows.itemsize, SHARED_BYTES // rows.itemsize
+    lanes = TILE_BYTES // rows.itemsize
     if windows.ends is None:
-        return _Cut(rows.shape[0] // steps, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
+        return _Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
     # Windows share x_t W where most rows end one. In a panel of short histories the lanes that end none would cost
     # more than sharing saves: there each window is loaded for itself.
     n = windows.ends.size
-    if steps > 1 and n >= shared_lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
+    if steps > 1 and n >= lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
         data = (flat, _NO_ROWS, order, read_only(windows.ends))
-        return _Cut(n, shared_lanes, extra_lanes(steps), data, strides)
+        return _Cut(n, lanes, lanes, extra_lanes(steps), data, strides)
     starts = np.flatnonzero(windows.ends) - (steps - 1)
-    return _Cut(starts.size, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
+    return _Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
 
 
 def run(
@@ -102,9 +101,11 @@ def run(
 
 
 def _fitted(cut: _Cut, plan: Plan) -> _Cut:
-    """Fewer lanes for a network whose tile is large."""
-    large = plan.rows * cut.lanes * plan.weights.itemsize > LARGE_TILE
-    return cut._replace(lanes=max(LANES, cut.lanes // 2)) if large and not cut.months else cut
+    """Fewer lanes for a network whose tile is large; as many windows share months as before."""
+    lanes = cut.lanes
+    while lanes > LANES and plan.rows * lanes * plan.weights.itemsize > LARGE_TILE:
+        lanes //= 2
+    return cut._replace(lanes=lanes, span=cut.span if cut.months else lanes)
 
 
 def profile(
@@ -160,24 +161,25 @@ def _run_plan(
     advance: Callable[[int], object] | None,
 ) -> Results:
     results = _allocate(plan, windows, everywhere=cut.n == windows.n(plan.steps))
-    lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
     jobs = _job(plan, cut, rule, target, own_rows=windows.ends is not None)
-    size = plan.rows * lanes + (plan.month_rows + 1) * (lanes + cut.months)
-    n_tiles = -(-cut.n // cut.lanes)
-    threads = min(get_num_threads() if threads is None else threads, n_tiles)
-    step = max(1, min(64, n_tiles // (8 * max(threads, 1))))
+    month_lanes = cut.span + cut.months if cut.months else 0
+    lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
+    size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
+    n_spans = -(-cut.n // cut.span)
+    threads = min(get_num_threads() if threads is None else threads, n_spans)
+    step = max(1, min(64, n_spans // (8 * max(threads, 1))))
     status = np.zeros(1, np.int64)
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
     def work(chunks: Iterator[int], report: Callable[[int], object] | None) -> None:
-        scratch, places = aligned(size, plan.weights.dtype), np.empty(lanes + cut.months, np.int64)
+        scratch, places = aligned(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
         for first in chunks:
-            if first >= n_tiles:
+            if first >= n_spans:
                 return
-            last = min(first + step, n_tiles)
+            last = min(first + step, n_spans)
             run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
-                report(min(last * cut.lanes, cut.n) - first * cut.lanes)
+                report(min(last * cut.span, cut.n) - first * cut.span)
 
     def stop() -> None:
         status[0] = 1
@@ -203,8 +205,9 @@ def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: boo
     """All the kernel's numbers, as one record."""
     job = np.zeros(1, JOB)
     values = {
-        **_numbers_of(plan), **rule_numbers(rule), "n": cut.n, "lanes": cut.lanes, "months": cut.months,
-        "own_rows": own_rows, "target": target, "row_stride": cut.strides[0], "column_stride": cut.strides[1],
+        **_numbers_of(plan), **rule_numbers(rule), "n": cut.n, "span": cut.span, "lanes": cut.lanes,
+        "months": cut.months, "own_rows": own_rows, "target": target, "row_stride": cut.strides[0],
+        "column_stride": cut.strides[1],
     }  # fmt: skip
     job[0] = tuple([values.get(name, 0) for name in JOB_FIELDS])
     return job

@@ -21,10 +21,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _FEATURES = llvm.get_host_cpu_features()
-#: Bytes of a vector register, and how many vectors of accumulators a row of the product keeps. 6 rows x 4 vectors need
-#: 24 + 4 + 1 of the 32 registers of AVX-512 and NEON; with the 16 of AVX2 and SSE, 6 x 2 is the most that fits.
+#: Bytes of a vector register, and whether there are 32 of them.
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
-WIDE = 2 if VECTOR_BYTES == 32 or (_FEATURES.get("sse2") and VECTOR_BYTES == 16) else 4
+MANY_VECTORS = VECTOR_BYTES == 64 or not _FEATURES.get("sse2")
+#: How many vectors of sums a row of the product keeps. 6 rows x 2 vectors hide the time a multiply-add takes, and fit
+#: into 16 registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: blocks are
+#: half as many, but start and end with twice the loads and stores. NEON has more units to keep busy.
+WIDE = 2 if _FEATURES.get("sse2") else 4
 #: Lanes of a tile come in multiples of this, for every dtype and host: a whole number of vectors, no scalar tails.
 LANES = 16
 #: Row heights of the product's blocks. The last block of a matrix takes the smallest that holds what is left.

@@ -15,8 +15,8 @@ JOB = np.dtype(
     (
         np.record,
         [(name, np.int64) for name in (
-            # how tiles are cut, and how rows of X lie in memory
-            "n", "lanes", "months", "row_stride", "column_stride", "own_rows",
+            # how many windows share months, and go through the program at once; how rows of X lie in memory
+            "n", "span", "lanes", "months", "row_stride", "column_stride", "own_rows",
             # of the plan
             "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost",
             "initial", "zeros", "n_zeros", "bad", "width", "explains",
@@ -84,26 +84,30 @@ def _any_infinite(rows, ld, width, lanes, bad):
 
 
 @_compiled
-def _prepare_months(job, X, order, ends, before, weights, first, lanes, months, ld, bad, places):
-    """The months that a tile's windows share: loaded, checked, multiplied once. True if a value is infinite."""
-    T, D = job.steps, job.n_features
-    marks, after = at(months, job.month_rows * ld), lanes + (T - 1) * LANES
+def _prepare_months(job, X, order, before, weights, first, months, ld, places):
+    """The months that a span of windows shares: loaded, checked, multiplied once. True if a value is infinite."""
+    T, D, span = job.steps, job.n_features, job.span
+    marks, after = at(months, job.month_rows * ld), span + (T - 1) * LANES
     fill(ld, marks, type(weights[0])(0))
-    load_months(X, order, job.row_stride, job.column_stride, first, job.n - 1, T, D, lanes, months, ld, places)
+    load_months(X, order, job.row_stride, job.column_stride, first, job.n - 1, T, D, span, months, ld, places)
     for part in range(2):
-        begin, n = (after, ld - after) if part else (0, lanes)
+        begin, n = (after, ld - after) if part else (0, span)
         _mark_missing(at(months, begin), ld, D, n, at(marks, begin))
         if _any_infinite(at(months, begin), ld, D, n, at(marks, begin)):
             return True
-    share_products(before, weights, T, lanes, months, ld)
-    deal_on(job.month_rows + 1, T, lanes, months, ld)
-    for k in range(lanes):
-        # a window is missing where none ends, or where one of its months is
-        for t in range(T):
-            bad[k] += marks[k + t * LANES]
-        if not ends[first + dealt(k, lanes)]:
-            bad[k] = np.nan
+    share_products(before, weights, T, span, months, ld)
+    deal_on(job.month_rows + 1, T, span, months, ld)
     return False
+
+
+@_compiled
+def _mark_windows(job, marks, ends, first, begin, lanes, bad):
+    """bad += NaN where no window ends, or where one of its months is missing. ``marks`` are those of the tile's lanes."""
+    for k in range(lanes):
+        for t in range(job.steps):
+            bad[k] += marks[k + t * LANES]
+        if not ends[first + dealt(begin + k, job.span)]:
+            bad[k] = np.nan
 
 
 @_compiled
@@ -116,12 +120,12 @@ def _some(lanes, bad):
 
 
 @_compiled
-def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results):
+def _store_rows(job, data, first, begin, live, lanes, s, bad, lost, initial, places, results):
     """Results of a tile, sample by sample, NaN where its window is missing."""
     _, starts, order, _ = data
     values, prediction, score, initial_state, unattributed = results
     for k in range(live):
-        row = first + (dealt(k, lanes) if job.months else k)
+        row = first + (dealt(begin + k, job.span) if job.months else k)
         if job.own_rows:
             row = _row_of(order, starts[row] + job.steps - 1 if starts.size else row)
         places[k] = row * job.width
@@ -145,46 +149,48 @@ def _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, re
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def run_tiles(jobs, programs, weights, data, first_tile, last_tile, scratch, places, results, status):
-    """Tiles one after the other: load, forward, relevance, store. ``status`` is set, and everyone stops, once a value
-    is infinite."""
+def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, places, results, status):
+    """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
+    everyone stops, once a value is infinite."""
     job = jobs[0]
     X, starts, order, ends = data
     before, forward, relevance = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
-    for tile in range(first_tile, last_tile):
+    months, ld = at(s, job.rows * job.lanes), job.span + job.months
+    for span in range(first_span, last_span):
         if status[0]:
             return
-        first = tile * job.lanes
-        if job.months:  # the last tile reaches back into the one before, and finds the same bits
-            first = min(first, job.n - job.lanes)
-        live = min(job.lanes, job.n - first)
-        lanes = (live + LANES - 1) // LANES * LANES
-        lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
-        fill(lanes, lost, number(0))
-        fill(lanes, initial, number(0))
-        fill(lanes, bad, number(0))
-        fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
-        months, ld = at(s, job.rows * lanes), lanes + job.months
-        if job.months:
-            if _prepare_months(job, X, order, ends, before, weights, first, lanes, months, ld, bad, places):
+        first = span * job.span
+        if job.months:  # the last one reaches back into the one before, and finds the same bits
+            first = min(first, job.n - job.span)
+            if _prepare_months(job, X, order, before, weights, first, months, ld, places):
                 status[0] = 1
                 return
-        else:
-            rows, width = at(s, job.x * lanes), job.steps * job.n_features
-            _load_windows(job, X, starts, order, first, live, lanes, s, places)
-            _mark_missing(rows, lanes, width, lanes, bad)
-            if _any_infinite(rows, lanes, width, lanes, bad):
-                status[0] = 1
-                return
-        if _some(lanes, bad):
-            top = at(s, job.top * lanes)
-            for part in range(2 if job.explains else 1):
-                if part:
-                    fill(job.n_outputs * lanes, top, number(0))
-                    for k in range(lanes):
-                        top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-                execute(relevance if part else forward, s, lanes, months, ld, weights, lost, rule)
-        _store_rows(job, data, first, live, lanes, s, bad, lost, initial, places, results)
+        for begin in range(0, min(job.span, job.n - first), job.lanes):
+            live = min(job.lanes, job.n - first - begin)
+            lanes = (live + LANES - 1) // LANES * LANES
+            lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
+            fill(lanes, lost, number(0))
+            fill(lanes, initial, number(0))
+            fill(lanes, bad, number(0))
+            fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
+            if job.months:
+                _mark_windows(job, at(months, job.month_rows * ld + begin), ends, first, begin, lanes, bad)
+            else:
+                rows, width = at(s, job.x * lanes), job.steps * job.n_features
+                _load_windows(job, X, starts, order, first, live, lanes, s, places)
+                _mark_missing(rows, lanes, width, lanes, bad)
+                if _any_infinite(rows, lanes, width, lanes, bad):
+                    status[0] = 1
+                    return
+            if _some(lanes, bad):
+                top = at(s, job.top * lanes)
+                for part in range(2 if job.explains else 1):
+                    if part:
+                        fill(job.n_outputs * lanes, top, number(0))
+                        for k in range(lanes):
+                            top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
+                    execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule)
+            _store_rows(job, data, first, begin, live, lanes, s, bad, lost, initial, places, results)

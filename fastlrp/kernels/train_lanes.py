@@ -16,13 +16,15 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import HEIGHTS, VECTOR_BYTES, WIDE, at
+from fastlrp.kernels.lanes import HEIGHTS, MANY_VECTORS, VECTOR_BYTES, at
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
+#: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.
+COLUMNS = 4 if MANY_VECTORS else 2
 
 
 class _Contraction:
-    """Emits one block of ``contract``: ``height`` rows of a times WIDE rows of b."""
+    """Emits one block of ``contract``: ``height`` rows of a times COLUMNS rows of b."""
 
     def __init__(self, context: Any, builder: Any, sig: Any, height: int) -> None:
         self.builder, self.height = builder, height
@@ -123,7 +125,7 @@ class _Contraction:
 
     def finish(self, sums: list[Any], out: Any, stride: Any, onto: Any, rows: Any, columns: Any) -> None:
         """Write the live rows and columns, or add them to what is there."""
-        builder, wide = self.builder, WIDE
+        builder, wide = self.builder, COLUMNS
         kind = ir.VectorType(self.scalar, wide)
         end = builder.append_basic_block("end")
         whole = builder.icmp_signed(">=", columns, ir.Constant(_LONG, wide))
@@ -176,7 +178,7 @@ def _make_block(height: int) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             o, o_ld, ap, a_by, bp, b_by, lanes, n_steps, adds, n_rows, n_columns = args
             emit = _Contraction(context, builder, sig, height)
-            left, right = emit.rows(ap, lanes, height, n_rows), emit.rows(bp, lanes, WIDE, n_columns)
+            left, right = emit.rows(ap, lanes, height, n_rows), emit.rows(bp, lanes, COLUMNS, n_columns)
             sums = emit.accumulate(left, right, a_by, b_by, lanes, n_steps)
             emit.finish(sums, o, o_ld, adds, n_rows, n_columns)
             return context.get_dummy_value()
@@ -187,7 +189,6 @@ def _make_block(height: int) -> Any:
 
 
 _block6, _block4, _block2 = (_make_block(height) for height in HEIGHTS)
-_COLUMNS = WIDE
 
 
 @njit(error_model="numpy")
@@ -196,7 +197,7 @@ def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
 
     ``out`` is (rows, columns), contiguous; rows of a and b are ``lanes`` apart, their steps ``a_step`` and ``b_step``.
     """
-    for j in range(0, columns, _COLUMNS):
+    for j in range(0, columns, COLUMNS):
         right, i = at(b, j * lanes), 0
         while i < rows:
             left = rows - i
