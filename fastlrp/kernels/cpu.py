@@ -21,7 +21,7 @@ from numba import get_num_threads
 from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.memory import aligned, read_only
-from fastlrp.kernels.months import extra_lanes
+from fastlrp.kernels.months import extra_lanes, segments
 from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
 from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
@@ -63,12 +63,15 @@ def _cut(windows: Windows, steps: int) -> _Cut:
     lanes = TILE_BYTES // rows.itemsize
     if windows.ends is None:
         return _Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
-    # Windows share x_t W where most rows end one. In a panel of short histories the lanes that end none would cost
+    # Windows share x_t W where most of a segment's lanes have one. In a panel of short histories the others would cost
     # more than sharing saves: there each window is loaded for itself.
-    n = windows.ends.size
-    if steps > 1 and n >= lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
-        data = (flat, _NO_ROWS, order, read_only(windows.ends))
-        return _Cut(n, lanes, lanes, extra_lanes(steps), data, strides)
+    n = int(np.count_nonzero(windows.ends))
+    if steps > 1 and n >= lanes:
+        first = segments(windows.ends, lanes // LANES)
+        shared = first.size * (lanes // LANES)
+        if shared <= 2 * n:
+            data = (flat, read_only(first), order, read_only(windows.ends))
+            return _Cut(shared, lanes, lanes, extra_lanes(steps), data, strides)
     starts = np.flatnonzero(windows.ends) - (steps - 1)
     return _Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
 
@@ -160,12 +163,12 @@ def _run_plan(
     threads: int | None,
     advance: Callable[[int], object] | None,
 ) -> Results:
-    results = _allocate(plan, windows, everywhere=cut.n == windows.n(plan.steps))
+    results = _allocate(plan, windows)
     jobs = _job(plan, cut, rule, target, own_rows=windows.ends is not None)
     month_lanes = cut.span + cut.months if cut.months else 0
     lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
-    n_spans = -(-cut.n // cut.span)
+    n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
     threads = min(get_num_threads() if threads is None else threads, n_spans)
     step = max(1, min(64, n_spans // (8 * max(threads, 1))))
     status = np.zeros(1, np.int64)
@@ -179,7 +182,7 @@ def _run_plan(
             last = min(first + step, n_spans)
             run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
-                report(min(last * cut.span, cut.n) - first * cut.span)
+                report(total * last // n_spans - total * first // n_spans)
 
     def stop() -> None:
         status[0] = 1
@@ -262,15 +265,18 @@ def _spread(
         raise failures[0]
 
 
-def _allocate(plan: Plan, windows: Windows, everywhere: bool) -> Results:
-    """Arrays for the results; filled with NaN only where no tile writes every row."""
+def _allocate(plan: Plan, windows: Windows) -> Results:
+    """Arrays for the results, with NaN where no window ends."""
     n = windows.n(plan.steps)
     dtype = plan.weights.dtype
+    missing: Array | slice = slice(0)
+    if windows.ends is not None:
+        rows = np.flatnonzero(~windows.ends)
+        missing = rows if windows.order is None else windows.order[rows]
 
     def array(*shape: int) -> Array:
         whole = memory.results(*shape, dtype=dtype)
-        if not everywhere:
-            whole.fill(np.nan)
+        whole[missing] = np.nan
         return whole
 
     shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)

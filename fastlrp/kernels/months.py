@@ -1,71 +1,102 @@
 """Windows of a panel that share their months: where months stand in a tile, so that each is loaded and multiplied once.
 
-A tile's windows end in ``lanes`` consecutive rows of the panel, so that step t of one is step t-1 of the next: shifted
-by one month, the same numbers. If months stood side by side, every read at a shift would straddle cache lines, which
-costs a tenth of all time. So they are dealt to vectors like cards: with G vectors of 16 lanes, vector h holds months
-h, G + h, 2G + h ... A shift by one month is then a shift by one whole vector. Vectors G, G + 1 ... that it reaches are
-the first ones moved by one lane, with a later month in the last lane; those months stand at the end, side by side.
+Windows that end in consecutive rows of the panel share all months but one: step t of one is step t-1 of the next. If
+months stood side by side, every read at a shift would straddle cache lines, which costs a tenth of all time. So
+consecutive windows are dealt to vectors: a *segment* is G of them, one in each of G vectors, all in the same lane, and a
+*span* is as many segments as a vector has lanes. Vector h holds, in each lane, the first month of its segment's window
+h, and a shift by one month is a shift by one whole vector. Vectors G, G + 1 ... that it reaches are the first ones moved
+by one lane where the next segment goes on in the next row; where it does not (a stock's history ends, a month is
+missing), the segment's last T - 1 months stand apart, after those vectors.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-from fastlrp.kernels.lanes import LANES, STORE, at, load, product
+from fastlrp.kernels.lanes import LANES, at, load, product
+from fastlrp.kernels.plan import Array
 from fastlrp.kernels.tile import copy
 
 _compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def extra_lanes(steps: int) -> int:
-    """Lanes that a tile's months need beside its windows': vectors that shifts reach, and the months after the last."""
-    return (steps - 1) * LANES + -(-(steps - 1) // LANES) * LANES
+def segments(ends: Array, size: int) -> Array:
+    """Rows where segments of ``size`` windows begin, in order: every run of rows that end a window is cut into them.
 
-
-@_compiled
-def dealt(k, lanes):
-    """The window (or month) that stands in lane k, counted from the tile's first."""
-    return k % LANES * (lanes // LANES) + k // LANES
-
-
-@_compiled
-def load_months(X, order, row_stride, column_stride, first, last, steps, n_features, lanes, months, ld, places):
-    """X of a tile's months, feature by feature; ``first`` is the row of its first window's end, ``last`` X's last row.
-
-    Months before the panel's first or after its last repeat those: no full window has them.
+    The last of a run may reach over its end, but not over the panel's: there it begins earlier. As many as fill spans;
+    the last one is repeated for that. Windows that stand in two segments get the same bits twice.
     """
-    after = lanes + (steps - 1) * LANES
-    for k in range(lanes):
-        row = max(first - (steps - 1) + dealt(k, lanes), 0)
-        places[k] = (order[row] if order.size else row) * row_stride
-    for k in range(ld - after):
-        row = min(first - (steps - 1) + lanes + k, last)
-        places[after + k] = (order[row] if order.size else row) * row_stride
-    load(at(X, 0), at(places, 0), column_stride, n_features, months, ld, lanes)
-    load(at(X, 0), at(places, after), column_stride, n_features, at(months, after), ld, ld - after)
+    edges = np.flatnonzero(np.diff(ends, prepend=False, append=False))
+    begin, stop = edges[::2], edges[1::2]
+    counts = -((begin - stop) // size)
+    before = np.cumsum(counts) - counts
+    first = np.repeat(begin - size * before, counts) + size * np.arange(counts.sum())
+    first = np.minimum(first, ends.size - size)
+    return np.concatenate([first, np.repeat(first[-1:], -first.size % LANES)])
+
+
+def extra_lanes(steps: int) -> int:
+    """Lanes that a span's months need beside its windows': vectors that shifts reach, and at most as many after them."""
+    return 2 * (steps - 1) * LANES
 
 
 @_compiled
-def share_products(program, weights, steps, lanes, months, ld):
-    """x_t W + b of every LSTM that reads X, once for each month."""
-    after = lanes + (steps - 1) * LANES
+def window(starts, k):
+    """The row where the window ends that stands in lane k of a span, whose segments begin in the rows ``starts``."""
+    return starts[k % LANES] + k // LANES
+
+
+@_compiled
+def load_months(X, order, row_stride, column_stride, starts, steps, n_features, span, months, ld, places):
+    """X of a span's months, feature by feature.
+
+    Leaves in ``places`` the lanes of the segments whose last months stand apart, and returns how many there are.
+    """
+    size, more, after, n = span // LANES, steps - 1, span + (steps - 1) * LANES, 0
+    for k in range(span):
+        row = window(starts, k) - more
+        places[k] = (order[row] if order.size else row) * row_stride
+    load(at(X, 0), at(places, 0), column_stride, n_features, months, ld, span)
+    for lane in range(LANES):
+        if lane == LANES - 1 or starts[lane + 1] != starts[lane] + size:
+            for k in range(more):
+                row = starts[lane] + size - more + k
+                places[after + n * more + k] = (order[row] if order.size else row) * row_stride
+            places[n] = lane
+            n += 1
+    for k in range(n * more, lanes_of(n * more)):
+        places[after + k] = places[after + n * more - 1]
+    load(at(X, 0), at(places, after), column_stride, n_features, at(months, after), ld, lanes_of(n * more))
+    return n
+
+
+@_compiled
+def lanes_of(n):
+    """n in whole vectors."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@_compiled
+def share_products(program, weights, begin, lanes, months, ld):
+    """x_t W + b of every LSTM that reads X, once for each of some months."""
     for i in range(program.size):
         do = program[i]
-        w = at(weights, do.weights)
-        for part in range(2):
-            begin, n = (after, ld - after) if part else (0, lanes)
-            a, out = at(months, do.a * ld + begin), at(months, do.out * ld + begin)
-            product(out, ld, n, w, do.units, out, do.init, a, ld, do.a_depth, a, ld, do.b_depth, out, ld, out, do.mode)
+        a, out = at(months, do.a * ld + begin), at(months, do.out * ld + begin)
+        product(out, ld, lanes, at(weights, do.weights), do.units, out, do.init, a, ld, do.a_depth,
+                a, ld, do.b_depth, out, ld, out, do.mode)  # fmt: skip
 
 
 @_compiled
-def deal_on(rows, steps, lanes, months, ld):
-    """Fill the vectors that shifts reach, in every row: the ones G before, moved by one lane."""
-    after = lanes + (steps - 1) * LANES
+def deal_on(rows, apart, n_apart, steps, span, months, ld):
+    """Fill the vectors that shifts reach, in every row: those G before moved by one lane, and in the lanes ``apart`` the
+    months that stand apart."""
+    more, after = steps - 1, span + (steps - 1) * LANES
     for r in range(rows):
         row = at(months, r * ld)
-        for h in range(steps - 1):
-            into = at(row, lanes + h * LANES)
+        for h in range(more):
+            into = at(row, span + h * LANES)
             copy(LANES, at(row, h * LANES + 1), into)
-            into[LANES - 1] = row[after + h]
+            for k in range(n_apart):
+                into[apart[k]] = row[after + k * more + h]

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels.lanes import LANES, at, distinct, load, store
-from fastlrp.kernels.months import deal_on, dealt, load_months, share_products
+from fastlrp.kernels.months import deal_on, lanes_of, load_months, share_products, window
 from fastlrp.kernels.tile import execute, fill
 
 #: All the numbers of a run, as one record: compiled functions take few arguments fast.
@@ -84,29 +84,29 @@ def _any_infinite(rows, ld, width, lanes, bad):
 
 
 @_compiled
-def _prepare_months(job, X, order, before, weights, first, months, ld, places):
+def _prepare_months(job, X, order, before, weights, starts, months, ld, places):
     """The months that a span of windows shares: loaded, checked, multiplied once. True if a value is infinite."""
     T, D, span = job.steps, job.n_features, job.span
     marks, after = at(months, job.month_rows * ld), span + (T - 1) * LANES
     fill(ld, marks, type(weights[0])(0))
-    load_months(X, order, job.row_stride, job.column_stride, first, job.n - 1, T, D, span, months, ld, places)
+    n = load_months(X, order, job.row_stride, job.column_stride, starts, T, D, span, months, ld, places)
     for part in range(2):
-        begin, n = (after, ld - after) if part else (0, span)
-        _mark_missing(at(months, begin), ld, D, n, at(marks, begin))
-        if _any_infinite(at(months, begin), ld, D, n, at(marks, begin)):
+        begin, lanes = (after, lanes_of(n * (T - 1))) if part else (0, span)
+        _mark_missing(at(months, begin), ld, D, lanes, at(marks, begin))
+        if _any_infinite(at(months, begin), ld, D, lanes, at(marks, begin)):
             return True
-    share_products(before, weights, T, span, months, ld)
-    deal_on(job.month_rows + 1, T, span, months, ld)
+        share_products(before, weights, begin, lanes, months, ld)
+    deal_on(job.month_rows + 1, places, n, T, span, months, ld)
     return False
 
 
 @_compiled
-def _mark_windows(job, marks, ends, first, begin, lanes, bad):
+def _mark_windows(job, marks, ends, starts, begin, lanes, bad):
     """bad += NaN where no window ends, or where one of its months is missing. ``marks`` are those of the tile's lanes."""
     for k in range(lanes):
         for t in range(job.steps):
             bad[k] += marks[k + t * LANES]
-        if not ends[first + dealt(begin + k, job.span)]:
+        if not ends[window(starts, begin + k)]:
             bad[k] = np.nan
 
 
@@ -120,14 +120,15 @@ def _some(lanes, bad):
 
 
 @_compiled
-def _store_rows(job, data, first, begin, live, lanes, s, bad, lost, initial, places, results):
-    """Results of a tile, sample by sample, NaN where its window is missing."""
+def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, places, results):
+    """Results of a tile, sample by sample, NaN where its window is missing. ``first`` is the tile's first sample, or
+    its first lane in the span that begins with ``segment``."""
     _, starts, order, _ = data
     values, prediction, score, initial_state, unattributed = results
     for k in range(live):
-        row = first + (dealt(begin + k, job.span) if job.months else k)
+        row = window(at(starts, segment), first + k) if job.months else first + k
         if job.own_rows:
-            row = _row_of(order, starts[row] + job.steps - 1 if starts.size else row)
+            row = _row_of(order, row if job.months else starts[row] + job.steps - 1)
         places[k] = row * job.width
         for j in range(job.n_outputs):
             prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
@@ -162,12 +163,10 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
     for span in range(first_span, last_span):
         if status[0]:
             return
-        first = span * job.span
-        if job.months:  # the last one reaches back into the one before, and finds the same bits
-            first = min(first, job.n - job.span)
-            if _prepare_months(job, X, order, before, weights, first, months, ld, places):
-                status[0] = 1
-                return
+        first, segment = span * job.span, span * LANES
+        if job.months and _prepare_months(job, X, order, before, weights, at(starts, segment), months, ld, places):
+            status[0] = 1
+            return
         for begin in range(0, min(job.span, job.n - first), job.lanes):
             live = min(job.lanes, job.n - first - begin)
             lanes = (live + LANES - 1) // LANES * LANES
@@ -177,10 +176,11 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
             fill(lanes, bad, number(0))
             fill(job.n_zeros * lanes, at(s, job.zeros * lanes), number(0))
             if job.months:
-                _mark_windows(job, at(months, job.month_rows * ld + begin), ends, first, begin, lanes, bad)
+                marks = at(months, job.month_rows * ld + begin)
+                _mark_windows(job, marks, ends, at(starts, segment), begin, lanes, bad)
             else:
                 rows, width = at(s, job.x * lanes), job.steps * job.n_features
-                _load_windows(job, X, starts, order, first, live, lanes, s, places)
+                _load_windows(job, X, starts, order, first + begin, live, lanes, s, places)
                 _mark_missing(rows, lanes, width, lanes, bad)
                 if _any_infinite(rows, lanes, width, lanes, bad):
                     status[0] = 1
@@ -193,4 +193,5 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
                         for k in range(lanes):
                             top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
                     execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule)
-            _store_rows(job, data, first, begin, live, lanes, s, bad, lost, initial, places, results)
+            place = begin if job.months else first + begin
+            _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)
