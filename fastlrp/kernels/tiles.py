@@ -42,6 +42,14 @@ def _row_of(order, r):
 
 
 @_compiled
+def _sample_size(job, starts, order):
+    """Numbers of a sample of X, where samples follow one another in memory; else 0."""
+    if starts.size or order.size or job.column_stride != 1:
+        return 0
+    return job.steps * job.row_stride
+
+
+@_compiled
 def _load_windows(job, X, starts, order, first, live, lanes, s, places):
     """X of a tile as rows (step, feature): each lane its own window. Lanes past the last sample repeat it."""
     T, D = job.steps, job.n_features
@@ -160,6 +168,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
     months, ld = at(s, job.rows * job.lanes), job.span + job.months
+    size = _sample_size(job, starts, order)
     for span in range(first_span, last_span):
         if status[0]:
             return
@@ -192,6 +201,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
                         fill(job.n_outputs * lanes, top, number(0))
                         for k in range(lanes):
                             top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-                    execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule)
+                    execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule,
+                            at(X, (first + begin + lanes) * size), 0 if part else lanes * size)  # fmt: skip
             place = begin if job.months else first + begin
             _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)
