@@ -22,7 +22,7 @@ from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.months import extra_lanes, segments
-from fastlrp.kernels.plan import ACTIVATE, CELL, PRODUCT, Array, Plan, rule_kind, rule_numbers
+from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
 from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
@@ -147,8 +147,8 @@ def profile(
     moving = seconds()
     return {
         "matrix products": seconds(PRODUCT) - moving,
-        "activations and cell": seconds(CELL, ACTIVATE) - moving,
-        "rules": seconds(PRODUCT, CELL, ACTIVATE, invert=True) - moving,
+        "activations and cell": seconds(CELL, ACTIVATE, MULTIPLY) - moving,
+        "rules": seconds(PRODUCT, CELL, ACTIVATE, MULTIPLY, invert=True) - moving,
         "moving data": moving,
         "whole": seconds(invert=True),
     }

@@ -18,6 +18,8 @@ from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOI
 
 #: Inlined always: a formula that stays a call keeps the loop around it from becoming a vector loop.
 _inlined = njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+#: The same before types are found: less to compile, for what other formulas consist of.
+_merged = njit(error_model="numpy", inline="always")
 _S = np.float32
 
 # e^r = (A + p)/(A - p) with p = r B, A and B polynomials in r^2, on |r| <= ln(2)/2: half the terms of e^r as one
@@ -108,7 +110,7 @@ def _ln2(x):
 
 if not config.DISABLE_JIT:
     _rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double = (
-        _inlined(f)
+        _merged(f)
         for f in (_rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double)
     )
 
@@ -143,14 +145,14 @@ if not config.DISABLE_JIT:
         return (lambda x: (_LN2_HI32, _LN2_LO32)) if x == types.float32 else (lambda x: (_LN2_HI64, _LN2_LO64))
 
 
-@_inlined
+@_merged
 def _at_most(x, limit):
     """x with a size of at most ``limit``; NaN stays NaN."""
     size = abs(x)
     return copysign(limit if size > limit else size, x)
 
 
-@_inlined
+@_merged
 def _exp_parts(x):
     """e^x = 2^n (a + p)/(a - p): n as what ``_times`` takes, a and p."""
     high, low = _ln2(x)
@@ -166,7 +168,7 @@ def exp(x):
     return _times((a + p) / (a - p), power)
 
 
-@_inlined
+@_merged
 def _tanh_parts(x):
     """tanh(x) as a fraction: numerator with x's sign, denominator about 1 to 2. 1 - e^-2|x| over 1 + e^-2|x|, with
     nothing that cancels: right in the relative sense down to denormal x."""
@@ -181,14 +183,14 @@ def _tanh_parts(x):
     return copysign(fma(less, a, more * p), x), fma(more, a, less * p)
 
 
-@_inlined
+@_merged
 def _opened(power, a, p):
     """1/(1 + 2^n (a + p)/(a - p)) as a fraction."""
     below = a - p
     return below, below + _times(a + p, power)
 
 
-@_inlined
+@_merged
 def _gate_parts(t):
     """1/(1 + 2^t) as a fraction."""
     t = _at_most(t, _limits(t)[1])

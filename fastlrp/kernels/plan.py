@@ -37,7 +37,8 @@ Array = npt.NDArray[Any]
     MERGE_RULE,
     LEFT_OUT,
     LSTM_STEP,
-) = range(15)
+    MULTIPLY,
+) = range(16)
 #: Codes of the activations are their places in ``network.DENSE_ACTIVATIONS``.
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = range(7)
 
@@ -48,8 +49,7 @@ _INTEGERS = (
     "a", "b", "c", "d", "e", "init", "mul", "a_months", "init_months", "mul_months", "shift",
     # product: depths, packed weights (or the bias of a rule), what becomes of the sums, the row of the even share
     "a_depth", "b_depth", "weights", "mode", "share",
-    # activations
-    "activation", "gate",
+    "activation",
 )  # fmt: skip
 INSTRUCTION = np.dtype(
     (np.record, np.dtype([(name, np.int64) for name in _INTEGERS] + [("factor", np.float64)], align=True))

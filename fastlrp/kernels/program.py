@@ -29,6 +29,7 @@ from fastlrp.kernels.plan import (
     LINEAR_RULE,
     LSTM_STEP,
     MERGE_RULE,
+    MULTIPLY,
     PRODUCT,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
@@ -248,12 +249,25 @@ class _Builder:
             for gates in parts:
                 self.gate_products(p, gates, k, t, h, cell if gates.first == 3 * H else z + gates.first)
             h = p.out.row(T - 1 - k if p.out_reverse else k)
-            self.forward.append(
-                {"kind": CELL, "units": H, "a": z, "b": c, "c": cell, "out": h,
-                 "activation": DENSE_ACTIVATIONS.index(p.layer.activation),
-                 "gate": DENSE_ACTIVATIONS.index(p.layer.recurrent_activation)}
-            )  # fmt: skip
+            if p.weights.usual:
+                self.forward.append({"kind": CELL, "units": H, "a": z, "b": c, "c": cell, "out": h})
+            else:
+                self.any_cell(p.layer, z, c, cell, h)
             c = cell
+
+    def any_cell(self, layer: LSTM, z: int, before: int, cell: int, h: int) -> None:
+        """What CELL does, for other activations than an LSTM's usual ones: i*g and f*c' take the place of their gates."""
+        H, emit, squashed = layer.units, self.forward.append, self.work[0]
+        signal, gate = (DENSE_ACTIVATIONS.index(name) for name in (layer.activation, layer.recurrent_activation))
+        emit({"kind": ACTIVATE, "units": 2 * H, "a": z, "out": z, "activation": gate})
+        emit({"kind": ACTIVATE, "units": H, "a": z + 2 * H, "out": h, "activation": signal})
+        emit({"kind": MULTIPLY, "units": H, "a": h, "out": z})
+        emit({"kind": MULTIPLY, "units": H, "a": before, "out": z + H})
+        emit({"kind": ACTIVATE, "units": H, "a": cell, "out": h, "activation": gate})
+        emit({"kind": COPY, "units": H, "a": z, "out": cell})
+        emit({"kind": ADD, "units": H, "a": z + H, "out": cell, "factor": 1.0})
+        emit({"kind": ACTIVATE, "units": H, "a": cell, "out": squashed, "activation": signal})
+        emit({"kind": MULTIPLY, "units": H, "a": squashed, "out": h})
 
     def lstm_steps(self, p: _Pass, pack_gates: Callable[..., Array]) -> None:
         """The forward pass of a backend whose product computes the cell as well."""

@@ -24,6 +24,7 @@ from fastlrp.kernels.plan import (
     LEFT_OUT,
     LINEAR_RULE,
     MERGE_RULE,
+    MULTIPLY,
     PRODUCT,
     RELU,
     RUDDER_ARRIVAL,
@@ -59,6 +60,14 @@ def add(n, source, out, factor):
     distinct()
     for k in range(n):
         out[k] += factor * source[k]
+
+
+@_compiled
+def multiply(n, source, out):
+    """out *= source."""
+    distinct()
+    for k in range(n):
+        out[k] *= source[k]
 
 
 @_compiled
@@ -133,23 +142,6 @@ def read_cell(n, zo, h):
     for k in range(n):
         c = h[k]
         h[k], zo[k] = formulas.gated_tanh(zo[k], c), c
-
-
-@_compiled
-def any_cell(n, zi, zf, zg, zo, c, h, signal, gate):
-    """A step with other activations, one pass each. The state takes the place of the gates: i*g, f*c', zg, c."""
-    activate(gate, n, zi, zi)
-    activate(gate, n, zf, zf)
-    activate(gate, n, zo, zo)
-    activate(signal, n, zg, h)
-    for k in range(n):
-        zi[k] *= h[k]
-        zf[k] *= c[k]
-        cell = zi[k] + zf[k]
-        h[k] = zo[k]
-        zo[k] = cell
-    for k in range(n):  # h holds o; o tanh(c) needs the activation of c beside it
-        h[k] *= formulas.activation(signal, zo[k])
 
 
 @_compiled
@@ -246,7 +238,7 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
     """Run a program on a tile: row r stands at ``s + r*lanes``, or at ``months + r*month_lanes``.
 
     Meanwhile ``n_ahead`` numbers at ``ahead``, which the next tile begins with, come into the cache, some with each
-    instruction: memory that is asked for all of them at once lets the tile wait. 5 % of all time at T, D, H = 5, 16, 16.
+    instruction: memory that is asked for all at once lets the tile wait. 5 % of all time at T, D, H = 5, 16, 16.
     """
     number = type(weights[0])
     some = (n_ahead + program.size - 1) // max(program.size, 1)
@@ -272,11 +264,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             product(out, lanes, lanes, at(weights, do.weights), units, init, init_lanes, a, a_lanes, do.a_depth,
                     b, lanes, do.b_depth, mul, mul_lanes, at(s, do.share * lanes), do.mode)  # fmt: skip
         elif kind == CELL:
-            if do.activation == TANH and do.gate == SIGMOID:
-                write_cell(n, a, at(a, n), at(a, 2 * n), b, out)
-                read_cell(n, at(s, do.c * lanes), out)
-            else:
-                any_cell(n, a, at(a, n), at(a, 2 * n), at(s, do.c * lanes), b, out, do.activation, do.gate)
+            write_cell(n, a, at(a, n), at(a, 2 * n), b, out)
+            read_cell(n, at(s, do.c * lanes), out)
         elif kind == LINEAR_RULE:
             linear_rule(units, lanes, a, b, at(s, do.c * lanes), at(weights, do.weights), out, at(s, do.share * lanes),
                         lost, rule, factor)  # fmt: skip
@@ -290,6 +279,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             left_out(units, lanes, a, a_lanes, b, at(s, do.c * lanes), lost)
         elif kind == ADD:
             add(n, a, out, factor)
+        elif kind == MULTIPLY:
+            multiply(n, a, out)
         elif kind == SUM:
             add_rows(units, lanes, a, out)
         elif kind == FILL:

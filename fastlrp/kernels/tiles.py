@@ -92,25 +92,24 @@ def _any_infinite(rows, ld, width, lanes, bad):
 
 
 @_compiled
-def _prepare_months(job, X, order, before, weights, starts, months, ld, places):
-    """The months that a span of windows shares: loaded, checked, multiplied once. True if a value is infinite."""
+def _load_span(job, X, order, starts, months, ld, places):
+    """X of the months that a span of windows shares, checked: -1 if a value is infinite, else how many segments' last
+    months stand apart; ``places`` holds their lanes."""
     T, D, span = job.steps, job.n_features, job.span
     marks, after = at(months, job.month_rows * ld), span + (T - 1) * LANES
-    fill(ld, marks, type(weights[0])(0))
+    fill(ld, marks, type(months[0])(0))
     n = load_months(X, order, job.row_stride, job.column_stride, starts, T, D, span, months, ld, places)
     for part in range(2):
         begin, lanes = (after, lanes_of(n * (T - 1))) if part else (0, span)
         _mark_missing(at(months, begin), ld, D, lanes, at(marks, begin))
         if _any_infinite(at(months, begin), ld, D, lanes, at(marks, begin)):
-            return True
-        share_products(before, weights, begin, lanes, months, ld)
-    deal_on(job.month_rows + 1, places, n, T, span, months, ld)
-    return False
+            return -1
+    return n
 
 
 @_compiled
 def _mark_windows(job, marks, ends, starts, begin, lanes, bad):
-    """bad += NaN where no window ends, or where one of its months is missing. ``marks`` are those of the tile's lanes."""
+    """bad += NaN where no window ends, or where one of its months is missing; ``marks`` are those of the tile's lanes."""
     for k in range(lanes):
         for t in range(job.steps):
             bad[k] += marks[k + t * LANES]
@@ -168,14 +167,19 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
     months, ld = at(s, job.rows * job.lanes), job.span + job.months
-    size = _sample_size(job, starts, order)
+    apart, size = job.span + (job.steps - 1) * LANES, _sample_size(job, starts, order)
     for span in range(first_span, last_span):
         if status[0]:
             return
         first, segment = span * job.span, span * LANES
-        if job.months and _prepare_months(job, X, order, before, weights, at(starts, segment), months, ld, places):
-            status[0] = 1
-            return
+        if job.months:
+            n = _load_span(job, X, order, at(starts, segment), months, ld, places)
+            if n < 0:
+                status[0] = 1
+                return
+            share_products(before, weights, 0, job.span, months, ld)
+            share_products(before, weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
+            deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
         for begin in range(0, min(job.span, job.n - first), job.lanes):
             live = min(job.lanes, job.n - first - begin)
             lanes = (live + LANES - 1) // LANES * LANES

@@ -17,13 +17,13 @@ from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
     ARRAS_CELL,
-    CELL,
     COPY,
     FILL,
     LEFT_OUT,
     LINEAR_RULE,
     LSTM_STEP,
     MERGE_RULE,
+    MULTIPLY,
     PRODUCT,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
@@ -46,19 +46,6 @@ def lane_sums(partial, one, two, lanes, parts):
             one += partial[part * lanes + thread]
             two += partial[threads + part * lanes + thread]
     return one, two
-
-
-@device_function
-def any_cell(do, rows, z, before, cell, h, part, parts, ld):
-    """A step's cell with other activations than an LSTM's usual ones; i*g, f*c' and c take the place of their gates."""
-    step = do.units * ld
-    for j in range(part, do.units, parts):
-        at = z + j * ld
-        written = formulas.activation(do.gate, rows[at]) * formulas.activation(do.activation, rows[at + 2 * step])
-        kept = formulas.activation(do.gate, rows[at + step]) * rows[before + j * ld]
-        new = written + kept
-        rows[h + j * ld] = formulas.activation(do.gate, rows[cell + j * ld]) * formulas.activation(do.activation, new)
-        rows[at], rows[at + step], rows[cell + j * ld] = written, kept, new
 
 
 @device_function
@@ -155,6 +142,8 @@ def elementwise(do, rows, factor, share, a, b, out, part, parts, ld):
             rows[to] = rows[a + j * ld]
         elif kind == ADD:
             rows[to] += factor * rows[a + j * ld]
+        elif kind == MULTIPLY:
+            rows[to] *= rows[a + j * ld]
         elif kind == ACTIVATE:
             rows[to] = formulas.activation(do.activation, rows[a + j * ld])
         elif kind == MERGE_RULE:
@@ -190,8 +179,6 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
                     place, worker, workers)  # fmt: skip
         elif kind == LSTM_STEP:
             lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers)
-        elif kind == CELL:
-            any_cell(do, rows, a + lane, b + lane, do.c * ld + lane, out + lane, part, parts, ld)
         elif kind in (LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, SUM):
             shared = lost = factor - factor
             if kind == LINEAR_RULE:
