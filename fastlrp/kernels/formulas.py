@@ -10,16 +10,12 @@ with ``fma``, so that a sample's bits do not depend on its place in a batch.
 from __future__ import annotations
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
 from numba.extending import overload
 
-from fastlrp.kernels.lanes import copysign, fma
+from fastlrp.kernels.lanes import copysign, fma, inlined
 from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 
-#: Inlined always: a formula that stays a call keeps the loop around it from becoming a vector loop.
-_inlined = njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-#: The same before types are found: less to compile, for what other formulas consist of.
-_merged = njit(error_model="numpy", inline="always")
 _S = np.float32
 
 # e^r = (A + p)/(A - p) with p = r B, A and B polynomials in r^2, on |r| <= ln(2)/2: half the terms of e^r as one
@@ -110,7 +106,7 @@ def _ln2(x):
 
 if not config.DISABLE_JIT:
     _rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double = (
-        _merged(f)
+        inlined(f)
         for f in (_rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double)
     )
 
@@ -145,14 +141,14 @@ if not config.DISABLE_JIT:
         return (lambda x: (_LN2_HI32, _LN2_LO32)) if x == types.float32 else (lambda x: (_LN2_HI64, _LN2_LO64))
 
 
-@_merged
+@inlined
 def _at_most(x, limit):
     """x with a size of at most ``limit``; NaN stays NaN."""
     size = abs(x)
     return copysign(limit if size > limit else size, x)
 
 
-@_merged
+@inlined
 def _exp_parts(x):
     """e^x = 2^n (a + p)/(a - p): n as what ``_times`` takes, a and p."""
     high, low = _ln2(x)
@@ -161,14 +157,14 @@ def _exp_parts(x):
     return power, a, p
 
 
-@_inlined
+@inlined
 def exp(x):
     """e^x for |x| up to 87 (708); beyond, the value there. NaN stays NaN."""
     power, a, p = _exp_parts(_at_most(x, _limits(x)[0]))
     return _times((a + p) / (a - p), power)
 
 
-@_merged
+@inlined
 def _tanh_parts(x):
     """tanh(x) as a fraction: numerator with x's sign, denominator about 1 to 2. 1 - e^-2|x| over 1 + e^-2|x|, with
     nothing that cancels: right in the relative sense down to denormal x."""
@@ -183,14 +179,14 @@ def _tanh_parts(x):
     return copysign(fma(less, a, more * p), x), fma(more, a, less * p)
 
 
-@_merged
+@inlined
 def _opened(power, a, p):
     """1/(1 + 2^n (a + p)/(a - p)) as a fraction."""
     below = a - p
     return below, below + _times(a + p, power)
 
 
-@_merged
+@inlined
 def _gate_parts(t):
     """1/(1 + 2^t) as a fraction."""
     t = _at_most(t, _limits(t)[1])
@@ -199,14 +195,14 @@ def _gate_parts(t):
     return _opened(power, a, p)
 
 
-@_inlined
+@inlined
 def tanh(x):
     """Hyperbolic tangent; within 3 units in the last place, odd to the bit."""
     above, below = _tanh_parts(x)
     return above / below
 
 
-@_inlined
+@inlined
 def sigmoid(x):
     """1/(1 + e^-x); within 3 units in the last place, and not below e^-87 (e^-708)."""
     power, a, p = _exp_parts(_at_most(-x, _limits(x)[0]))
@@ -214,7 +210,7 @@ def sigmoid(x):
     return above / below
 
 
-@_inlined
+@inlined
 def gated_tanh(t, x):
     """tanh(x) through a gate that is open by 1/(1 + 2^t), with one division instead of two: t = -z log2(e) for
     sigmoid(z), which costs nothing where it is part of z's weights."""
@@ -223,21 +219,21 @@ def gated_tanh(t, x):
     return (above * open_) / (below * of)
 
 
-@_inlined
+@inlined
 def gated(t, x):
     """x through a gate that is open by 1/(1 + 2^t), with one division."""
     open_, of = _gate_parts(t)
     return x * open_ / of
 
 
-@_inlined
+@inlined
 def relu(x):
     """max(x, 0); NaN stays NaN."""
     zero = type(x)(0)
     return zero if x < zero else x
 
 
-@_inlined
+@inlined
 def clip_to_one(x):
     """x within [0, 1]; NaN stays NaN."""
     zero, one = type(x)(0), type(x)(1)
@@ -245,19 +241,19 @@ def clip_to_one(x):
     return one if x > one else x
 
 
-@_inlined
+@inlined
 def hard_sigmoid(x):
     """Keras 3: relu6(x + 3)/6."""
     return clip_to_one((x + type(x)(3)) / type(x)(6))
 
 
-@_inlined
+@inlined
 def hard_sigmoid_keras2(x):
     """Keras 1 and 2: 0.2 x + 0.5 within [0, 1]."""
     return clip_to_one(fma(x, type(x)(0.2), type(x)(0.5)))
 
 
-@_inlined
+@inlined
 def activation(code, x):
     """An activation by its code; softmax, which needs a whole row, is not among them."""
     if code == TANH:
@@ -273,13 +269,13 @@ def activation(code, x):
     return x
 
 
-@_inlined
+@inlined
 def signed(z, value):
     """A value >= 0 with the sign of z, counted + at zero: the stabiliser eps s(z)."""
     return copysign(value, z + type(z)(0))  # -0 + 0 is +0; bits of a sign are cheaper than a comparison
 
 
-@_inlined
+@inlined
 def per_unit(relevance, z, eps):
     """q = R/(z + eps s(z)): what the linear rule hands down for each unit of contribution."""
     return relevance / (z + signed(z, eps))

@@ -7,15 +7,12 @@ Same rules as in ``formulas``: one dtype in and out, constants made from an argu
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastlrp.kernels.formulas import sigmoid, tanh
-from fastlrp.kernels.lanes import fma
-
-_inlined = njit(error_model="numpy", forceinline=True)
+from fastlrp.kernels.lanes import fma, inlined
 
 
-@_inlined
+@inlined
 def gates(zi, zf, zg, zo, c):
     """One step of one unit with tanh and sigmoid: i, f, g, o, the new c, tanh(c), h."""
     i, f, g, o = sigmoid(zi), sigmoid(zf), tanh(zg), sigmoid(zo)
@@ -24,7 +21,7 @@ def gates(zi, zf, zg, zo, c):
     return i, f, g, o, cell, t, o * t
 
 
-@_inlined
+@inlined
 def gates_gradient(i, f, g, o, c, t, dh, dc):
     """From dh and dc of this step: dz of the four gates, and dc of the step before. ``c`` is the step before's."""
     one = type(i)(1)
@@ -38,7 +35,7 @@ def gates_gradient(i, f, g, o, c, t, dh, dc):
     )
 
 
-@_inlined
+@inlined
 def adam(w, gradient, m, v, rate, beta_1, beta_2, epsilon):
     """Kingma & Ba 2015 as Keras writes it: ``rate`` holds both bias corrections, epsilon stands outside of them."""
     one = type(w)(1)
@@ -47,7 +44,7 @@ def adam(w, gradient, m, v, rate, beta_1, beta_2, epsilon):
     return w - rate * m / (np.sqrt(v) + epsilon), m, v
 
 
-@_inlined
+@inlined
 def mixed(x):
     """A 32-bit number scattered: two multiply-xorshift rounds (Wellons' "lowbias32" constants), a bijection."""
     x = np.uint32(x ^ (x >> np.uint32(16)))
@@ -57,7 +54,7 @@ def mixed(x):
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
-@_inlined
+@inlined
 def scattered(x):
     """A 64-bit number scattered: the output function of SplitMix64 (Steele, Lea & Flood 2014)."""
     x = np.uint64(x + np.uint64(0x9E3779B97F4A7C15))

@@ -2,10 +2,10 @@
 
 Windows that end in consecutive rows of the panel share all months but one: step t of one is step t-1 of the next. If
 months stood side by side, every read at a shift would straddle cache lines, which costs a tenth of all time. So
-consecutive windows are dealt to vectors: a *segment* is G of them, one in each of G vectors, all in the same lane, and a
-*span* is as many segments as a vector has lanes. Vector h holds, in each lane, the first month of its segment's window
-h, and a shift by one month is a shift by one whole vector. Vectors G, G + 1 ... that it reaches are the first ones moved
-by one lane where the next segment goes on in the next row; where it does not (a stock's history ends, a month is
+consecutive windows are dealt to vectors: a *segment* is G of them, one in each of G vectors, all in the same lane, and
+a *span* is as many segments as a vector has lanes. Vector h holds in each lane the first month of its segment's window
+h, so that a shift by one month is a shift by one whole vector. Vectors G, G + 1 ... that it reaches are the first ones
+moved by one lane, where the next segment goes on in the next row; where it does not (a stock's history ends, a month is
 missing), the segment's last T - 1 months stand apart, after those vectors.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -13,13 +13,10 @@ missing), the segment's last T - 1 months stand apart, after those vectors.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fastlrp.kernels.lanes import LANES, at, load, product
+from fastlrp.kernels.lanes import LANES, at, compiled, load, product
 from fastlrp.kernels.plan import Array
 from fastlrp.kernels.tile import copy
-
-_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def segments(ends: Array, size: int) -> Array:
@@ -38,17 +35,17 @@ def segments(ends: Array, size: int) -> Array:
 
 
 def extra_lanes(steps: int) -> int:
-    """Lanes that a span's months need beside its windows': vectors that shifts reach, and at most as many after them."""
+    """Lanes of a span's months beside its windows': the vectors that shifts reach, and at most as many after them."""
     return 2 * (steps - 1) * LANES
 
 
-@_compiled
+@compiled
 def window(starts, k):
     """The row where the window ends that stands in lane k of a span, whose segments begin in the rows ``starts``."""
     return starts[k % LANES] + k // LANES
 
 
-@_compiled
+@compiled
 def load_months(X, order, row_stride, column_stride, starts, steps, n_features, span, months, ld, places):
     """X of a span's months, feature by feature.
 
@@ -72,13 +69,13 @@ def load_months(X, order, row_stride, column_stride, starts, steps, n_features, 
     return n
 
 
-@_compiled
+@compiled
 def lanes_of(n):
     """n in whole vectors."""
     return (n + LANES - 1) // LANES * LANES
 
 
-@_compiled
+@compiled
 def share_products(program, weights, begin, lanes, months, ld):
     """x_t W + b of every LSTM that reads X, once for each of some months."""
     for i in range(program.size):
@@ -88,10 +85,10 @@ def share_products(program, weights, begin, lanes, months, ld):
                 a, ld, do.b_depth, out, ld, out, do.mode)  # fmt: skip
 
 
-@_compiled
+@compiled
 def deal_on(rows, apart, n_apart, steps, span, months, ld):
-    """Fill the vectors that shifts reach, in every row: those G before moved by one lane, and in the lanes ``apart`` the
-    months that stand apart."""
+    """Fill the vectors that shifts reach: those G before moved by one lane, and the months that stand apart in the lanes
+    ``apart``."""
     more, after = steps - 1, span + (steps - 1) * LANES
     for r in range(rows):
         row = at(months, r * ld)

@@ -76,8 +76,8 @@ class _Rows:
 class _LSTMWeights(NamedTuple):
     """W (D, 4H), U (H, 4H) and b (4H,) as the forward pass multiplies them.
 
-    ``usual``: the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) then stand times -log2(e), which
-    saves the cell a multiplication for each gate of each sample.
+    ``usual``: the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) then stand times -log2(e),
+    which saves the cell multiplications for each gate of each sample.
     """
 
     W: Array
@@ -256,7 +256,7 @@ class _Builder:
             c = cell
 
     def any_cell(self, layer: LSTM, z: int, before: int, cell: int, h: int) -> None:
-        """What CELL does, for other activations than an LSTM's usual ones: i*g and f*c' take the place of their gates."""
+        """What CELL does, for other activations than the usual ones: i*g and f*c' take the place of their gates."""
         H, emit, squashed = layer.units, self.forward.append, self.work[0]
         signal, gate = (DENSE_ACTIVATIONS.index(name) for name in (layer.activation, layer.recurrent_activation))
         emit({"kind": ACTIVATE, "units": 2 * H, "a": z, "out": z, "activation": gate})

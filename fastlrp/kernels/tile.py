@@ -8,10 +8,8 @@ so that each is one long vector loop. What they compute for one number they take
 
 from __future__ import annotations
 
-from numba import njit
-
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import LANES, at, distinct, line_numbers, prefetch, product
+from fastlrp.kernels.lanes import LANES, at, compiled, distinct, line_numbers, prefetch, product
 from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
@@ -36,17 +34,15 @@ from fastlrp.kernels.plan import (
     TANH,
 )
 
-_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-
-@_compiled
+@compiled
 def fill(n, out, value):
     """out = value."""
     for k in range(n):
         out[k] = value
 
 
-@_compiled
+@compiled
 def copy(n, source, out):
     """out = source."""
     distinct()
@@ -54,7 +50,7 @@ def copy(n, source, out):
         out[k] = source[k]
 
 
-@_compiled
+@compiled
 def add(n, source, out, factor):
     """out += factor * source."""
     distinct()
@@ -62,7 +58,7 @@ def add(n, source, out, factor):
         out[k] += factor * source[k]
 
 
-@_compiled
+@compiled
 def multiply(n, source, out):
     """out *= source."""
     distinct()
@@ -70,14 +66,14 @@ def multiply(n, source, out):
         out[k] *= source[k]
 
 
-@_compiled
+@compiled
 def scale(n, out, factor):
     """out *= factor."""
     for k in range(n):
         out[k] *= factor
 
 
-@_compiled
+@compiled
 def add_rows(units, lanes, rows, total):
     """total += the sum of ``units`` rows, lane by lane."""
     distinct()
@@ -86,7 +82,7 @@ def add_rows(units, lanes, rows, total):
             total[k] += rows[j * lanes + k]
 
 
-@_compiled
+@compiled
 def activate(code, n, source, out):
     """An activation over whole rows; source and out may be the same rows, so there is no promise here."""
     if code == TANH:
@@ -109,7 +105,7 @@ def activate(code, n, source, out):
             out[k] = source[k]
 
 
-@_compiled
+@compiled
 def softmax(units, lanes, source, out):
     """Softmax over units, lane by lane, shifted by the largest so that nothing overflows."""
     for k in range(lanes):
@@ -125,7 +121,7 @@ def softmax(units, lanes, source, out):
             out[j * lanes + k] /= total
 
 
-@_compiled
+@compiled
 def write_cell(n, zi, zf, zg, c, new):
     """The cell's two parts, i*g and f*c', in the place of their gates, and the new cell."""
     distinct()
@@ -134,7 +130,7 @@ def write_cell(n, zi, zf, zg, c, new):
         zi[k], zf[k], new[k] = written, kept, written + kept
 
 
-@_compiled
+@compiled
 def read_cell(n, zo, h):
     """h = o*tanh(c), where ``h`` holds c; c takes the place of its gate. A loop of its own: the chain from z to h in
     one loop is longer than the processor looks ahead, and costs a tenth more."""
@@ -144,7 +140,7 @@ def read_cell(n, zo, h):
         h[k], zo[k] = formulas.gated_tanh(zo[k], c), c
 
 
-@_compiled
+@compiled
 def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, factor):
     """q of a linear map's units; ``share`` is what each input gets evenly, ``lost`` grows by what goes nowhere.
 
@@ -168,11 +164,12 @@ def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, f
         share[k] *= factor
 
 
-@_compiled
+@compiled
 def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor):
     """The linear rule on c_t = f*c_{t-1} + i*g: R_c[t] in ``r_c`` becomes R_c[t-1], each but for its even share."""
     distinct()
     eps, handed, _ = rule
+    one = type(eps)(1)
     for k in range(lanes):
         share[k] = eps - eps
     for j in range(units):
@@ -182,13 +179,13 @@ def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor)
             q = formulas.per_unit(r_c[i], c, eps)
             r_g[i] = written[i] * q
             r_c[i] = kept[i] * q
-            share[k] += formulas.signed(c, handed) * q
-            lost[k] += formulas.signed(c, eps - handed) * q
+            share[k] += formulas.signed(c, one) * q
     for k in range(lanes):
-        share[k] *= factor
+        lost[k] += (eps - handed) * share[k]
+        share[k] *= factor * handed
 
 
-@_compiled
+@compiled
 def rudder_arrival(units, lanes, written, kept, arrived, q_sum, lost, rule):
     """What step u hands to the cell: q_sum += R_h[u]/(c_u + eps s). Lost, until a step takes it."""
     distinct()
@@ -199,7 +196,7 @@ def rudder_arrival(units, lanes, written, kept, arrived, q_sum, lost, rule):
             lost[k] += arrived[i]
 
 
-@_compiled
+@compiled
 def rudder_cell(units, lanes, written, q_sum, r_g, lost):
     """R_g[t] = i_t g_t q_sum, no longer lost."""
     distinct()
@@ -211,7 +208,7 @@ def rudder_cell(units, lanes, written, q_sum, r_g, lost):
             lost[k] -= value
 
 
-@_compiled
+@compiled
 def left_out(units, lanes, upper, upper_lanes, z, q, lost):
     """lost += sum (z - upper) q: what a path would carry whose part of z is left out; ``upper`` is the rest of z.
 
@@ -223,7 +220,7 @@ def left_out(units, lanes, upper, upper_lanes, z, q, lost):
             lost[k] += (z[j * lanes + k] - upper[j * upper_lanes + k]) * q[j * lanes + k]
 
 
-@_compiled
+@compiled
 def merge_rule(units, lanes, source, q, share, out, weight):
     """R = weight * a * q + share for one of the directions that were summed or averaged."""
     distinct()
@@ -233,7 +230,7 @@ def merge_rule(units, lanes, source, q, share, out, weight):
             out[i] = weight * source[i] * q[i] + share[k]
 
 
-@_compiled
+@compiled
 def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, n_ahead):
     """Run a program on a tile: row r stands at ``s + r*lanes``, or at ``months + r*month_lanes``.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastlrp.kernels.lanes import LANES, at, distinct, load, store
+from fastlrp.kernels.lanes import LANES, at, compiled, distinct, load, store
 from fastlrp.kernels.months import deal_on, lanes_of, load_months, share_products, window
 from fastlrp.kernels.tile import execute, fill
 
@@ -33,15 +33,13 @@ JOB_FIELDS = JOB.names or ()
 #: lose what the next tile needs.
 STREAM_BYTES = 1 << 24
 
-_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-
-@_compiled
+@compiled
 def _row_of(order, r):
     return order[r] if order.size else r
 
 
-@_compiled
+@compiled
 def _sample_size(job, starts, order):
     """Numbers of a sample of X, where samples follow one another in memory; else 0."""
     if starts.size or order.size or job.column_stride != 1:
@@ -49,7 +47,7 @@ def _sample_size(job, starts, order):
     return job.steps * job.row_stride
 
 
-@_compiled
+@compiled
 def _load_windows(job, X, starts, order, first, live, lanes, s, places):
     """X of a tile as rows (step, feature): each lane its own window. Lanes past the last sample repeat it."""
     T, D = job.steps, job.n_features
@@ -70,7 +68,7 @@ def _load_windows(job, X, starts, order, first, live, lanes, s, places):
         )
 
 
-@_compiled
+@compiled
 def _mark_missing(rows, ld, width, lanes, bad):
     """bad += NaN in lanes that have a value that is not finite, else 0."""
     distinct()
@@ -80,7 +78,7 @@ def _mark_missing(rows, ld, width, lanes, bad):
             bad[k] += value - value
 
 
-@_compiled
+@compiled
 def _any_infinite(rows, ld, width, lanes, bad):
     for k in range(lanes):
         if bad[k] != bad[k]:
@@ -91,7 +89,7 @@ def _any_infinite(rows, ld, width, lanes, bad):
     return False
 
 
-@_compiled
+@compiled
 def _load_span(job, X, order, starts, months, ld, places):
     """X of the months that a span of windows shares, checked: -1 if a value is infinite, else how many segments' last
     months stand apart; ``places`` holds their lanes."""
@@ -107,9 +105,9 @@ def _load_span(job, X, order, starts, months, ld, places):
     return n
 
 
-@_compiled
+@compiled
 def _mark_windows(job, marks, ends, starts, begin, lanes, bad):
-    """bad += NaN where no window ends, or where one of its months is missing; ``marks`` are those of the tile's lanes."""
+    """bad += NaN where no window ends, or one of its months is missing; ``marks`` are those of the tile's lanes."""
     for k in range(lanes):
         for t in range(job.steps):
             bad[k] += marks[k + t * LANES]
@@ -117,7 +115,7 @@ def _mark_windows(job, marks, ends, starts, begin, lanes, bad):
             bad[k] = np.nan
 
 
-@_compiled
+@compiled
 def _some(lanes, bad):
     """Whether any lane has a window: a tile without one needs no arithmetic."""
     some = False
@@ -126,7 +124,7 @@ def _some(lanes, bad):
     return some
 
 
-@_compiled
+@compiled
 def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, places, results):
     """Results of a tile, sample by sample, NaN where its window is missing. ``first`` is the tile's first sample, or
     its first lane in the span that begins with ``segment``."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import HEIGHTS, MANY_VECTORS, VECTOR_BYTES, at
+from fastlrp.kernels.lanes import HEIGHTS, MANY_VECTORS, VECTOR_BYTES, at, compiled
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
 #: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.
@@ -191,7 +191,7 @@ def _make_block(height: int) -> Any:
 _block6, _block4, _block2 = (_make_block(height) for height in HEIGHTS)
 
 
-@njit(error_model="numpy")
+@compiled
 def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
     """out[i, j] = sum over steps s and lanes k of a[s][i, k] * b[s][j, k], on top of ``out`` where ``onto`` is not 0.
 

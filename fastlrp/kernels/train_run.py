@@ -15,10 +15,10 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.lanes import at, distinct, load
+from fastlrp.kernels.lanes import at, compiled, distinct, load
 from fastlrp.kernels.tile import add, fill
 from fastlrp.kernels.train_threads import atomic_add, atomic_write, await_next
-from fastlrp.kernels.train_tile import _compiled, _merged, execute, loss_gradient
+from fastlrp.kernels.train_tile import _merged, execute, loss_gradient
 
 #: Phases of a batch.
 TILES, SUM, MOVE = range(3)
@@ -43,7 +43,7 @@ JOB = np.dtype(
 )  # fmt: skip
 
 
-@_compiled
+@compiled
 def _gather(n, index, flat, packed):
     """Weights in the order in which products read them."""
     distinct()
@@ -51,7 +51,7 @@ def _gather(n, index, flat, packed):
         packed[k] = flat[index[k]]
 
 
-@_compiled
+@compiled
 def _norms(n, flat, decays, factor, gradient):
     """Add the penalty's gradient; sums of squares of the penalised weights and of the gradient, in float64."""
     weights = squares = 0.0
@@ -63,7 +63,7 @@ def _norms(n, flat, decays, factor, gradient):
     return weights, squares
 
 
-@_compiled
+@compiled
 def _adam(n, flat, gradient, m, v, clip, rate, beta_1, beta_2, epsilon):
     distinct()
     for k in range(n):

@@ -12,9 +12,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from fastlrp.kernels.lanes import compiled
 
 _INT = ir.IntType(32)
 _YIELD = "fastlrp_give_way"
@@ -88,7 +90,7 @@ def _give_way(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@njit(error_model="numpy")
+@compiled
 def await_next(tickets, phase):
     """Wait until the upper half of a counter of tickets is beyond this phase."""
     looks = 0

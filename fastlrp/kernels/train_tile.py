@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.lanes import STORE, at, distinct, fma, product
+from fastlrp.kernels.lanes import STORE, at, compiled, distinct, fma, product
 from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 from fastlrp.kernels.tile import activate, add, copy, fill
 from fastlrp.kernels.train_lanes import contract
@@ -29,7 +29,6 @@ from fastlrp.kernels.train_plan import (
     TIMES,
 )
 
-_compiled = njit(error_model="numpy")
 #: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
 _merged = njit(error_model="numpy", inline="always")
 
@@ -37,7 +36,7 @@ _merged = njit(error_model="numpy", inline="always")
 SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
 
 
-@_compiled
+@compiled
 def slope(code, n, out, gradient):
     """gradient *= the activation's derivative, which its output tells."""
     distinct()
@@ -58,7 +57,7 @@ def slope(code, n, out, gradient):
             gradient[k] = gradient[k] * steep if zero < out[k] < one else zero
 
 
-@_compiled
+@compiled
 def times(n, a, b, out):
     """out = a b."""
     distinct()
@@ -66,7 +65,7 @@ def times(n, a, b, out):
         out[k] = a[k] * b[k]
 
 
-@_compiled
+@compiled
 def standard_gates(n, zi, zf, zg, zo, before, cell, squashed, h):
     """All units of a step with tanh and sigmoid; i, f, g, o take the place of their pre-activations."""
     distinct()
@@ -75,7 +74,7 @@ def standard_gates(n, zi, zf, zg, zo, before, cell, squashed, h):
         zi[k], zf[k], zg[k], zo[k], cell[k], squashed[k], h[k] = i, f, g, o, c, t, out
 
 
-@_compiled
+@compiled
 def standard_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc):
     """dz of a step takes the place of its gates; dc becomes that of the step before."""
     distinct()
@@ -85,7 +84,7 @@ def standard_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc):
         zi[k], zf[k], zg[k], zo[k], dc[k] = di, df, dg, do, left
 
 
-@_compiled
+@compiled
 def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
     """The same with other activations, one pass each."""
     activate(gate, 2 * n, zi, zi)  # f stands behind i
@@ -97,7 +96,7 @@ def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
     times(n, zo, squashed, h)
 
 
-@_compiled
+@compiled
 def any_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc, signal, gate, spare):
     """The same with other activations: dz of the four gates is put together in ``spare``, for each needs the others."""
     one = type(dh[0])(1)
@@ -117,7 +116,7 @@ def any_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc, signal, gate
     copy(4 * n, spare, zi)
 
 
-@_compiled
+@compiled
 def draw(rows, lanes, first, key, threshold, factor, mask):
     """Dropout's mask: ``factor`` or 0, from nothing but the key, the row and the sample's place in its batch."""
     zero = factor - factor
@@ -129,7 +128,7 @@ def draw(rows, lanes, first, key, threshold, factor, mask):
             mask[r * lanes + k] = factor if np.int64(drawn) >= threshold else zero
 
 
-@_compiled
+@compiled
 def loss_gradient(units, lanes, output, y, weight, kind, delta, factor, gradient):
     """Sum over samples of their weight times their loss, in float64; ``gradient`` becomes d(factor sum)/d(output)."""
     total, one = 0.0, type(factor)(1)
@@ -155,7 +154,7 @@ def loss_gradient(units, lanes, output, y, weight, kind, delta, factor, gradient
     return total / units
 
 
-@_compiled
+@compiled
 def move(n, source, out, factor):
     """out = factor * source."""
     distinct()
