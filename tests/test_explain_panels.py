@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 import fastlrp as fl
+from fastlrp.kernels import Windows, cpu
+from fastlrp.kernels.lanes import LANES
+from fastlrp.kernels.months import segments
 
 T, D = 4, 5
 RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]
@@ -38,7 +41,7 @@ def messy(rng, assets=23, months=40, gaps=0.03, missing=0.01):
     return pd.DataFrame(values, index=named, columns=[f"f{d}" for d in range(D)])
 
 
-def windows_by_hand(panel):
+def windows_by_hand(panel, T=T):
     """(row, window) of every full window, found by looking each month up."""
     rows = {key: row for row, key in enumerate(panel.index)}
     values, found = panel.to_numpy(), []
@@ -101,6 +104,38 @@ def test_rows_come_back_where_they_were(rng, form):
     prediction = net.predict(given, steps=T)
     assert prediction.index.equals(given.index)
     np.testing.assert_array_equal(prediction.notna(), got.notna().all(axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("steps", [2, 3, 12, 30])
+def test_windows_that_share_months_have_the_bits_of_single_ones(rng, monkeypatch, steps, dtype):
+    net, panel = networks(rng)["one"], messy(rng, assets=60, months=90, gaps=0.004).astype(dtype)
+    rows, X = windows_by_hand(panel, steps)
+    ends = np.isin(np.arange(len(panel)), rows)
+    assert cpu._cut(Windows(panel.to_numpy(), None, ends), steps).months, "months are not shared"
+    want = net.explain(X, device="cpu")
+    for large in (cpu.LARGE_TILE, 0):  # a span in one tile, or in as many as it has vectors
+        monkeypatch.setattr(cpu, "LARGE_TILE", large)
+        got = net.explain(panel, steps=steps, device="cpu")
+        for key in ("values", "prediction", "score", "initial_state", "unattributed"):
+            np.testing.assert_array_equal(getattr(got, key)[rows], getattr(want, key), err_msg=key)
+            assert np.isnan(getattr(got, key)[~ends]).all(), key
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 1.0])
+def test_segments_have_every_window_and_stay_within_the_panel(rng, size, share):
+    for n in (size, 50, 333):
+        ends = rng.random(n) < share
+        ends[rng.integers(n)] = True
+        first = segments(ends, size)
+        assert len(first) % LANES == 0
+        lanes = first[:, None] + np.arange(size)
+        assert lanes.min() >= 0
+        assert lanes.max() < n
+        assert set(np.flatnonzero(ends)) <= set(lanes.ravel())
+        runs = np.count_nonzero(np.diff(ends, prepend=False) & ends)
+        assert len(first) <= np.count_nonzero(ends) / size + runs + LANES
 
 
 def test_short_histories_take_the_path_of_single_windows(rng):

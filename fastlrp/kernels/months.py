@@ -87,8 +87,8 @@ def share_products(program, weights, begin, lanes, months, ld):
 
 @compiled
 def deal_on(rows, apart, n_apart, steps, span, months, ld):
-    """Fill the vectors that shifts reach: those G before moved by one lane, and the months that stand apart in the lanes
-    ``apart``."""
+    """Fill the vectors that shifts reach: those G before, moved by one lane; in the lanes ``apart``, months that stand
+    apart."""
     more, after = steps - 1, span + (steps - 1) * LANES
     for r in range(rows):
         row = at(months, r * ld)
