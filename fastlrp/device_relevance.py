@@ -49,6 +49,10 @@ class DeviceRelevance(Relevance):
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
         return self._totals_on_host().median_unattributed_share()
 
+    def mostly_unattributed(self) -> bool:
+        """Whether the median of |unattributed| / |score| is above a half."""
+        return self._totals_on_host().mostly_unattributed()
+
     def _totals_on_host(self) -> Relevance:
         """What needs no relevance is not worth copying it for."""
         score, unattributed = cast(Any, self.score).copy_to_host(), cast(Any, self.unattributed).copy_to_host()

@@ -249,6 +249,20 @@ def test_relevance_that_is_nan_where_the_score_is_not_is_the_worst_row():
 def test_median_unattributed_share(score, unattributed, want):
     rel = made_up(panel=False, score=np.array(score), unattributed=np.array(unattributed))
     np.testing.assert_array_equal(rel.median_unattributed_share(), want)
+    assert rel.mostly_unattributed() == (want > 0.5)
+
+
+def test_mostly_unattributed_is_what_the_median_says(rng):
+    verdicts = set()
+    for n in (2, 3, 4, 5, 20, 21):
+        for _ in range(50):
+            score, lost = rng.integers(-3, 4, n).astype(float), rng.integers(-2, 3, n).astype(float)
+            score[rng.random(n) < 0.1] = np.nan
+            rel = made_up(panel=False, score=score, unattributed=np.where(np.isnan(score), np.nan, lost))
+            median = rel.median_unattributed_share()
+            assert rel.mostly_unattributed() == (median > 0.5)
+            verdicts.add(median == 0.5 or median > 0.5)
+    assert verdicts == {True, False}
 
 
 def test_rudder_warns_and_names_the_alternative():
