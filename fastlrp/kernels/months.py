@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastlrp.kernels.lanes import LANES, at, compiled, load, product
+from fastlrp.kernels.lanes import LANES, at, compiled
 from fastlrp.kernels.plan import Array
+from fastlrp.kernels.product import product
 from fastlrp.kernels.tile import copy
+from fastlrp.kernels.transpose import load
 
 
 def segments(ends: Array, size: int) -> Array:

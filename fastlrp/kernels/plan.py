@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.kernels.lanes import block_height
+from fastlrp.kernels.product import block_height
 from fastlrp.rules import Arras, Rule
 
 Array = npt.NDArray[Any]
@@ -136,7 +136,7 @@ class Layout(NamedTuple):
 
 
 def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """Weights of ``rows`` sums over ``depth`` inputs, in the order in which ``lanes.product`` reads them.
+    """Weights of ``rows`` sums over ``depth`` inputs, in the order in which ``product.product`` reads them.
 
     Blocks of 6, 4 or 2 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks through
     memory once. Rows that fill up the last block are zero.
@@ -155,5 +155,5 @@ def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
     return np.concatenate(blocks)
 
 
-#: Of ``lanes.product``, which leaves the gates in rows for a loop of their own.
+#: Of ``product.product``, which leaves the gates in rows for a loop of their own.
 BLOCKS = Layout(pack)

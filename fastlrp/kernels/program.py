@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.kernels.formulas import LOG2E
-from fastlrp.kernels.lanes import SPREAD, SPREAD_ADD
 from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
@@ -40,6 +39,7 @@ from fastlrp.kernels.plan import (
     Plan,
     RuleKind,
 )
+from fastlrp.kernels.product import SPREAD, SPREAD_ADD
 from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Aggregate, Bidirectional, Dense, Dropout, Network
 
 
@@ -91,7 +91,8 @@ class _LSTMWeights(NamedTuple):
         usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid")
         factor = np.repeat([-LOG2E, -LOG2E, 1.0, -LOG2E], H) if usual else np.ones(4 * H)
         b = np.zeros(4 * H) if layer.b is None else layer.b
-        return cls(*((array * factor).astype(dtype) for array in (layer.W, layer.U, b)), usual)
+        W, U, b = ((array * factor).astype(dtype) for array in (layer.W, layer.U, b))
+        return cls(W, U, b, usual)
 
 
 class _Pass(NamedTuple):

@@ -2,14 +2,14 @@
 
 Functions here see pointers into one tile's scratch. Loops over lanes and units are flat wherever units do not differ,
 so that each is one long vector loop. What they compute for one number they take from ``formulas``; matrix products are
-``lanes.product``. Numba compiles callees again at every level of calls, so there are only two: ``execute`` and these.
+``product.product``. Numba compiles callees again at every level of calls, so there are only two: ``execute`` and these.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import LANES, at, compiled, distinct, line_numbers, prefetch, product
+from fastlrp.kernels.lanes import LANES, at, compiled, distinct, line_numbers, prefetch
 from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
@@ -33,6 +33,7 @@ from fastlrp.kernels.plan import (
     SUM,
     TANH,
 )
+from fastlrp.kernels.product import product
 
 
 @compiled

@@ -6,9 +6,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastlrp.kernels.lanes import LANES, at, compiled, distinct, load, store
+from fastlrp.kernels.lanes import LANES, at, compiled, distinct
 from fastlrp.kernels.months import deal_on, lanes_of, load_months, share_products, window
 from fastlrp.kernels.tile import execute, fill
+from fastlrp.kernels.transpose import load, store
 
 #: All the numbers of a run, as one record: compiled functions take few arguments fast.
 JOB = np.dtype(

@@ -16,7 +16,8 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import HEIGHTS, MANY_VECTORS, VECTOR_BYTES, at, compiled
+from fastlrp.kernels.lanes import MANY_VECTORS, VECTOR_BYTES, at, compiled
+from fastlrp.kernels.product import HEIGHTS
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
 #: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.

@@ -15,10 +15,11 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.lanes import at, compiled, distinct, load
+from fastlrp.kernels.lanes import at, compiled, distinct
 from fastlrp.kernels.tile import add, fill
 from fastlrp.kernels.train_threads import atomic_add, atomic_write, await_next
 from fastlrp.kernels.train_tile import _merged, execute, loss_gradient
+from fastlrp.kernels.transpose import load
 
 #: Phases of a batch.
 TILES, SUM, MOVE = range(3)

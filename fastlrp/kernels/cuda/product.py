@@ -16,8 +16,9 @@ from numba import cuda
 
 from fastlrp.kernels import formulas
 from fastlrp.kernels.cuda.threads import VECTOR, device_function, load4, store4
-from fastlrp.kernels.lanes import SPREAD_ADD, STORE, fma
+from fastlrp.kernels.lanes import fma
 from fastlrp.kernels.plan import Array, Layout
+from fastlrp.kernels.product import SPREAD_ADD, STORE
 
 #: Rows that a thread sums at once: the gates of a unit. Lanes: two vectors. Sums: one for each.
 QUAD = 4
