@@ -53,6 +53,10 @@ class DeviceRelevance(Relevance):
         """Whether the median of |unattributed| / |score| is above a half."""
         return self._totals_on_host().mostly_unattributed()
 
+    @property
+    def _n_unattributed(self) -> int:
+        return self._totals_on_host()._n_unattributed
+
     def _totals_on_host(self) -> Relevance:
         """What needs no relevance is not worth copying it for."""
         score, unattributed = cast(Any, self.score).copy_to_host(), cast(Any, self.unattributed).copy_to_host()

@@ -251,10 +251,15 @@ class Relevance:
     def mostly_unattributed(self) -> bool:
         """Whether the median of |unattributed| / |score| is above a half."""
         if len(self) > 1:  # counting is a tenth of finding the median, which was 10 % of all time for small samples
-            much = np.count_nonzero(np.abs(self.unattributed) > 0.5 * np.abs(self.score))
-            if 2 * much < len(self) - np.count_nonzero(self.missing):
-                return False
+            twice, rows = 2 * self._n_unattributed, len(self) - np.count_nonzero(self.missing)
+            if twice != rows:
+                return bool(twice > rows)
         return self.median_unattributed_share() > 0.5
+
+    @cached_property
+    def _n_unattributed(self) -> int:
+        """Rows of which more than half of the score is unattributed."""
+        return int(np.count_nonzero(np.abs(self.unattributed) > 0.5 * np.abs(self.score)))
 
     def summary(self, top: int = 10) -> str:
         """What was explained, which features matter, and how well it reconciles, as lines of text.
@@ -470,9 +475,10 @@ def warn_if_unattributed(relevance: Relevance, stacklevel: int = 3) -> None:
     that way. ``stacklevel`` counts from here to the user's line.
     """
     if isinstance(relevance.rule, Rudder) and relevance.mostly_unattributed():
+        rows = len(relevance) - np.count_nonzero(relevance.missing)
         warnings.warn(
-            f"rule 'rudder' leaves {100 * relevance.median_unattributed_share():.0f} % of the score unattributed at "
-            f"the median of {int((~relevance.missing).sum())} rows: it conserves only where forget gates stay near 1; use "
+            "rule 'rudder' leaves more than half of the score unattributed in "
+            f"{relevance._n_unattributed:,} of {rows:,} rows: it conserves only where forget gates stay near 1; use "
             "rule='arras' (fastlrp.Arras) instead, or read Relevance.unattributed beside the relevance",
             ConservationWarning,
             stacklevel=stacklevel,
