@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import tracemalloc
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastlrp import panel as panels
 from fastlrp.panel import as_panel, locate_infinite, locate_infinite_array, periods, time_level
 
 
@@ -406,3 +408,31 @@ def test_an_index_without_any_time_is_refused_in_words(missing):
     index = pd.MultiIndex.from_arrays([missing, ["a", "b", "c"]], names=["date", "stock"])
     with pytest.raises(ValueError, match=r"date|time"):
         as_panel(pd.DataFrame(np.zeros((3, 2)), index=index, columns=["x", "y"]), 1)
+
+
+def test_the_windows_of_the_last_panel_are_remembered_as_long_as_it_lives():
+    rows = [(asset, period) for period in range(30) for asset in "ABC"]
+    frame = frame_of(rows, SPELLINGS["month end"])
+    first = as_panel(frame, 4)
+    again = as_panel(frame * 2, 4, ["f2", "f0"])  # other values and columns on the same index
+    assert (again.order is first.order, again.ends is first.ends) == (True, True)
+    np.testing.assert_array_equal(again.values, 2 * first.values[:, [2, 0]])
+    assert not np.array_equal(as_panel(frame, 5).ends, first.ends)
+    other = as_panel(frame.iloc[3:], 4)
+    assert len(other.ends) == len(frame) - 3
+    np.testing.assert_array_equal(as_panel(frame, 4).ends, first.ends)
+    for part in (first.order, first.ends):
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 0
+    assert panels._last is not None
+    del frame, first, again, other
+    gc.collect()
+    assert panels._last is None
+
+
+def test_an_index_renamed_in_place_is_looked_at_again():
+    rows = [(asset, period) for asset in range(190_001, 190_004) for period in range(12)]
+    frame = frame_of(rows, lambda m: 199_001 + m, names=("month", "asset"))
+    assert as_panel(frame, 3).ends.sum() == 3 * 10
+    frame.index.names = ["asset", "month"]
+    assert as_panel(frame, 3).ends.sum() != 3 * 10
