@@ -72,21 +72,40 @@ def test_ends_zeros_and_nan(dtype):
     np.testing.assert_array_equal(over(formulas.tanh, tiny), tiny)
 
 
+def gated_both(t, x):
+    """tanh(x) and x through a gate of 1/(1 + 2^t)."""
+
+    @njit(error_model="numpy")
+    def loop(t, x, one, other):
+        for k in range(x.size):
+            one[k], other[k] = formulas.gated_tanh(t[k], x[k]), formulas.gated(t[k], x[k])
+
+    one, other = np.empty_like(x), np.empty_like(x)
+    loop(t, x, one, other)
+    return one, other
+
+
 @DTYPES
 def test_products_of_activations_are_within_5_ulp(dtype):
     rng = np.random.default_rng(0)
-    gate, x = (rng.uniform(-40, 40, 200_000).astype(dtype) for _ in range(2))
-
-    @njit(error_model="numpy")
-    def loop(gate, x, one, other):
-        for k in range(x.size):
-            one[k], other[k] = formulas.gated_tanh(gate[k], x[k]), formulas.gated(gate[k], x[k])
-
-    one, other = np.empty_like(x), np.empty_like(x)
-    loop(gate, x, one, other)
-    open_ = 1 / (1 + np.exp2(gate.astype(np.longdouble)))
+    t, x = (rng.uniform(-40, 40, 200_000).astype(dtype) for _ in range(2))
+    one, other = gated_both(t, x)
+    open_ = 1 / (1 + np.exp2(t.astype(np.longdouble)))
     assert ulps(one, open_ * np.tanh(x.astype(np.longdouble))).max() < 5
     assert ulps(other, open_ * x.astype(np.longdouble)).max() < 4
+
+
+@DTYPES
+def test_gates_open_and_close_and_let_nan_through(dtype):
+    limit, rtol = 125 if dtype == SINGLE else 1021, 4 * np.finfo(dtype).eps
+    t = np.array([np.inf, 1e30, limit, -limit, -1e30, -np.inf, 0.0, -0.0, np.nan], dtype)
+    shut = np.exp2(-np.longdouble(limit)).astype(dtype)
+    _, through = gated_both(t, np.ones_like(t))
+    np.testing.assert_allclose(through, np.array([shut] * 3 + [1] * 3 + [0.5] * 2 + [np.nan], dtype), rtol=rtol)
+    x = np.array([-np.inf, -1.0, -0.0, 0.0, 1.0, np.inf, np.nan], dtype)
+    squashed, through = gated_both(np.full_like(x, -np.inf), x)
+    np.testing.assert_allclose(squashed, np.tanh(x), rtol=rtol)
+    np.testing.assert_allclose(through, x, rtol=rtol)
 
 
 @DTYPES
