@@ -201,6 +201,8 @@ def _run(
             return cast(Results, backend.run(net, windows, steps, **ask, advance=advance))
 
     try:
+        if panel is not None:
+            _look_aside(panel)
         try:
             return run_on(backend)
         except (MemoryError, RuntimeError) as error:
@@ -211,6 +213,14 @@ def _run(
             return run_on(instead)
     except FloatingPointError:
         _refuse_infinite(X, windows, panel, net)
+
+
+def _look_aside(panel: Panel) -> None:
+    """Kernels look at what windows read; an infinity elsewhere in a panel is refused all the same."""
+    from fastlrp.panel import has_infinity_aside
+
+    if has_infinity_aside(panel):
+        raise FloatingPointError("infinite value")
 
 
 def _work(net: Network, n: int, steps: int) -> float:

@@ -209,6 +209,19 @@ def _block(frame: pd.DataFrame, positions: list[int]) -> Array | None:
     return cast(Array, frame.iloc[:, columns].to_numpy(copy=False))
 
 
+def has_infinity_aside(panel: Panel) -> bool:
+    """Whether a row that no window reads, and so no kernel looks at, has an infinite value."""
+    edges = np.flatnonzero(np.diff(panel.ends, prepend=False, append=False))
+    reads = np.zeros(len(panel.ends), bool)
+    if (edges[1::2] - edges[::2] + panel.steps - 1).sum() == len(reads):  # each row has a window that reads it
+        return False
+    for first, last in zip((edges[::2] - panel.steps + 1).tolist(), edges[1::2].tolist(), strict=True):
+        reads[first:last] = True
+    aside = np.flatnonzero(~reads)
+    rows = aside if panel.order is None else panel.order[aside]
+    return any(np.isinf(panel.values[rows[k : k + _BLOCK]]).any() for k in range(0, len(rows), _BLOCK))
+
+
 def locate_infinite(panel: Panel) -> None:
     """Name the first infinite value of a panel; call it once something infinite has been met.
 
@@ -273,7 +286,8 @@ _last: _Known | None = None
 
 def _forget(reference: weakref.ref[pd.Index]) -> None:
     global _last
-    if _last is not None and _last.reference is reference:
+    known = _last  # another thread may set it
+    if known is not None and known.reference is reference:
         _last = None
 
 

@@ -249,7 +249,7 @@ class Relevance:
         return float(np.median(share))
 
     def mostly_unattributed(self) -> bool:
-        """Whether the median of |unattributed| / |score| is above a half."""
+        """Whether the median of |unattributed| / |score| is above a half; a row where it is not a number is below."""
         if len(self) > 1:  # counting is a tenth of finding the median, which was 10 % of all time for small samples
             twice, rows = 2 * self._n_unattributed, len(self) - np.count_nonzero(self.missing)
             if twice != rows:

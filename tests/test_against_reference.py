@@ -286,10 +286,10 @@ def test_a_batch_is_its_rows(build, rule, dtype, rng):
     whole = explain(layers, X, rule, dtype=dtype)
     order = rng.permutation(len(X))
     same_relevance(whole, explain(layers, X[order], rule, dtype=dtype), order)
-    for cut in (1, 7, 64, 100, 129):
+    for cut in (1, 7, 64, 100, 127, 128, 129):
         same_relevance(whole, explain(layers, X[:cut], rule, dtype=dtype), slice(cut))
         same_relevance(whole, explain(layers, X[cut:], rule, dtype=dtype), slice(cut, None))
-    for k in (0, 13, 63, 64, 199):
+    for k in (0, 13, 63, 64, 127, 128, 199):
         same_relevance(whole, explain(layers, X[k : k + 1], rule, dtype=dtype), slice(k, k + 1))
 
 
@@ -299,7 +299,7 @@ def test_predictions_of_a_batch_are_those_of_its_rows(build, dtype, rng):
     layers, X = build(rng, 2), rng.normal(size=(200, 5, 3)).astype(dtype)
     whole = predict(layers, X, dtype=dtype)
     same_bits(whole, explain(layers, X, target=1, dtype=dtype).prediction)
-    for cut in (1, 65, 130):
+    for cut in (1, 65, 127, 130):
         same_bits(whole, np.concatenate([predict(layers, X[:cut], dtype=dtype), predict(layers, X[cut:], dtype=dtype)]))
 
 

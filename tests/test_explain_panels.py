@@ -69,6 +69,12 @@ def forms(panel, rng):
     }
 
 
+def months_are_shared(panel, rows, steps):
+    """Whether this panel's windows, which end in ``rows``, go the way on which they share months."""
+    ends = np.isin(np.arange(len(panel)), rows)
+    return cpu._cut(Windows(panel.to_numpy(), None, ends), steps).months > 0
+
+
 @pytest.mark.parametrize("reduce", [None, "steps"])
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("name", ["one", "both ways", "dense first"])
@@ -76,7 +82,7 @@ def test_a_panel_is_its_windows(rng, name, rule, reduce):
     net, panel = networks(rng)[name], messy(rng)
     target = None if net.n_outputs == 1 else 1
     rows, X = windows_by_hand(panel)
-    assert len(rows) > len(panel) / 2, "the path on which windows share months"
+    assert months_are_shared(panel, rows, T)
     want = net.explain(X, rule=rule, reduce=reduce, target=target)
     got = net.explain(panel, steps=T, rule=rule, reduce=reduce, target=target)
     assert got.index.equals(panel.index)
@@ -112,7 +118,7 @@ def test_windows_that_share_months_have_the_bits_of_single_ones(rng, monkeypatch
     net, panel = networks(rng)["one"], messy(rng, assets=60, months=90, gaps=0.004).astype(dtype)
     rows, X = windows_by_hand(panel, steps)
     ends = np.isin(np.arange(len(panel)), rows)
-    assert cpu._cut(Windows(panel.to_numpy(), None, ends), steps).months, "months are not shared"
+    assert months_are_shared(panel, rows, steps)
     want = net.explain(X, device="cpu")
     for large in (cpu.LARGE_TILE, 0):  # a span in one tile, or in as many as it has vectors
         monkeypatch.setattr(cpu, "LARGE_TILE", large)
@@ -140,9 +146,10 @@ def test_segments_have_every_window_and_stay_within_the_panel(rng, size, share):
 
 def test_short_histories_take_the_path_of_single_windows(rng):
     net = networks(rng)["one"]
-    panel = messy(rng, assets=60, months=7)
+    panel = messy(rng, assets=700, months=7)
     rows, X = windows_by_hand(panel)
-    assert 0 < len(rows) < len(panel) / 2
+    assert len(rows) > 300
+    assert not months_are_shared(panel, rows, T)
     got, want = net.explain(panel, steps=T), net.explain(X)
     np.testing.assert_array_equal(got.values[rows], want.values)
     assert np.isnan(np.delete(got.score, rows)).all()
@@ -172,6 +179,35 @@ def test_infinity_in_a_panel_names_its_row(rng, dtype):
     date, stock = panel.index[7]
     with pytest.raises(ValueError, match=f"f2.*{date:%Y-%m}.*{stock}"):
         networks(rng)["one"].explain(panel, steps=T)
+
+
+@pytest.mark.parametrize("windows", [1, 8, 9, 40])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("steps", [2, 5])
+def test_infinity_in_a_row_that_no_window_reads_is_found_too(rng, steps, shuffled, windows):
+    lengths = [windows + steps - 1] * 10 + [steps - 1] + [windows + steps - 1] * 10
+    dates = pd.period_range("2001-01", periods=max(lengths), freq="M").to_timestamp()
+    index = pd.MultiIndex.from_tuples([(dates[m], a) for a, n in enumerate(lengths) for m in range(n)])
+    panel = pd.DataFrame(rng.normal(size=(len(index), D)), index=index, columns=[f"f{d}" for d in range(D)])
+    panel = panel.sample(frac=1, random_state=1) if shuffled else panel
+    net = networks(rng)["one"]
+    assert net.predict(panel, steps=steps).notna().sum() == 20 * windows
+    panel.loc[(dates[steps - 2], 10), "f3"] = np.inf
+    for call in (net.predict, net.explain):
+        with pytest.raises(ValueError, match=r"f3.*2001.*10"):
+            call(panel, steps=steps)
+
+
+def test_every_result_is_counted_once(rng):
+    net, panel = networks(rng)["one"], messy(rng, assets=200)
+    rows, X = windows_by_hand(panel)
+    ends = np.isin(np.arange(len(panel)), rows)
+    for windows, n in ((Windows(panel.to_numpy(), None, ends), len(panel)), (Windows(X.reshape(-1, D)), len(X))):
+        for threads in (1, 2):
+            counts: list[int] = []
+            cpu.run(net, windows, T, rule=fl.Arras(), threads=threads, advance=counts.append)
+            assert sum(counts) == n
+            assert len(counts) > 1
 
 
 def test_progress_counts_every_row_once(rng, capsys):

@@ -90,7 +90,7 @@ def run(
 ) -> Results:
     """Predict every window, and explain it if there is a rule.
 
-    ``advance`` is called from the calling thread with the number of samples done since its last call.
+    ``advance`` is called from the calling thread with the number of results done since its last call.
 
     Raises
     ------
@@ -123,7 +123,8 @@ def profile(
 ) -> dict[str, float]:
     """Where the time of an explanation goes: seconds (median) of its parts, each run alone, and of the whole.
 
-    "moving data" is what is left with empty programs: X into tiles and results out of them.
+    "moving data" is what is left with empty programs: X into tiles and results out of them. "rules" is what is neither
+    product nor activation, which includes some sums of a cell with unusual activations.
     """
     cut = _cut(windows, steps)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), reduced=reduced, shared=cut.months > 0)
@@ -223,7 +224,7 @@ def _spread(
     advance: Callable[[int], object] | None,
     stop: Callable[[], None],
 ) -> None:
-    """Run ``work`` on this and ``threads - 1`` more threads, which take chunks of tiles from one counter.
+    """Run ``work`` on this and ``threads - 1`` more threads, which take chunks of spans from one counter.
 
     ``stop`` makes all of them return soon: called where one fails, or the user interrupts.
     """

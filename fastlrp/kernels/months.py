@@ -1,4 +1,4 @@
-"""Windows of a panel that share their months: where months stand in a tile, so that each is loaded and multiplied once.
+"""Windows of a panel that share their months: where months stand, so that each is loaded and multiplied once.
 
 Windows that end in consecutive rows of the panel share all months but one: step t of one is step t-1 of the next. If
 months stood side by side, every read at a shift would straddle cache lines, which costs a tenth of all time. So

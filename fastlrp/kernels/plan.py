@@ -82,9 +82,9 @@ class Plan:
     Attributes
     ----------
     forward, relevance : record arrays of INSTRUCTION
-        ``before`` is run once a tile on its months, where windows share them.
+        ``before`` is run once on the months that a span of windows shares.
     weights : array, packed
-    rows, month_rows : number of rows of a tile's scratch, and of its months' (X, then x_t W + b of each LSTM on it)
+    rows, month_rows : number of rows of a tile's scratch, and of a span's months' (X, then x_t W + b of each LSTM on X)
     x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
     lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of ``n_zeros`` zeros

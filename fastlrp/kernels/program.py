@@ -530,7 +530,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
-    ``shared``: its windows are a panel's, and share the months of a tile.
+    ``shared``: its windows are a panel's, and share their months.
     """
     key = (steps, dtype, rule, aggregate, reduced, shared, layout)
     plan = net._plans.get(key)

@@ -45,7 +45,13 @@ def odd_quads(lanes: int) -> int:
 
 def month_lanes(lanes: int, steps: int) -> int:
     """Months that a tile's windows need: whole vectors for those after its windows', its windows' own, and the vectors
-    that shifts reach (``kernels/months.py`` explains how months are dealt to vectors)."""
+    that shifts reach.
+
+    A tile's windows end in consecutive rows, whose months are dealt to vectors like cards: with G vectors, vector h
+    holds months h, G + h, 2G + h ..., so that a shift by one month is a shift by one whole vector. Vectors G, G + 1 ...
+    that it reaches are the first ones moved by one lane, with a later month in the last lane. (``kernels/months.py``
+    cuts windows into segments besides, so that no lane is spent where a history begins.)
+    """
     return month_tail(steps) + lanes + (steps - 1) * VECTOR
 
 
