@@ -1,4 +1,7 @@
-"""What explain returns: relevance with its totals, as frames, groups and shares, and how well it reconciles."""
+"""What explain returns: relevance with its totals, and how well it reconciles. Tables of it are made in ``frames``.
+
+Whoever explains arrays needs no pandas, which takes longer to import than all of this library.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from fastlrp.errors import ConservationWarning
-from fastlrp.panel import label, periods, suggest, time_level
 from fastlrp.rules import Rudder, Rule
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[Any]
 
@@ -117,16 +121,9 @@ class Relevance:
         ValueError
             For ``steps=True`` where steps were summed inside the kernel.
         """
-        if steps:
-            self._need_steps("to_frame(steps=True)")
-            columns = pd.MultiIndex.from_product([self.lags, self.features], names=["step", "feature"])
-            return pd.DataFrame(np.array(self.values).reshape(len(self), -1), self._rows(), columns, copy=False)
-        frame = self._feature_frame()
-        for name, column in self._totals():
-            while name in frame.columns:
-                name += "_"
-            frame[name] = column
-        return frame
+        from fastlrp import frames
+
+        return frames.frame(self, steps=steps)
 
     def by_group(self, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
         """Relevance summed over steps and over groups of features, a column a group.
@@ -141,12 +138,9 @@ class Relevance:
         ValueError
             If a name is no feature, a feature stands in two groups, a group is empty, or "Other" is taken and needed.
         """
-        members = self._group_positions(groups)
-        out = np.empty((len(self), len(members)))
-        for rows, part in self._by_feature():
-            for g, columns in enumerate(members.values()):
-                out[rows, g] = part[:, columns].sum(axis=1)
-        return pd.DataFrame(out, self._rows(), list(members), copy=False)
+        from fastlrp import frames
+
+        return frames.by_group(self, groups)
 
     def share(self, *, signed: bool = False) -> pd.DataFrame:
         """Each feature's share of its row: |R_j| / sum_k |R_k|, with R summed over steps; a row sums to 1.
@@ -156,10 +150,9 @@ class Relevance:
         signed : bool
             Keep the sign of R_j above the fraction, so that absolute values sum to 1. A row of zeros gives NaN.
         """
-        out = np.empty((len(self), len(self.features)), self.values.dtype)
-        for rows, part in self._by_feature():
-            out[rows] = _shares(part, signed)
-        return pd.DataFrame(out, self._rows(), list(self.features), copy=False)
+        from fastlrp import frames
+
+        return frames.share(self, signed=signed)
 
     def by_time(self, statistic: Literal["abs", "mean", "share"] = "abs") -> pd.DataFrame:
         """Mean over assets, a row a period, oldest first, a column a feature; periods without relevance are left out.
@@ -174,23 +167,9 @@ class Relevance:
         ValueError
             If the result is of an array, which has no time.
         """
-        if statistic not in ("abs", "mean", "share"):
-            raise ValueError(f"by_time(statistic=...) takes 'abs', 'mean' or 'share', not {statistic!r}")
-        if not isinstance(self.index, pd.MultiIndex):
-            raise ValueError("by_time needs the result of a panel: this one is of an array, which has no times")
-        rank, labels = periods(self.index)
-        total, count = np.zeros((len(labels), len(self.features))), np.zeros(len(labels), np.int64)
-        for rows, part in self._by_feature():
-            part = part if statistic == "mean" else _shares(part) if statistic == "share" else np.abs(part)
-            usable = np.flatnonzero(~np.isnan(part).any(axis=1) & (rank[rows] >= 0))
-            usable = usable[np.argsort(rank[rows][usable], kind="stable")]
-            which, first, size = np.unique(rank[rows][usable], return_index=True, return_counts=True)
-            if len(which):
-                total[which] += np.add.reduceat(part[usable], first, axis=0)
-                count[which] += size
-        name = self.index.names[time_level(self.index)]
-        seen = count > 0
-        return pd.DataFrame(total[seen] / count[seen, None], labels[seen].rename(name), list(self.features))
+        from fastlrp import frames
+
+        return frames.by_time(self, statistic)
 
     # ---------------------------------------------------------------------------------------------- reconciliation
 
@@ -269,41 +248,9 @@ class Relevance:
         top : int
             How many features to list, by mean share of |relevance|.
         """
-        n, found = len(self), len(self) - int(np.count_nonzero(self.missing))
-        target = "" if self.target is None else f", target {self.target!r}"
-        lines = [f"Relevance by {self.rule!r}{target}"]
-        lines.append(f"  {found:,} samples of {self.steps} steps x {len(self.features)} features")
-        if found < n:
-            lines.append(f"  {n - found:,} of {n:,} rows are missing: no full window ends there, or a value is missing")
-        if not found:
-            return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {self.steps} steps"])
-        share = self._mean_share()
-        best = np.argsort(-share, kind="stable")[: max(0, top)]
-        lines.append("Mean share of |relevance|")
-        width = max((len(self.features[j]) for j in best), default=0)
-        lines += [f"  {self.features[j]:<{width}}  {100 * share[j]:5.1f} %" for j in best]
-        if len(best) < len(share):
-            lines.append(f"  {len(share) - len(best)} more: {100 * np.delete(share, best).sum():.1f} %")
-        return "\n".join([*lines, *self._reconciliation_lines()])
+        from fastlrp import frames
 
-    def _reconciliation_lines(self) -> Iterator[str]:
-        gaps = self.reconcile()
-        yield "Reconciles: score = sum of relevance + initial_state + unattributed"
-        yield f"  gap            median {gaps.median:.1e}, worst {gaps.worst:.1e}"
-        yield f"  gap / scale    median {gaps.relative_median:.1e}, worst {gaps.relative_worst:.1e}"
-        yield "                 (scale of a row: |score| + |initial_state| + |unattributed| + sum of |relevance|)"
-        worst = ", ".join(f"{self._row_name(int(row))} {self.gap[row]:+.1e}" for row in gaps.worst_rows)
-        yield f"  worst rows     {worst}"
-        yield f"  unattributed   median {100 * self.median_unattributed_share():.1f} % of |score|"
-
-    def _mean_share(self) -> Array:
-        total, count = np.zeros(len(self.features)), 0
-        for _, part in self._by_feature():
-            share = _shares(part)
-            usable = ~np.isnan(share).any(axis=1)
-            total += share[usable].sum(axis=0)
-            count += int(usable.sum())
-        return total / count if count else np.full(len(total), np.nan)
+        return frames.summary(self, top)
 
     # ------------------------------------------------------------------------------------------- to other libraries
 
@@ -322,20 +269,9 @@ class Relevance:
         ImportError
             If shap is not installed.
         """
-        try:
-            import shap
-        except ImportError:
-            raise ImportError("to_shap needs the package shap, which is missing: pip install shap") from None
-        keep = ~self.missing
-        values = self._feature_values()
-        if data is not None and np.shape(data) != values.shape:
-            raise ValueError(f"to_shap(data=...) has shape {np.shape(data)}, expected {values.shape}")
-        return shap.Explanation(
-            values=values[keep],
-            base_values=(self.initial_state + self.unattributed)[keep],
-            data=None if data is None else np.asarray(data)[keep],
-            feature_names=list(self.features),
-        )
+        from fastlrp import frames
+
+        return frames.to_shap(self, data)
 
     def to_xarray(self) -> Any:
         """An ``xarray.Dataset``: relevance over (sample, step, feature) and the totals over sample; steps are lags.
@@ -345,23 +281,9 @@ class Relevance:
         ImportError
             If xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError:
-            raise ImportError("to_xarray needs the package xarray, which is missing: pip install xarray") from None
-        axes = ("sample", "feature") if self.reduced else ("sample", "step", "feature")
-        variables: dict[str, Any] = {"relevance": (axes, self.values)}
-        variables |= {name: ("sample", column) for name, column in self._totals()}
-        coords: dict[str, Any] = {"feature": list(self.features)}
-        if not self.reduced:
-            coords["step"] = list(self.lags)
-        data = xarray.Dataset(variables, coords, attrs={"rule": repr(self.rule)})
-        rows = self._rows()
-        if not isinstance(rows, pd.MultiIndex):
-            return data.assign_coords(sample=rows)
-        default = ("time", "asset") if time_level(rows) == 0 else ("asset", "time")
-        rows = rows.set_names([old or new for old, new in zip(rows.names, default, strict=True)])
-        return data.assign_coords(xarray.Coordinates.from_pandas_multiindex(rows, "sample"))
+        from fastlrp import frames
+
+        return frames.to_xarray(self)
 
     # ------------------------------------------------------------------------------------------------------ a value
 
@@ -371,6 +293,8 @@ class Relevance:
 
     def __getitem__(self, rows: Any) -> Relevance:
         """Some rows, by position, slice, list of positions, or boolean mask."""
+        from fastlrp import frames
+
         if isinstance(rows, int | np.integer):
             at = range(len(self))[rows]
             rows = slice(at, at + 1)
@@ -379,7 +303,7 @@ class Relevance:
             if rows.ndim != 1 or rows.dtype.kind not in "biu":
                 raise ValueError(f"rows are chosen by position, slice or mask, not by {rows!r}")
         parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS)}
-        return replace(self, index=self._rows()[rows], **parts)
+        return replace(self, index=frames.labels(self)[rows], **parts)
 
     def __repr__(self) -> str:
         """One line: how much of what, by which rule."""
@@ -390,82 +314,11 @@ class Relevance:
         frame = cast(Any, self[:5].to_frame())
         return f"<p>{html.escape(repr(self))}, the first rows:</p>{frame._repr_html_()}"
 
-    # ------------------------------------------------------------------------------------------------------- inside
-
-    def _rows(self) -> pd.Index:
-        return pd.RangeIndex(len(self), name="sample") if self.index is None else self.index
-
-    def _row_name(self, row: int) -> str:
-        at = self._rows()[row]
-        return f"({', '.join(map(label, at))})" if isinstance(at, tuple) else f"sample {at}"
-
-    def _totals(self) -> Iterator[tuple[str, Array]]:
-        """Names and columns of what is known of each sample besides its relevance."""
-        if self.prediction.ndim == 1:
-            yield "prediction", self.prediction
-        else:
-            names = self.outputs or range(self.prediction.shape[1])
-            yield from ((f"prediction[{name}]", self.prediction[:, k]) for k, name in enumerate(names))
-        yield from ((name, getattr(self, name)) for name in _TOTALS)
-
-    def _need_steps(self, what: str) -> None:
-        if self.reduced:
-            raise ValueError(f"{what} needs every step, but steps were summed: call explain without reduce='steps'")
-
     def _chunks(self) -> Iterator[tuple[slice, Array]]:
+        """Relevance, some rows at a time."""
         rows = max(1, _CHUNK // max(1, int(np.prod(self.values.shape[1:]))))
         for start in range(0, len(self), rows):
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
-
-    def _by_feature(self) -> Iterator[tuple[slice, Array]]:
-        """Relevance summed over steps, in float64, some rows at a time."""
-        for rows, part in self._chunks():
-            yield rows, part.astype(np.float64) if self.reduced else part.sum(axis=1, dtype=np.float64)
-
-    def _feature_values(self) -> Array:
-        """Relevance summed over steps, an array of its own in the dtype of ``values``; (n, D)."""
-        if self.reduced:
-            return np.array(self.values)
-        out = np.empty((len(self), len(self.features)), self.values.dtype)
-        for rows, part in self._by_feature():
-            out[rows] = part
-        return out
-
-    def _feature_frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self._feature_values(), self._rows(), list(self.features), copy=False)
-
-    def _group_positions(self, groups: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-        if not isinstance(groups, Mapping) or not groups:
-            raise ValueError(f"groups are given as a dict of name to list of features, not {groups!r}")
-        at = {name: j for j, name in enumerate(self.features)}
-        owner: dict[str, str] = {}
-        members: dict[str, list[int]] = {}
-        for group, given in groups.items():
-            names = [given] if isinstance(given, str) else list(given)
-            if not names:
-                raise ValueError(f"group {group!r} is empty, expected the features it sums")
-            unknown = [str(name) for name in names if name not in at]
-            if unknown:
-                raise ValueError(f"group {group!r} names what is no feature: {suggest(unknown, self.features)}")
-            for name in names:
-                if name in owner:
-                    raise ValueError(f"feature {name!r} stands in group {owner[name]!r} and again in {group!r}")
-                owner[name] = group
-            members[group] = [at[name] for name in names]
-        left = [j for name, j in at.items() if name not in owner]
-        if left and "Other" in members:
-            raise ValueError(
-                f"{len(left)} features are in no group and would be summed as 'Other', which is a group: rename it, or "
-                f"add them, the first being {self.features[left[0]]!r}"
-            )
-        return {**members, "Other": left} if left else members
-
-
-def _shares(part: Array, signed: bool = False) -> Array:
-    """Rows of relevance over the sum of their absolute values; NaN where that is 0."""
-    size = np.abs(part)
-    total = size.sum(axis=1, keepdims=True)
-    return cast(Array, np.divide(part if signed else size, total, out=np.full_like(part, np.nan), where=total > 0))
 
 
 def warn_if_unattributed(relevance: Relevance, stacklevel: int = 3) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import pickle
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -404,3 +405,14 @@ def test_to_xarray(panel, reduced):
     if panel:
         row = rel.index.get_loc(("B", "1990m12"))
         np.testing.assert_array_equal(data["score"].sel(stock="B", month="1990m12"), rel.score[row])
+
+
+def test_an_array_is_explained_without_pandas():
+    code = (
+        "import sys, numpy as np, fastlrp as fl; net = fl.Network([fl.LSTM(np.ones((2, 4)), np.ones((1, 4)))]);"
+        "relevance = net.explain(np.ones((3, 2, 2)), rule='rudder'); relevance.reconcile(), repr(relevance);"
+        "assert 'pandas' not in sys.modules;"
+        "assert relevance.to_frame().shape == (3, 6)"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
