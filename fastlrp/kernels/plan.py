@@ -138,20 +138,19 @@ class Layout(NamedTuple):
 def pack(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
     """Weights of ``rows`` sums over ``depth`` inputs, in the order in which ``product.product`` reads them.
 
-    Blocks of 6, 4 or 2 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks through
-    memory once. Rows that fill up the last block are zero.
+    Blocks of 6, 4, 2 or 1 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks
+    through memory once.
     """
     rows, depth = matrix.shape
     blocks, row = [], 0
     while row < rows:
-        height = block_height(rows - row)
-        block = np.zeros((1 + depth, height), dtype)
-        n = min(height, rows - row)
+        part = slice(row, row + block_height(rows - row))
+        block = np.zeros((1 + depth, part.stop - row), dtype)
         if bias is not None:
-            block[0, :n] = bias[row : row + n]
-        block[1:, :n] = matrix[row : row + n].T
+            block[0] = bias[part]
+        block[1:] = matrix[part].T
         blocks.append(block.ravel())
-        row += height
+        row = part.stop
     return np.concatenate(blocks)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from fastlrp.kernels.lanes import FEATURES, VECTOR_BYTES, at, compiled, emit_pre
 #: 16 registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: blocks are half
 #: as many, but start and end with twice the loads and stores. NEON has more units to keep busy.
 WIDE = 2 if FEATURES.get("sse2") else 4
-#: Row heights of the blocks. The last block of a matrix takes the smallest that holds what is left.
-HEIGHTS = (6, 4, 2)
+#: Row heights of the blocks, the largest first that fits what is left of a matrix.
+HEIGHTS = (6, 4, 2, 1)
 
 #: Depth from which a product asks early for the rows that it will write.
 PREFETCHED_DEPTH = 96
@@ -29,10 +30,7 @@ STORE, SPREAD, SPREAD_ADD = 0, 1, 2
 
 def block_height(rows_left: int) -> int:
     """Height of the next block of a matrix that has ``rows_left`` rows left."""
-    for height in reversed(HEIGHTS):
-        if rows_left <= height:
-            return height
-    return HEIGHTS[0]
+    return next(height for height in HEIGHTS if height <= rows_left)
 
 
 class _Block:
@@ -145,45 +143,38 @@ class _Block:
             values.append(phi)
         return values
 
-    def finish(
-        self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any, live: Any
-    ) -> None:
-        """Write the first ``live`` rows, row by row, as ``mode`` says."""
+    def finish(self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any) -> None:
+        """Write the sums as ``mode`` says, in one of three ways without another branch: a branch for each row cost a
+        product of depth 32 4 %."""
         builder = self.builder
-        end = builder.append_basic_block("end")
-        pointer, factor = out[0], mul[0]
-        shares = [self.load(share, v) for v in range(self.n_vectors)]  # once: they are the same for every row
-        plain = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), STORE))
-        adds = builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD))
-        for row in range(self.height):
-            write, store, spread, onto, fresh, done = (
-                builder.append_basic_block(f"{name}{row}")
-                for name in ("write", "store", "spread", "onto", "fresh", "done")
-            )
-            builder.cbranch(builder.icmp_signed("<", ir.Constant(ir.IntType(64), row), live), write, end)
-            builder.position_at_end(write)
-            mine = sums[row * self.n_vectors : (row + 1) * self.n_vectors]
-            builder.cbranch(plain, store, spread)
-            builder.position_at_end(store)
-            for v, value in enumerate(mine):
-                self.store(value, pointer, v)
-            builder.branch(done)
-            builder.position_at_end(spread)
-            factors = [self.load(factor, v) for v in range(self.n_vectors)]
-            spreads = [self.fma(value, f, s) for value, f, s in zip(mine, factors, shares, strict=True)]
-            builder.cbranch(adds, onto, fresh)
-            builder.position_at_end(onto)
-            for v, value in enumerate(spreads):
-                self.store(builder.fadd(value, self.load(pointer, v)), pointer, v)
-            builder.branch(done)
-            builder.position_at_end(fresh)
-            for v, value in enumerate(spreads):
-                self.store(value, pointer, v)
-            builder.branch(done)
-            builder.position_at_end(done)
-            pointer, factor = builder.gep(pointer, [out[1]]), builder.gep(factor, [mul[1]])
+        store, spread, fresh, onto, end = (
+            builder.append_basic_block(name) for name in ("store", "spread", "fresh", "onto", "end")
+        )
+        builder.cbranch(builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), STORE)), store, spread)
+        builder.position_at_end(store)
+        for value, (pointer, v) in zip(sums, self.places(*out), strict=True):
+            self.store(value, pointer, v)
         builder.branch(end)
+        builder.position_at_end(spread)
+        shares = [self.load(share, v) for v in range(self.n_vectors)]
+        spreads = [
+            self.fma(value, self.load(pointer, v), shares[v])
+            for value, (pointer, v) in zip(sums, self.places(*mul), strict=True)
+        ]
+        builder.cbranch(builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD)), onto, fresh)
+        for block in (onto, fresh):
+            builder.position_at_end(block)
+            for value, (pointer, v) in zip(spreads, self.places(*out), strict=True):
+                self.store(builder.fadd(value, self.load(pointer, v)) if block is onto else value, pointer, v)
+            builder.branch(end)
         builder.position_at_end(end)
+
+    def places(self, pointer: Any, stride: Any) -> Iterator[tuple[Any, int]]:
+        """The address of each of the block's rows, and each vector in it."""
+        for row in range(self.height):
+            yield from ((pointer, v) for v in range(self.n_vectors))
+            if row < self.height - 1:
+                pointer = self.builder.gep(pointer, [stride])
 
 
 def _make_block(height: int, wide: bool) -> Any:
@@ -192,20 +183,20 @@ def _make_block(height: int, wide: bool) -> Any:
     @intrinsic
     def block(
         typingctx: Any, out: Any, ldo: Any, w: Any, init: Any, ldi: Any, a: Any, lda: Any, ka: Any,
-        b: Any, ldb: Any, kb: Any, mul: Any, ldm: Any, share: Any, mode: Any, live: Any,
+        b: Any, ldb: Any, kb: Any, mul: Any, ldm: Any, share: Any, mode: Any,
     ) -> Any:  # fmt: skip
         i = types.int64
-        signature = types.void(out, i, w, init, i, a, i, i, b, i, i, mul, i, share, i, i)
+        signature = types.void(out, i, w, init, i, a, i, i, b, i, i, mul, i, share, i)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            o, o_ld, wp, ip, i_ld, ap, a_ld, a_k, bp, b_ld, b_k, mp, m_ld, sp, how, rows = args
+            o, o_ld, wp, ip, i_ld, ap, a_ld, a_k, bp, b_ld, b_k, mp, m_ld, sp, how = args
             emit = _Block(context, builder, sig, height, wide)
             sums = emit.start(wp, ip, i_ld)
             emit.prefetch((o, o_ld), (mp, m_ld), builder.add(a_k, b_k))
             weights = builder.gep(wp, [ir.Constant(ir.IntType(64), height)])
             sums, weights = emit.accumulate(sums, weights, ap, a_ld, a_k)
             sums, _ = emit.accumulate(sums, weights, bp, b_ld, b_k)
-            emit.finish(sums, (o, o_ld), (mp, m_ld), sp, how, rows)
+            emit.finish(sums, (o, o_ld), (mp, m_ld), sp, how)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -213,8 +204,8 @@ def _make_block(height: int, wide: bool) -> Any:
     return block
 
 
-_wide6, _wide4, _wide2 = (_make_block(height, True) for height in HEIGHTS)
-_narrow6, _narrow4, _narrow2 = (_make_block(height, False) for height in HEIGHTS)
+_wide6, _wide4, _wide2, _wide1 = (_make_block(height, True) for height in HEIGHTS)
+_narrow6, _narrow4, _narrow2, _narrow1 = (_make_block(height, False) for height in HEIGHTS)
 _WIDE_VECTORS = WIDE
 
 
@@ -235,20 +226,24 @@ def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ld
         weights, row, i_step = w, 0, max(ldi, 0)
         while row < rows:
             left = rows - row
-            height = 2 if left <= 2 else 4 if left <= 4 else 6
+            height = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
             if whole:
                 if height == 6:
-                    _wide6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                    _wide6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
                 elif height == 4:
-                    _wide4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                    _wide4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
+                elif height == 2:
+                    _wide2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
                 else:
-                    _wide2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                    _wide1(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
             elif height == 6:
-                _narrow6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                _narrow6(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
             elif height == 4:
-                _narrow4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                _narrow4(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
+            elif height == 2:
+                _narrow2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
             else:
-                _narrow2(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode, left)
+                _narrow1(o, ldo, weights, i, ldi, x, lda, ka, y, ldb, kb, m, ldm, s, mode)
             weights = at(weights, height * (1 + ka + kb))
             row += height
             o, m, i = at(o, height * ldo), at(m, height * ldm), at(i, height * i_step)
@@ -266,10 +261,9 @@ def _plain_product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, 
         height = block_height(rows - row)
         block = w[: height * (1 + ka + kb)].reshape(1 + ka + kb, height)
         w = w[block.size :]
-        part = slice(row, min(row + height, rows))
-        live = part.stop - row
-        sums = block[0, :live, None] if ldi < 0 else rows_of(init, rows, ldi, lanes)[part]
-        for weight, line in zip(block[1:, :live, None], inputs, strict=True):  # in order: a sum may be cut in two
+        part = slice(row, row + height)
+        sums = block[0, :, None] if ldi < 0 else rows_of(init, rows, ldi, lanes)[part]
+        for weight, line in zip(block[1:, :, None], inputs, strict=True):  # in order: a sum may be cut in two
             sums = sums + weight * line
         if mode == STORE:
             result[part] = sums

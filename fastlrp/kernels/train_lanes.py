@@ -17,7 +17,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastlrp.kernels.lanes import MANY_VECTORS, VECTOR_BYTES, at, compiled
-from fastlrp.kernels.product import HEIGHTS
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
 #: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.
@@ -189,7 +188,7 @@ def _make_block(height: int) -> Any:
     return block
 
 
-_block6, _block4, _block2 = (_make_block(height) for height in HEIGHTS)
+_block6, _block4, _block2 = (_make_block(height) for height in (6, 4, 2))
 
 
 @compiled
