@@ -38,6 +38,10 @@ TILE_BYTES = 512
 LARGE_TILE = 1 << 21
 
 
+#: Spans that a thread takes at once, at most: progress is shown, and an interruption noticed, in between.
+MOST_SPANS = 64
+
+
 class _Cut(NamedTuple):
     """How the windows are cut into spans that share months, and those into tiles; and the arrays that tiles read."""
 
@@ -171,16 +175,16 @@ def _run_plan(
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
     n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
     threads = min(get_num_threads() if threads is None else threads, n_spans)
-    step = max(1, min(64, n_spans // (8 * max(threads, 1))))
+    chunks = _chunks(n_spans, threads)
     status = np.zeros(1, np.int64)
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
-    def work(chunks: Iterator[int], report: Callable[[int], object] | None) -> None:
+    def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         scratch, places = aligned(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
-        for first in chunks:
-            if first >= n_spans:
+        for turn in turns:
+            if turn >= len(chunks):
                 return
-            last = min(first + step, n_spans)
+            first, last = chunks[turn]
             run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
                 report(total * last // n_spans - total * first // n_spans)
@@ -188,7 +192,7 @@ def _run_plan(
     def stop() -> None:
         status[0] = 1
 
-    _spread(work, step, threads, advance, stop)
+    _spread(work, threads, advance, stop)
     if status[0]:
         raise FloatingPointError("infinite value")
     return results
@@ -217,27 +221,39 @@ def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: boo
     return job
 
 
+def _chunks(n_spans: int, threads: int) -> list[tuple[int, int]]:
+    """Spans from first to last that a thread takes at once: fewer and fewer, so that all threads end together.
+
+    With as many spans in each chunk the last one kept one thread waiting for up to a sixteenth of all time.
+    """
+    chunks, first = [], 0
+    while first < n_spans:
+        last = first + max(1, min(MOST_SPANS, (n_spans - first) // (4 * threads)))
+        chunks.append((first, last))
+        first = last
+    return chunks
+
+
 def _spread(
     work: Callable[..., None],
-    step: int,
     threads: int,
     advance: Callable[[int], object] | None,
     stop: Callable[[], None],
 ) -> None:
-    """Run ``work`` on this and ``threads - 1`` more threads, which take chunks of spans from one counter.
+    """Run ``work`` on this and ``threads - 1`` more threads, which take turns by one counter.
 
     ``stop`` makes all of them return soon: called where one fails, or the user interrupts.
     """
-    chunks = itertools.count(0, step)
+    turns = itertools.count()
     if threads <= 1:
-        work(chunks, advance)
+        work(turns, advance)
         return
     failures: list[BaseException] = []
     done: list[int] = []
 
     def helper() -> None:
         try:
-            work(chunks, done.append if advance else None)
+            work(turns, done.append if advance else None)
         except BaseException as error:  # raised again by the caller below
             failures.append(error)
             stop()
@@ -253,7 +269,7 @@ def _spread(
         advance(count)
 
     try:
-        work(chunks, report if advance else None)
+        work(turns, report if advance else None)
     except BaseException:
         stop()
         raise
