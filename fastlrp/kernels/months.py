@@ -42,6 +42,18 @@ def extra_lanes(steps: int) -> int:
 
 
 @compiled
+def lanes_of(n):
+    """n in whole vectors."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@compiled
+def row_of(order, r):
+    """Where sorted row r stands among the caller's."""
+    return order[r] if order.size else r
+
+
+@compiled
 def window(starts, k):
     """The row where the window ends that stands in lane k of a span, whose segments begin in the rows ``starts``."""
     return starts[k % LANES] + k // LANES
@@ -56,25 +68,19 @@ def load_months(X, order, row_stride, column_stride, starts, steps, n_features, 
     size, more, after, n = span // LANES, steps - 1, span + (steps - 1) * LANES, 0
     for k in range(span):
         row = window(starts, k) - more
-        places[k] = (order[row] if order.size else row) * row_stride
+        places[k] = row_of(order, row) * row_stride
     load(at(X, 0), at(places, 0), column_stride, n_features, months, ld, span)
     for lane in range(LANES):
         if lane == LANES - 1 or starts[lane + 1] != starts[lane] + size:
             for k in range(more):
                 row = starts[lane] + size - more + k
-                places[after + n * more + k] = (order[row] if order.size else row) * row_stride
+                places[after + n * more + k] = row_of(order, row) * row_stride
             places[n] = lane
             n += 1
     for k in range(n * more, lanes_of(n * more)):
         places[after + k] = places[after + n * more - 1]
     load(at(X, 0), at(places, after), column_stride, n_features, at(months, after), ld, lanes_of(n * more))
     return n
-
-
-@compiled
-def lanes_of(n):
-    """n in whole vectors."""
-    return (n + LANES - 1) // LANES * LANES
 
 
 @compiled

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels.lanes import LANES, at, compiled, distinct
-from fastlrp.kernels.months import deal_on, lanes_of, load_months, share_products, window
+from fastlrp.kernels.months import deal_on, lanes_of, load_months, row_of, share_products, window
 from fastlrp.kernels.tile import execute, fill
 from fastlrp.kernels.transpose import load, store
 
@@ -36,11 +36,6 @@ STREAM_BYTES = 1 << 24
 
 
 @compiled
-def _row_of(order, r):
-    return order[r] if order.size else r
-
-
-@compiled
 def _sample_size(job, starts, order):
     """Numbers of a sample of X, where samples follow one another in memory; else 0."""
     if starts.size or order.size or job.column_stride != 1:
@@ -57,7 +52,7 @@ def _load_windows(job, X, starts, order, first, live, lanes, s, places):
         for k in range(lanes):
             sample = first + min(k, live - 1)
             start = starts[sample] if starts.size else sample * T
-            places[k] = _row_of(order, start + t) * job.row_stride
+            places[k] = row_of(order, start + t) * job.row_stride
         load(
             at(X, 0),
             at(places, 0),
@@ -134,7 +129,7 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
     for k in range(live):
         row = window(at(starts, segment), first + k) if job.months else first + k
         if job.own_rows:
-            row = _row_of(order, row if job.months else starts[row] + job.steps - 1)
+            row = row_of(order, row if job.months else starts[row] + job.steps - 1)
         places[k] = row * job.width
         for j in range(job.n_outputs):
             prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
@@ -181,7 +176,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
         for begin in range(0, min(job.span, job.n - first), job.lanes):
             live = min(job.lanes, job.n - first - begin)
-            lanes = (live + LANES - 1) // LANES * LANES
+            lanes = lanes_of(live)
             lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
             fill(lanes, lost, number(0))
             fill(lanes, initial, number(0))
