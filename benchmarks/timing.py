@@ -40,15 +40,13 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def round_of(call: Callable[[], Any], at_least: float = 0.2, most: int = 7) -> float:
-    """Median of as many calls as fill ``at_least`` seconds, after one that is not counted where calls are short.
+def round_of(call: Callable[[], Any], about: float = 0.8, most: int = 7) -> float:
+    """Median of as many calls as take ``about`` so many seconds, at least one, after one that is not counted.
 
     The first call of a round finds caches that another process has filled and threads that sleep.
     """
     first = seconds(call)
-    if first > at_least:
-        return first
-    return statistics.median(seconds(call) for _ in range(max(3, min(most, int(at_least / first)))))
+    return statistics.median(seconds(call) for _ in range(max(1, min(most, round(about / first)))))
 
 
 def alternate(calls: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, Timing]:

@@ -147,10 +147,14 @@ def test_rounds_alternate_and_medians_are_medians():
     assert str(timing.Timing((0.25,))) == "0.25 ±0 %"
 
 
-def test_a_round_does_not_count_the_first_short_call():
+def test_a_round_does_not_count_the_first_call(monkeypatch):
     calls = []
     timing.round_of(lambda: calls.append(1), most=4)
     assert len(calls) == 5
+    for first, counted in ((0.3, 3), (2.0, 1)):
+        taken = iter([first, *range(1, 9)])
+        monkeypatch.setattr(timing, "seconds", lambda call, taken=taken: next(taken))
+        assert timing.round_of(lambda: None) == (counted + 1) / 2, "the median of 1, 2 ... and not of the first"
 
 
 def test_table_has_a_cell_for_each_head():
