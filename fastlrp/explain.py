@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.kernels import Results, Windows, as_dtype, get_backend, on_gpu
-from fastlrp.network import LSTM, Aggregate, Bidirectional, Dense, Network
+from fastlrp.network import Aggregate, Network
 from fastlrp.progress import progress_bar
 from fastlrp.rules import Rule, as_rule
 
@@ -185,7 +185,8 @@ def _run(
 ) -> Results:
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads= takes a whole number of at least 1, not {threads!r}")
-    backend = get_backend(device, windows.rows, _work(net, windows.n(steps), steps))
+    work = 2.0 * windows.n(steps) * steps * net.n_params  # operations, about: two for each weight and step
+    backend = get_backend(device, windows.rows, work)
     ask: dict[str, Any] = {
         "rule": rule,
         "target": target,
@@ -221,18 +222,6 @@ def _look_aside(panel: Panel) -> None:
 
     if has_infinity_aside(panel):
         raise FloatingPointError("infinite value")
-
-
-def _work(net: Network, n: int, steps: int) -> float:
-    """Floating-point operations of n samples, about: two for each weight and step."""
-    weights = 0
-    for layer in net.layers:
-        for part in (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,):
-            if isinstance(part, LSTM):
-                weights += 4 * part.units * (part.n_inputs + part.units)
-            elif isinstance(part, Dense):
-                weights += part.n_inputs * part.n_outputs
-    return 2.0 * n * steps * weights
 
 
 def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network) -> NoReturn:

@@ -366,6 +366,7 @@ class Network:
             raise ValueError(f"Network(steps=...) takes a whole number of at least 1, not {steps!r}")
         self._steps = None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
+        self._n_params = sum(layer.n_params for layer in self._layers)
         self._features = _names(
             features, self._n_features, "Network(features=...)", "one for each input of its first layer"
         )
@@ -442,7 +443,7 @@ class Network:
     @property
     def n_params(self) -> int:
         """Number of weights."""
-        return sum(layer.n_params for layer in self._layers)
+        return self._n_params
 
     @property
     def dtype(self) -> np.dtype[Any]:

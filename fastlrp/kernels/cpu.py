@@ -24,7 +24,7 @@ from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.months import extra_lanes, segments
 from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
-from fastlrp.kernels.tiles import JOB, JOB_FIELDS, run_tiles
+from fastlrp.kernels.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
@@ -198,27 +198,22 @@ def _run_plan(
     return results
 
 
-def _numbers_of(plan: Plan) -> dict[str, int]:
+def _numbers_of(plan: Plan) -> tuple[int, ...]:
     """The plan's part of a job, made once: it is most of what one sample costs in Python."""
     if plan not in _NUMBERS:
-        names = {*Plan.__annotations__, "width"}
-        _NUMBERS[plan] = {name: getattr(plan, name) for name in JOB_FIELDS if name in names}
+        _NUMBERS[plan] = tuple([int(getattr(plan, name)) for name in PLAN_FIELDS])
     return _NUMBERS[plan]
 
 
-_NUMBERS: WeakKeyDictionary[Plan, dict[str, int]] = WeakKeyDictionary()
+_NUMBERS: WeakKeyDictionary[Plan, tuple[int, ...]] = WeakKeyDictionary()
 
 
 def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
-    job = np.zeros(1, JOB)
-    values = {
-        **_numbers_of(plan), **rule_numbers(rule), "n": cut.n, "span": cut.span, "lanes": cut.lanes,
-        "months": cut.months, "own_rows": own_rows, "target": target, "row_stride": cut.strides[0],
-        "column_stride": cut.strides[1],
-    }  # fmt: skip
-    job[0] = tuple([values.get(name, 0) for name in JOB_FIELDS])
-    return job
+    how = rule_numbers(rule)
+    numbers = [how.get(name, 0.0) for name in ("eps", "handed", "delta")]
+    job = (cut.n, cut.span, cut.lanes, cut.months, *cut.strides, own_rows, *_numbers_of(plan), target, *numbers)
+    return np.array([job], JOB)
 
 
 def _chunks(n_spans: int, threads: int) -> list[tuple[int, int]]:
@@ -286,14 +281,15 @@ def _allocate(plan: Plan, windows: Windows) -> Results:
     """Arrays for the results, with NaN where no window ends."""
     n = windows.n(plan.steps)
     dtype = plan.weights.dtype
-    missing: Array | slice = slice(0)
+    missing: Array | None = None
     if windows.ends is not None:
         rows = np.flatnonzero(~windows.ends)
         missing = rows if windows.order is None else windows.order[rows]
 
     def array(*shape: int) -> Array:
         whole = memory.results(*shape, dtype=dtype)
-        whole[missing] = np.nan
+        if missing is not None:
+            whole[missing] = np.nan
         return whole
 
     shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)

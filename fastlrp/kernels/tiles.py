@@ -11,24 +11,22 @@ from fastlrp.kernels.months import deal_on, lanes_of, load_months, row_of, share
 from fastlrp.kernels.tile import execute, fill
 from fastlrp.kernels.transpose import load, store
 
+#: What a job takes of the plan.
+PLAN_FIELDS = (
+    "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost", "initial",
+    "zeros", "n_zeros", "bad", "width", "explains",
+)  # fmt: skip
 #: All the numbers of a run, as one record: compiled functions take few arguments fast.
 JOB = np.dtype(
     (
         np.record,
         [(name, np.int64) for name in (
             # how many windows share months, and go through the program at once; how rows of X lie in memory
-            "n", "span", "lanes", "months", "row_stride", "column_stride", "own_rows",
-            # of the plan
-            "steps", "n_features", "n_outputs", "rows", "month_rows", "x", "rel_x", "output", "pre", "top", "lost",
-            "initial", "zeros", "n_zeros", "bad", "width", "explains",
-            # what is asked
-            "target",
+            "n", "span", "lanes", "months", "row_stride", "column_stride", "own_rows", *PLAN_FIELDS, "target",
         )]
         + [(name, np.float64) for name in ("eps", "handed", "delta")],
     )
 )  # fmt: skip
-
-JOB_FIELDS = JOB.names or ()
 
 #: Results of more bytes are written past the caches, which would otherwise read each line before it is overwritten, and
 #: lose what the next tile needs.
