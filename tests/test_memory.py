@@ -63,6 +63,14 @@ def test_little_is_kept(monkeypatch):
     assert 0 < sum(part.size for part in memory._free.values()) <= 6 * memory.LARGE
     memory.aligned(40 * LARGE, np.float64)  # more than may be kept: nothing is
     assert not memory._free
+    arrays = [memory.aligned(LARGE, np.float64) for _ in range(5)]
+    monkeypatch.setattr(memory, "MOST_KEPT", 1 << 40)
+    monkeypatch.setattr(memory, "MOST_PIECES", 3)
+    latest = [array.ctypes.data for array in arrays[2:]]
+    while arrays:
+        arrays.pop(0)
+    kept = [int(part.ctypes.data) for part in memory._free.values()]
+    assert [-(-address // 64) * 64 for address in kept] == latest
 
 
 def test_threads_never_share_memory():
