@@ -40,6 +40,8 @@ LARGE_TILE = 1 << 21
 
 #: Spans that a thread takes at once, at most: progress is shown, and an interruption noticed, in between.
 MOST_SPANS = 64
+#: Rows without a window that a thread fills with NaN at once.
+MISSING_ROWS = 1024
 
 
 class _Cut(NamedTuple):
@@ -175,16 +177,23 @@ def _run_plan(
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
     n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
     threads = min(get_num_threads() if threads is None else threads, n_spans)
-    chunks = _chunks(n_spans, threads)
+    chunks, missing = _chunks(n_spans, threads), _missing(windows)
+    pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         scratch, places = aligned(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
         for turn in turns:
-            if turn >= len(chunks):
+            if turn < len(pieces):
+                rows = missing[pieces[turn] : pieces[turn] + MISSING_ROWS]
+                for array in results:
+                    if array.size:
+                        array[rows] = np.nan
+                continue
+            if turn >= len(pieces) + len(chunks):
                 return
-            first, last = chunks[turn]
+            first, last = chunks[turn - len(pieces)]
             run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
                 report(total * last // n_spans - total * first // n_spans)
@@ -277,22 +286,21 @@ def _spread(
         raise failures[0]
 
 
+def _missing(windows: Windows) -> Array:
+    """Rows of a panel where no window ends: kernels do not meet them."""
+    if windows.ends is None:
+        return _NO_ROWS
+    rows = np.flatnonzero(~windows.ends)
+    return rows if windows.order is None else windows.order[rows]
+
+
 def _allocate(plan: Plan, windows: Windows) -> Results:
-    """Arrays for the results, with NaN where no window ends."""
-    n = windows.n(plan.steps)
-    dtype = plan.weights.dtype
-    missing: Array | None = None
-    if windows.ends is not None:
-        rows = np.flatnonzero(~windows.ends)
-        missing = rows if windows.order is None else windows.order[rows]
-
-    def array(*shape: int) -> Array:
-        whole = memory.results(*shape, dtype=dtype)
-        if missing is not None:
-            whole[missing] = np.nan
-        return whole
-
+    """Arrays for the results, uninitialised."""
+    n, dtype = windows.n(plan.steps), plan.weights.dtype
     shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)
-    totals = [array(n) for _ in range(3)] if plan.explains else [np.empty(0, dtype) for _ in range(3)]
-    values = array(*shape) if plan.explains else np.empty((0, *shape[1:]), dtype)
-    return Results(values, array(n, plan.n_outputs), *totals)
+    if not plan.explains:
+        nothing = [np.empty(0, dtype) for _ in range(3)]
+        return Results(np.empty((0, *shape[1:]), dtype), memory.results(n, plan.n_outputs, dtype=dtype), *nothing)
+    totals = [memory.results(n, dtype=dtype) for _ in range(3)]
+    values = memory.results(*shape, dtype=dtype)
+    return Results(values, memory.results(n, plan.n_outputs, dtype=dtype), *totals)
