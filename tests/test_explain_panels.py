@@ -7,7 +7,7 @@ import pytest
 import fastlrp as fl
 from fastlrp.kernels import Windows, cpu
 from fastlrp.kernels.lanes import LANES
-from fastlrp.kernels.months import segments
+from fastlrp.kernels.months import runs, segment_size, segments
 
 T, D = 4, 5
 RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]
@@ -72,7 +72,7 @@ def forms(panel, rng):
 def months_are_shared(panel, rows, steps):
     """Whether this panel's windows, which end in ``rows``, go the way on which they share months."""
     ends = np.isin(np.arange(len(panel)), rows)
-    return cpu._cut(Windows(panel.to_numpy(), None, ends), steps).months > 0
+    return cpu._cut(Windows(panel.to_numpy(), None, ends), steps, 1).months > 0
 
 
 @pytest.mark.parametrize("reduce", [None, "steps"])
@@ -120,8 +120,11 @@ def test_windows_that_share_months_have_the_bits_of_single_ones(rng, monkeypatch
     ends = np.isin(np.arange(len(panel)), rows)
     assert months_are_shared(panel, rows, steps)
     want = net.explain(X, device="cpu")
-    for large in (cpu.LARGE_TILE, 0):  # a span in one tile, or in as many as it has vectors
+    # a span in one tile or in as many as it has vectors; tiles that fill a span or leave a rest of it
+    for large, size in ((cpu.LARGE_TILE, 0), (0, 0), (cpu.LARGE_TILE, 9), (cpu.LARGE_TILE, 23), (0, 11)):
         monkeypatch.setattr(cpu, "LARGE_TILE", large)
+        if size:
+            monkeypatch.setattr(cpu, "segment_size", lambda *_, size=size: size)
         got = net.explain(panel, steps=steps, device="cpu")
         for key in ("values", "prediction", "score", "initial_state", "unattributed"):
             np.testing.assert_array_equal(getattr(got, key)[rows], getattr(want, key), err_msg=key)
@@ -134,14 +137,26 @@ def test_segments_have_every_window_and_stay_within_the_panel(rng, size, share):
     for n in (size, 50, 333):
         ends = rng.random(n) < share
         ends[rng.integers(n)] = True
-        first = segments(ends, size)
+        first = segments(*runs(ends), size, n)
         assert len(first) % LANES == 0
         lanes = first[:, None] + np.arange(size)
         assert lanes.min() >= 0
         assert lanes.max() < n
         assert set(np.flatnonzero(ends)) <= set(lanes.ravel())
-        runs = np.count_nonzero(np.diff(ends, prepend=False) & ends)
-        assert len(first) <= np.count_nonzero(ends) / size + runs + LANES
+        assert len(first) <= np.count_nonzero(ends) / size + len(runs(ends)[0]) + LANES
+
+
+def test_segments_are_long_where_they_waste_little():
+    def waste(size, lengths):
+        return sum(-(-length // size) * size - length for length in lengths)
+
+    for lengths in ([229] * 300, [589] * 6667, [12, 30, 229, 700], [8], [32] * 5, [33] * 5):
+        for least, most in ((4, 40), (8, 16), (8, 3)):
+            size = segment_size(np.array(lengths), least, most)
+            assert least <= size <= max(least, min(most, 32))
+            better = [n for n in range(size + 1, min(most, 32) + 1) if waste(n, lengths) <= waste(size, lengths)]
+            assert not better, "a longer one would waste no more"
+    assert segment_size(np.array([229] * 300), 8, 40) == 23  # 10 segments of 23 are 230 windows
 
 
 def test_short_histories_take_the_path_of_single_windows(rng):

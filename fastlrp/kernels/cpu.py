@@ -21,7 +21,7 @@ from numba import get_num_threads
 from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.memory import aligned, read_only
-from fastlrp.kernels.months import extra_lanes, segments
+from fastlrp.kernels.months import extra_lanes, runs, segment_size, segments
 from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
 from fastlrp.kernels.tiles import JOB, PLAN_FIELDS, run_tiles
@@ -29,8 +29,7 @@ from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
 #: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at T, D, H =
-#: 5, 16, 16, and for the panel of the benchmark). Of a panel's windows that share months these are a span: it computes
-#: x_t W for its own months and T - 1 before them, so that wider is less arithmetic.
+#: 5, 16, 16, and for the panel of the benchmark). A span of a panel's windows that share months has at least as many.
 TILE_BYTES = 512
 #: A tile of more bytes than this gets half the lanes, and half again: it outgrows the L2 cache in any case, and what it
 #: keeps of each step should stay near. 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it is 4 % of an array's time, and 8
@@ -40,6 +39,8 @@ LARGE_TILE = 1 << 21
 
 #: Spans that a thread takes at once, at most: progress is shown, and an interruption noticed, in between.
 MOST_SPANS = 64
+#: Spans of a panel's windows that each thread should get at least, so that all end together.
+SPANS_A_THREAD = 32
 #: Rows without a window that a thread fills with NaN at once.
 MISSING_ROWS = 1024
 
@@ -58,7 +59,7 @@ class _Cut(NamedTuple):
 _NO_ROWS, _NO_ENDS = read_only(np.empty(0, np.int64)), read_only(np.empty(0, np.bool_))
 
 
-def _cut(windows: Windows, steps: int) -> _Cut:
+def _cut(windows: Windows, steps: int, threads: int) -> _Cut:
     rows = windows.rows
     if rows.flags.f_contiguous and not rows.flags.c_contiguous:
         flat, strides = rows.T.reshape(-1), (1, rows.shape[0])
@@ -73,11 +74,12 @@ def _cut(windows: Windows, steps: int) -> _Cut:
     # more than sharing saves: there each window is loaded for itself.
     n = int(np.count_nonzero(windows.ends))
     if steps > 1 and n >= lanes:
-        first = segments(windows.ends, lanes // LANES)
-        shared = first.size * (lanes // LANES)
-        if shared <= 2 * n:
+        begin, stop = runs(windows.ends)
+        size = segment_size(stop - begin, lanes // LANES, n // (LANES * SPANS_A_THREAD * threads))
+        first = segments(begin, stop, size, windows.ends.size)
+        if first.size * size <= 2 * n:
             data = (flat, read_only(first), order, read_only(windows.ends))
-            return _Cut(shared, lanes, lanes, extra_lanes(steps), data, strides)
+            return _Cut(first.size * size, size * LANES, lanes, extra_lanes(steps), data, strides)
     starts = np.flatnonzero(windows.ends) - (steps - 1)
     return _Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
 
@@ -103,7 +105,8 @@ def run(
     FloatingPointError
         If a value of X is infinite; where is for the caller to find out.
     """
-    cut = _cut(windows, steps)
+    threads = get_num_threads() if threads is None else threads
+    cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
                      shared=cut.months > 0)  # fmt: skip
     return _run_plan(plan, windows, _fitted(cut, plan), rule, target, threads, advance)
@@ -132,7 +135,8 @@ def profile(
     "moving data" is what is left with empty programs: X into tiles and results out of them. "rules" is what is neither
     product nor activation, which includes some sums of a cell with unusual activations.
     """
-    cut = _cut(windows, steps)
+    threads = get_num_threads() if threads is None else threads
+    cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), reduced=reduced, shared=cut.months > 0)
     cut = _fitted(cut, plan)
 
@@ -167,7 +171,7 @@ def _run_plan(
     cut: _Cut,
     rule: Rule | None,
     target: int,
-    threads: int | None,
+    threads: int,
     advance: Callable[[int], object] | None,
 ) -> Results:
     results = _allocate(plan, windows)
@@ -176,7 +180,7 @@ def _run_plan(
     lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
     n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
-    threads = min(get_num_threads() if threads is None else threads, n_spans)
+    threads = min(threads, n_spans)
     chunks, missing = _chunks(n_spans, threads), _missing(windows)
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)

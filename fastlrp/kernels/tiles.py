@@ -172,8 +172,9 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
             share_products(before, weights, 0, job.span, months, ld)
             share_products(before, weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
-        for begin in range(0, min(job.span, job.n - first), job.lanes):
-            live = min(job.lanes, job.n - first - begin)
+        windows = min(job.span, job.n - first)
+        for begin in range(0, windows, job.lanes):
+            live = min(job.lanes, windows - begin)
             lanes = lanes_of(live)
             lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
             fill(lanes, lost, number(0))
