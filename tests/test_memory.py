@@ -32,6 +32,18 @@ def test_arrays_start_on_a_cache_line():
             assert array.flags.writeable
 
 
+def test_large_scratch_begins_a_huge_page():
+    for n in (1, 1000, LARGE, 700_001):
+        array = memory.scratch(n, np.float32)
+        assert array.shape == (n,)
+        assert array.dtype == np.float32
+        assert array.ctypes.data % (2**21 if array.nbytes >= memory.LARGE else 64) == 0
+        array[:] = 1
+    address = array.ctypes.data
+    del array
+    assert memory.scratch(700_001, np.float32).ctypes.data == address
+
+
 def test_memory_is_used_again_once_the_last_view_is_gone():
     one = memory.aligned(LARGE, np.float64)
     address = one.ctypes.data

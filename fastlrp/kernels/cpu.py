@@ -20,7 +20,7 @@ from numba import get_num_threads
 
 from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.lanes import LANES
-from fastlrp.kernels.memory import aligned, read_only
+from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.months import extra_lanes, runs, segment_size, segments
 from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
@@ -187,7 +187,7 @@ def _run_plan(
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
-        scratch, places = aligned(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
+        scratch, places = memory.scratch(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
         for turn in turns:
             if turn < len(pieces):
                 rows = missing[pieces[turn] : pieces[turn] + MISSING_ROWS]
