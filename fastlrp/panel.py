@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.kernels import as_dtype
+from fastlrp.kernels import as_dtype, runs
 from fastlrp.periods import grid, ranked_times
 from fastlrp.periods import label as label  # these three are imported from here, too
 from fastlrp.periods import periods as periods
@@ -211,11 +211,11 @@ def _block(frame: pd.DataFrame, positions: list[int]) -> Array | None:
 
 def has_infinity_aside(panel: Panel) -> bool:
     """Whether a row that no window reads, and so no kernel looks at, has an infinite value."""
-    edges = np.flatnonzero(np.diff(panel.ends, prepend=False, append=False))
+    begin, stop = runs(panel.ends)
     reads = np.zeros(len(panel.ends), bool)
-    if (edges[1::2] - edges[::2] + panel.steps - 1).sum() == len(reads):  # each row has a window that reads it
+    if (stop - begin + panel.steps - 1).sum() == len(reads):  # each row has a window that reads it
         return False
-    for first, last in zip((edges[::2] - panel.steps + 1).tolist(), edges[1::2].tolist(), strict=True):
+    for first, last in zip((begin - panel.steps + 1).tolist(), stop.tolist(), strict=True):
         reads[first:last] = True
     aside = np.flatnonzero(~reads)
     rows = aside if panel.order is None else panel.order[aside]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import fastlrp as fl
-from fastlrp.kernels import Windows, cpu
+from fastlrp.kernels import Windows, cpu, runs
 from fastlrp.kernels.lanes import LANES
-from fastlrp.kernels.months import runs, segment_size, segments
+from fastlrp.kernels.months import segment_size, segments
 
 T, D = 4, 5
 RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]

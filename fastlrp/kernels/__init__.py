@@ -64,6 +64,12 @@ def on_gpu(array: object) -> bool:
     return named or getattr(array, "__cuda_ndarray__", False) is True
 
 
+def runs(ends: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """First and one past the last of every run of rows that end a window; ``ends`` is ``Windows.ends``."""
+    edges = np.flatnonzero(np.diff(ends, prepend=False, append=False))
+    return edges[::2], edges[1::2]
+
+
 def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleType:
     """The backend of a device: "cpu", "cuda", or "auto" for a GPU where one answers and the work is worth it.
 

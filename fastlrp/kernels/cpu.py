@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba import get_num_threads
 
-from fastlrp.kernels import Results, Windows, memory
+from fastlrp.kernels import Results, Windows, memory, runs
 from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.memory import read_only
-from fastlrp.kernels.months import extra_lanes, runs, segment_size, segments
+from fastlrp.kernels.months import extra_lanes, segment_size, segments
 from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
 from fastlrp.kernels.program import make_plan
 from fastlrp.kernels.tiles import JOB, PLAN_FIELDS, run_tiles
@@ -35,7 +35,6 @@ TILE_BYTES = 512
 #: keeps of each step should stay near. 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it is 4 % of an array's time, and 8
 #: to 12 % of a panel's.
 LARGE_TILE = 1 << 21
-
 
 #: Spans that a thread takes at once, at most: progress is shown, and an interruption noticed, in between.
 MOST_SPANS = 64
@@ -106,10 +105,25 @@ def run(
         If a value of X is infinite; where is for the caller to find out.
     """
     threads = get_num_threads() if threads is None else threads
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)
+    return _run_plan(plan, windows, cut, rule, target, threads, advance)
+
+
+def _prepared(
+    net: Network,
+    windows: Windows,
+    steps: int,
+    threads: int,
+    rule: Rule | None,
+    aggregate: Aggregate = "sequence",
+    *,
+    reduced: bool,
+) -> tuple[Plan, _Cut]:
+    """The plan, and how windows are cut for it."""
     cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
                      shared=cut.months > 0)  # fmt: skip
-    return _run_plan(plan, windows, _fitted(cut, plan), rule, target, threads, advance)
+    return plan, _fitted(cut, plan)
 
 
 def _fitted(cut: _Cut, plan: Plan) -> _Cut:
@@ -136,9 +150,7 @@ def profile(
     product nor activation, which includes some sums of a cell with unusual activations.
     """
     threads = get_num_threads() if threads is None else threads
-    cut = _cut(windows, steps, threads)
-    plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), reduced=reduced, shared=cut.months > 0)
-    cut = _fitted(cut, plan)
+    plan, cut = _prepared(net, windows, steps, threads, rule, reduced=reduced)
 
     def seconds(*kinds: int, invert: bool = False) -> float:
         parts = {

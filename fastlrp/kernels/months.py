@@ -27,12 +27,6 @@ SPAN_COST = 0.25
 LONGEST = 32
 
 
-def runs(ends: Array) -> tuple[Array, Array]:
-    """First and one past the last of every run of rows that end a window."""
-    edges = np.flatnonzero(np.diff(ends, prepend=False, append=False))
-    return edges[::2], edges[1::2]
-
-
 def segment_size(lengths: Array, least: int, most: int) -> int:
     """How many windows a segment holds: long ones are cheap, but the last of a run of ``lengths`` should be full."""
     sizes = np.arange(least, max(least, min(most, LONGEST)) + 1)
