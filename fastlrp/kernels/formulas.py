@@ -13,8 +13,9 @@ import numpy as np
 from numba import config, types
 from numba.extending import overload
 
-from fastlrp.kernels.lanes import copysign, fma, inlined
+from fastlrp.kernels.lanes import copysign, fma
 from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
+from fastlrp.kernels.target import inlined
 
 _S = np.float32
 

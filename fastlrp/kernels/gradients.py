@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastlrp.kernels.formulas import sigmoid, tanh
-from fastlrp.kernels.lanes import fma, inlined
+from fastlrp.kernels.lanes import fma
+from fastlrp.kernels.target import inlined
 
 
 @inlined

@@ -13,25 +13,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-FEATURES = llvm.get_host_cpu_features()
-#: Bytes of a vector register, and whether there are 32 of them.
-VECTOR_BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx2") else 16
-MANY_VECTORS = VECTOR_BYTES == 64 or not FEATURES.get("sse2")
+from fastlrp.kernels.target import VECTOR_BYTES, multiply_add
+
 #: Lanes of a tile come in multiples of this, for every dtype and host: a whole number of vectors, no scalar tails.
 LANES = 16
-
-#: How functions are compiled that only compiled code calls: without what calls from Python would need, which is a fifth
-#: of the time to compile. ``inlined`` always: a formula that stays a call keeps the loop around it from becoming a
-#: vector loop.
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
 def _pointer(dtype: Any) -> Any:
@@ -86,12 +77,8 @@ def distinct(typingctx: Any) -> Any:
 
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """a*b + c with one rounding."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return a(a, a, a), codegen
+    """a*b + c, with one rounding where the processor can."""
+    return a(a, a, a), lambda context, builder, sig, args: multiply_add(builder, *args)
 
 
 @intrinsic

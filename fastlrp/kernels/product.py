@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import FEATURES, VECTOR_BYTES, at, compiled, emit_prefetch, rows_of, vector_lanes
+from fastlrp.kernels.lanes import at, emit_prefetch, rows_of, vector_lanes
+from fastlrp.kernels.target import VECTOR_BYTES, X86, compiled, multiply_add
 
 #: How many vectors of sums a row of a block keeps. 6 rows x 2 vectors hide the time a multiply-add takes, and fit into
 #: 16 registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: blocks are half
 #: as many, but start and end with twice the loads and stores. NEON has more units to keep busy.
-WIDE = 2 if FEATURES.get("sse2") else 4
+WIDE = 2 if X86 else 4
 #: Row heights of the blocks, the largest first that fits what is left of a matrix.
 HEIGHTS = (6, 4, 2, 1)
 
@@ -66,12 +66,6 @@ class _Block:
     def broadcast(self, pointer: Any, k: int) -> Any:
         return self.splat(self.builder.load(self.builder.gep(pointer, [ir.Constant(ir.IntType(64), k)])))
 
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        # llvmlite's own builder.fma takes scalars only
-        name = f"llvm.fma.v{self.size}f{32 if isinstance(self.scalar, ir.FloatType) else 64}"
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
-
     def prefetch(self, out: tuple[Any, Any], mul: tuple[Any, Any], depth: Any) -> None:
         """Ask for the rows that ``finish`` meets while the sums go on.
 
@@ -106,7 +100,7 @@ class _Block:
         for row in range(self.height):
             weight = self.broadcast(w, row)
             for v, lane in enumerate(lanes):
-                new.append(self.fma(weight, lane, phis[row * self.n_vectors + v]))
+                new.append(multiply_add(builder, weight, lane, phis[row * self.n_vectors + v]))
         ends = [
             *new,
             builder.add(k, one),
@@ -158,7 +152,7 @@ class _Block:
         builder.position_at_end(spread)
         shares = [self.load(share, v) for v in range(self.n_vectors)]
         spreads = [
-            self.fma(value, self.load(pointer, v), shares[v])
+            multiply_add(builder, value, self.load(pointer, v), shares[v])
             for value, (pointer, v) in zip(sums, self.places(*mul), strict=True)
         ]
         builder.cbranch(builder.icmp_signed("==", mode, ir.Constant(ir.IntType(64), SPREAD_ADD)), onto, fresh)

@@ -9,7 +9,7 @@ so that each is one long vector loop. What they compute for one number they take
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import LANES, at, compiled, distinct, line_numbers, prefetch
+from fastlrp.kernels.lanes import LANES, at, distinct, line_numbers, prefetch
 from fastlrp.kernels.plan import (
     ACTIVATE,
     ADD,
@@ -34,6 +34,7 @@ from fastlrp.kernels.plan import (
     TANH,
 )
 from fastlrp.kernels.product import product
+from fastlrp.kernels.target import compiled
 
 
 @compiled

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fastlrp.kernels.lanes import LANES, at, compiled, distinct
+from fastlrp.kernels.lanes import LANES, at, distinct
 from fastlrp.kernels.months import deal_on, lanes_of, load_months, row_of, share_products, window
+from fastlrp.kernels.target import compiled, entry
 from fastlrp.kernels.tile import execute, fill
 from fastlrp.kernels.transpose import load, store
 
@@ -148,7 +148,7 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
                     values[places[k] + d] = np.nan
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@entry
 def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, places, results, status):
     """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
     everyone stops, once a value is infinite."""

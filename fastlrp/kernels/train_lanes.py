@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import MANY_VECTORS, VECTOR_BYTES, at, compiled
+from fastlrp.kernels.lanes import at
+from fastlrp.kernels.target import MANY_VECTORS, VECTOR_BYTES, compiled, multiply_add
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
 #: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.
@@ -35,11 +35,6 @@ class _Contraction:
     def load(self, pointer: Any, offset: Any) -> Any:
         where = self.builder.gep(pointer, [offset])
         return self.builder.load(self.builder.bitcast(where, self.vector.as_pointer()), align=4)
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        name = f"llvm.fma.v{self.size}f{32 if isinstance(self.scalar, ir.FloatType) else 64}"
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
     def rows(self, pointer: Any, stride: Any, count: int, live: Any) -> list[Any]:
         """The rows' addresses; rows past the last live one repeat it."""
@@ -69,7 +64,9 @@ class _Contraction:
         builder.position_at_end(body)
         values = [self.load(p, lane) for p in pointers]
         left, right = values[: len(a)], values[len(a) :]
-        new = [self.fma(x, y, sums[i * len(b) + j]) for i, x in enumerate(left) for j, y in enumerate(right)]
+        new = [
+            multiply_add(builder, x, y, sums[i * len(b) + j]) for i, x in enumerate(left) for j, y in enumerate(right)
+        ]
         lane_next = builder.add(lane, ir.Constant(_LONG, self.size))
         builder.branch(inner)
         builder.position_at_end(onward)

@@ -12,10 +12,10 @@ into one of at most CHUNKS parts, and those in their order; so weights have the 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.lanes import at, compiled, distinct
+from fastlrp.kernels.lanes import at, distinct
+from fastlrp.kernels.target import compiled, entry
 from fastlrp.kernels.tile import add, fill
 from fastlrp.kernels.train_threads import atomic_add, atomic_write, await_next
 from fastlrp.kernels.train_tile import _merged, execute, loss_gradient
@@ -157,7 +157,7 @@ def _weight_sum(order, first, live, sample_weight):
     return total
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@entry
 def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, sums, curve, sync):
     """``curve[e]``: the mean loss of epoch e, with the penalty, each batch before its update."""
     job = jobs[0]

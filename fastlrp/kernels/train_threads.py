@@ -16,7 +16,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import compiled
+from fastlrp.kernels.target import compiled
 
 _INT = ir.IntType(32)
 _YIELD = "fastlrp_give_way"

@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.lanes import at, compiled, distinct, fma
+from fastlrp.kernels.lanes import at, distinct, fma
 from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 from fastlrp.kernels.product import STORE, product
+from fastlrp.kernels.target import compiled
 from fastlrp.kernels.tile import activate, add, copy, fill
 from fastlrp.kernels.train_lanes import contract
 from fastlrp.kernels.train_plan import (

@@ -8,7 +8,8 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import VECTOR_BYTES, at, compiled, rows_of, vector_lanes
+from fastlrp.kernels.lanes import at, rows_of, vector_lanes
+from fastlrp.kernels.target import VECTOR_BYTES, compiled
 
 
 class _Transpose:

@@ -1,0 +1,76 @@
+"""The processor that kernels are compiled for, and how Numba compiles and keeps them.
+
+Numba compiles for the host unless ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` say otherwise. Vector code that is
+emitted by hand asks the same question, or the compiler would have to take its instructions apart again.
+"""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import config, njit
+from numba.core import cgutils
+
+
+def _features(described: str | None) -> dict[str, bool]:
+    """What the processor can do, from Numba's list of "+this,-that"; None: what the host can."""
+    if described is None:
+        return dict(llvm.get_host_cpu_features())
+    return {item[1:]: item[0] == "+" for item in described.replace(" ", "").split(",") if item}
+
+
+FEATURES = _features(config.CPU_FEATURES)
+X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+#: Bytes of a vector register, and whether there are 32 of them.
+VECTOR_BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx2") else 16
+MANY_VECTORS = VECTOR_BYTES == 64 or not X86
+#: Whether one instruction multiplies and adds. Without it LLVM calls a function for each number, 40 times as slow as
+#: the two instructions that round twice.
+FUSED = not X86 or bool(FEATURES.get("fma") or FEATURES.get("avx512f"))
+
+#: How functions are compiled that only compiled code calls: without what calls from Python would need, which is a fifth
+#: of the time to compile. ``inlined`` always: a formula that stays a call keeps the loop around it from becoming a
+#: vector loop.
+compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls, without the interpreter lock; the machine code is kept for later processes
+    wherever Numba finds a place for it."""
+    how: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+    try:
+        return njit(function, cache=True, **how)
+    except RuntimeError as error:  # neither beside the source nor at home, as in read-only containers
+        if "no locator" not in str(error):
+            raise
+        _warn_uncached()
+        return njit(function, **how)
+
+
+@cache
+def _warn_uncached() -> None:
+    warnings.warn(
+        "Numba finds no folder that it can write compiled kernels to, so every process compiles them anew, which takes "
+        "about ten seconds: set the environment variable NUMBA_CACHE_DIR to one",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Emit a*b + c for numbers or whole vectors: with one rounding where the processor has an instruction for it."""
+    if not FUSED:
+        return builder.fadd(builder.fmul(a, b), c)
+    kind = a.type
+    vector = isinstance(kind, ir.VectorType)
+    scalar = kind.element if vector else kind
+    name = f"llvm.fma.{f'v{kind.count}' if vector else ''}f{32 if isinstance(scalar, ir.FloatType) else 64}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+    return builder.call(function, [a, b, c])
