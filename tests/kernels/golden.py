@@ -1,0 +1,140 @@
+"""Programs of some 400 drawn networks, written down as hashes: whoever moves code about proves by them that kernels get
+the same instructions and the same packed weights as before, in seconds and without running one.
+
+``python tests/kernels/golden.py`` records them anew, which is right only where programs were meant to change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastlrp as fl
+from fastlrp.kernels import plan as vocabulary
+from fastlrp.kernels import train_plan as train_vocabulary
+from fastlrp.kernels.cuda.product import QUADS
+from fastlrp.kernels.plan import BLOCKS, Plan, rule_kind
+from fastlrp.kernels.program import make_plan
+from fastlrp.kernels.train_plan import TrainPlan, train_plan
+
+FILE = Path(__file__).parents[1] / "data" / "golden-programs.json"
+RULES = (None, fl.Arras(), fl.Arras(recurrent=False), fl.Rudder())
+LAYOUTS = {"blocks": BLOCKS, "quads": QUADS}
+NETWORKS = 100
+
+
+def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Multiples of 1/64: the same bits from every version of NumPy."""
+    return rng.integers(-96, 97, shape) / 64
+
+
+def _lstm(rng: np.random.Generator, D: int, H: int, sequence: bool, **options: Any) -> fl.LSTM:
+    b = _weights(rng, 4 * H) if rng.random() < 0.8 else None
+    return fl.LSTM(_weights(rng, D, 4 * H), _weights(rng, H, 4 * H), b, return_sequences=sequence, **options)
+
+
+def _activations(rng: np.random.Generator) -> dict[str, str]:
+    if rng.random() < 0.6:
+        return {}
+    names = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2")
+    return {key: str(rng.choice(names)) for key in ("activation", "recurrent_activation")}
+
+
+def network(rng: np.random.Generator) -> fl.Network:
+    """Any chain that a Network may be: depths, directions, activations, merges, biases or none."""
+    D = int(rng.integers(1, 9))
+    layers: list[Any] = []
+    depth, width = int(rng.integers(1, 4)), D
+    for level in range(depth):
+        sequence = level < depth - 1
+        H = int(rng.integers(1, 10))
+        if sequence and rng.random() < 0.2:  # a Dense between recurrent layers works step by step
+            layers.append(fl.Dense(_weights(rng, width, H), _weights(rng, H), activation="relu"))
+            width = H
+        if rng.random() < 0.35:
+            merge = str(rng.choice(("concat", "sum", "ave")))
+            one, two = (_lstm(rng, width, H, sequence, **_activations(rng)) for _ in range(2))
+            layers.append(fl.Bidirectional(one, two, merge_mode=merge))
+            width = 2 * H if merge == "concat" else H
+        else:
+            backwards = bool(rng.random() < 0.2)
+            layers.append(_lstm(rng, width, H, sequence, go_backwards=backwards, **_activations(rng)))
+            width = H
+        if rng.random() < 0.3:
+            layers.append(fl.Dropout(0.25))
+    for _ in range(int(rng.integers(0, 3))):
+        M = int(rng.integers(1, 8))
+        b = _weights(rng, M) if rng.random() < 0.8 else None
+        activation = str(rng.choice(("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")))
+        layers.append(fl.Dense(_weights(rng, width, M), b, activation=activation))
+        width = M
+    if rng.random() < 0.15:
+        layers.append(fl.Dense(_weights(rng, width, 3), _weights(rng, 3), activation="softmax"))
+    return fl.Network(layers)
+
+
+def _names(module: Any, kinds: str) -> dict[int, str]:
+    return {getattr(module, name): name for name in kinds.split()}
+
+
+KINDS = _names(
+    vocabulary,
+    "PRODUCT CELL ACTIVATE FILL COPY ADD SCALE SUM LINEAR_RULE ARRAS_CELL RUDDER_ARRIVAL RUDDER_CELL MERGE_RULE "
+    "LEFT_OUT LSTM_STEP MULTIPLY",
+)
+TRAIN_KINDS = _names(train_vocabulary, "PRODUCT GATES GATES_GRADIENT CONTRACT ACTIVATE SLOPE FILL MOVE ADD TIMES DRAW")
+
+
+def _lines(program: np.ndarray, kinds: dict[int, str]) -> Iterator[str]:
+    """Instructions by name, with every operand that is not zero."""
+    for record in program:
+        given = {name: record[name].item() for name in program.dtype.names if name != "kind" and record[name]}
+        yield f"{kinds[int(record['kind'])]} {json.dumps(given, sort_keys=True)}"
+
+
+def _digest(*parts: Any) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part.tobytes() if isinstance(part, np.ndarray) else json.dumps(part).encode())
+    return found.hexdigest()[:16]
+
+
+def inference_digest(plan: Plan) -> str:
+    """All that a kernel is given of a plan."""
+    programs = [list(_lines(program, KINDS)) for program in (plan.before, plan.forward, plan.relevance)]
+    numbers = {name: int(value) for name, value in vars(plan).items() if isinstance(value, int | np.integer)}
+    return _digest(programs, numbers, plan.weights)
+
+
+def training_digest(plan: TrainPlan) -> str:
+    """The same of a plan for training."""
+    programs = [list(_lines(program, TRAIN_KINDS)) for program in (plan.forward, plan.backward)]
+    numbers = {name: float(value) for name, value in vars(plan).items() if isinstance(value, int | float)}
+    return _digest(programs, numbers, plan.index, plan.decays)
+
+
+def digests() -> Iterator[tuple[str, str]]:
+    """Name and hash of every program."""
+    for seed in range(NETWORKS):
+        rng = np.random.default_rng(seed)
+        net, steps = network(rng), int(rng.integers(1, 6))
+        for rule in RULES:
+            kind = rule_kind(rule)
+            aggregate = ("sequence", True, False)[int(rng.integers(3))] if rule else "sequence"
+            reduced, shared = bool(rule) and bool(rng.random() < 0.4), bool(steps > 1 and rng.random() < 0.5)
+            layout, dtype = str(rng.choice(list(LAYOUTS))), str(rng.choice(("float32", "float64")))
+            options = {"aggregate": aggregate, "reduced": reduced, "shared": shared}
+            made = make_plan(net, steps, np.dtype(dtype), rule=kind, layout=LAYOUTS[layout], **options)
+            words = [f"{seed:03d}", kind or "forward", layout, dtype, *(f"{k}={v}" for k, v in options.items())]
+            yield " ".join(words), inference_digest(made)
+        if getattr(net.layers[-1], "activation", "") != "softmax":  # which is not trained
+            yield f"{seed:03d} training", training_digest(train_plan(net, steps))
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(dict(digests()), indent=0) + "\n")
