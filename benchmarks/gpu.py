@@ -57,7 +57,7 @@ def compile_ptx(name: str, bits: int, capability: tuple[int, int]) -> str:
 
     from fastlrp.kernels.cuda import kernel
     from fastlrp.kernels.cuda.device import MOST_THREADS
-    from fastlrp.kernels.plan import INSTRUCTION
+    from fastlrp.kernels.program.instructions import INSTRUCTION
 
     number = getattr(types, f"float{bits}")[::1]
     job, program = (types.Array(from_dtype(dtype), 1, "C") for dtype in (kernel.JOB, INSTRUCTION))
@@ -107,13 +107,14 @@ def compiled() -> Iterator[tuple[object, ...]]:
 def layouts() -> Iterator[tuple[object, ...]]:
     """How each shape's tiles are laid over cards."""
     from fastlrp.kernels.cuda.device import Card, lay_out
-    from fastlrp.kernels.cuda.product import QUADS
-    from fastlrp.kernels.program import make_plan
+    from fastlrp.kernels.program.inference import make_plan
+    from fastlrp.kernels.program.rows import QUADS
+    from fastlrp.rules import Arras
 
     for name, multiprocessors, shared_bytes in CARDS:
         card = Card(name, multiprocessors, shared_bytes, (64, 32))
         for case in SHAPES:
-            plan = make_plan(_network(case), case.steps, np.dtype(np.float32), rule="arras", layout=QUADS)
+            plan = make_plan(_network(case), case.steps, np.dtype(np.float32), rule=Arras(), layout=QUADS)
             launch = lay_out(plan, card, shared=False)
             scratch = launch.blocks * launch.tile_size * 4 / 1e6 if launch.scratch else 0
             yield (

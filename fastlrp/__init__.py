@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import fastlrp.kernels.program.rules  # noqa: F401  # registers Arras and Rudder with their programs
 from fastlrp.errors import ConservationWarning, ModelFileError
 from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Network
 from fastlrp.rules import Arras, Rudder

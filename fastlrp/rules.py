@@ -1,19 +1,40 @@
-"""Relevance rules: frozen values with their parameters and their source.
+"""Relevance rules: frozen values with their parameters and their source, and the registry that knows them by name.
 
-The numbers they stand for are computed in ``fastlrp/kernels``; the mathematics is written out in the README's
-"What is computed". A rule here is what a user chooses, validated once.
+A rule here is what a user chooses, validated once; the mathematics is written out in the README's "What is computed".
+How it walks back through a network is its program (``fastlrp/kernels/program/rules.py``), registered with it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 Stabilizer = Literal["paper", "absorbed"]
 
 
+class Rule(ABC):
+    """A relevance rule with its parameters: a frozen, hashable value whose parameters all have defaults."""
+
+    #: Whether relevance and what reaches the initial state make up most of a score on any network; where they need
+    #: not, ``explain`` warns.
+    conserves: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """The short name that ``explain(rule=...)`` and the command line take."""
+        return type(self).__name__.lower()
+
+    @property
+    @abstractmethod
+    def numbers(self) -> tuple[float, float, float]:
+        """The parameters as kernels compute with them: for the linear rule eps, and which parts of it and of biases
+        are handed down."""
+
+
 @dataclass(frozen=True)
-class _EpsilonRule:
+class _EpsilonRule(Rule):
     """Parameters that both LSTM rules share: those of the linear (epsilon) rule.
 
     One map from lower units a_i to upper units z_j = sum_i a_i w_ij + b_j with N lower units hands down::
@@ -43,9 +64,10 @@ class _EpsilonRule:
             raise ValueError(f"{kind}(stabilizer=...) takes 'paper' or 'absorbed', not {self.stabilizer!r}")
 
     @property
-    def name(self) -> str:
-        """The short name that ``explain(rule=...)`` takes."""
-        return type(self).__name__.lower()
+    def numbers(self) -> tuple[float, float, float]:
+        """eps, the part of it that is handed down, and the part of biases that is."""
+        handed = self.eps if self.stabilizer == "paper" else self.eps * self.delta
+        return self.eps, handed, self.delta
 
 
 @dataclass(frozen=True)
@@ -91,17 +113,69 @@ class Rudder(_EpsilonRule):
     Arjona-Medina et al. 2019, RUDDER (arXiv:1806.07857), A8.4.2.
     """
 
+    conserves: ClassVar[bool] = False
 
-Rule = Arras | Rudder
 
-_RULES: dict[str, Rule] = {"arras": Arras(), "rudder": Rudder()}
+class Registered(NamedTuple):
+    """A kind of rule, and the function that makes a value of it a program (a ``RuleProgram``)."""
+
+    kind: type[Rule]
+    program: Callable[[Any], Any]
+
+
+#: Every rule by its name.
+_REGISTRY: dict[str, Registered] = {}
+
+
+def register(kind: type[Rule], program: Callable[[Any], Any]) -> None:
+    """Make a rule known by its name, with the program that walks back for it.
+
+    Raises
+    ------
+    ValueError
+        If another rule has the name.
+    """
+    name = kind().name
+    if name in _REGISTRY and _REGISTRY[name].kind is not kind:
+        raise ValueError(f"a rule named {name!r} is registered already: {_REGISTRY[name].kind.__qualname__}")
+    _REGISTRY[name] = Registered(kind, program)
+
+
+def unregister(kind: type[Rule]) -> None:
+    """Forget a rule."""
+    del _REGISTRY[kind().name]
+
+
+def rule_names() -> tuple[str, ...]:
+    """Names of all rules, in the order in which they were registered."""
+    return tuple(_REGISTRY)
+
+
+def program_of(rule: Rule) -> Any:
+    """The program of a rule's value.
+
+    Raises
+    ------
+    ValueError
+        If the rule is not registered.
+    """
+    entry = _REGISTRY.get(rule.name)
+    if entry is None or type(rule) is not entry.kind:
+        raise ValueError(f"no program is registered for the rule {rule!r}: see fastlrp/kernels/program/rules.py")
+    return entry.program(rule)
 
 
 def as_rule(rule: str | Rule) -> Rule:
-    """The rule a user named: one of the names, or a rule value as it is."""
-    if isinstance(rule, Arras | Rudder):
+    """The rule a user named: one of the names, or a rule value as it is.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(rule, Rule) and rule.name in _REGISTRY:
         return rule
-    if isinstance(rule, str) and rule.lower() in _RULES:
-        return _RULES[rule.lower()]
-    names = " or ".join(repr(name) for name in _RULES)
+    if isinstance(rule, str) and rule.lower() in _REGISTRY:
+        return _REGISTRY[rule.lower()].kind()
+    names = " or ".join(map(repr, _REGISTRY))
     raise ValueError(f"rule= takes {names}, or a value such as fl.Arras(eps=1e-3), not {rule!r}")

@@ -80,14 +80,14 @@ def test_kernels_compile_to_ptx(name, bits, capability):
 @pytest.mark.parametrize(("multiprocessors", "shared_bytes"), [(132, 232_448), (128, 101_376), (20, 48 << 10)])
 def test_tiles_fit_the_card(T, D, H, dtype, multiprocessors, shared_bytes):
     from fastlrp.kernels.cuda.device import MOST_THREADS, Card, lay_out
-    from fastlrp.kernels.cuda.product import QUADS
-    from fastlrp.kernels.program import make_plan
+    from fastlrp.kernels.program.inference import make_plan
+    from fastlrp.kernels.program.rows import QUADS
 
     card = Card("a card", multiprocessors, shared_bytes, (64, 32))
     shapes = ((D, 4 * H), (H, 4 * H), (4 * H,))
     net = fl.Network([fl.LSTM(*(np.zeros(s) for s in shapes)), fl.Dense(np.zeros((H, 1)))])
     for shared in (False, True):
-        for rule in ("", "arras", "rudder"):
+        for rule in (None, fl.Arras(), fl.Rudder()):
             plan = make_plan(net, T, np.dtype(dtype), rule=rule, shared=shared, layout=QUADS)
             launch = lay_out(plan, card, shared=shared)
             blocks = launch.blocks // multiprocessors

@@ -6,8 +6,8 @@ import pytest
 
 import fastlrp as fl
 from fastlrp.kernels import Windows, cpu, runs
-from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.months import segment_size, segments
+from fastlrp.kernels.program.rows import LANES
 
 T, D = 4, 5
 RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]

@@ -19,11 +19,11 @@ import numpy as np
 from numba import get_num_threads
 
 from fastlrp.kernels import Results, Windows, memory, runs
-from fastlrp.kernels.lanes import LANES
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.months import extra_lanes, segment_size, segments
-from fastlrp.kernels.plan import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array, Plan, rule_kind, rule_numbers
-from fastlrp.kernels.program import make_plan
+from fastlrp.kernels.program.inference import Plan, make_plan
+from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
+from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
@@ -121,7 +121,7 @@ def _prepared(
 ) -> tuple[Plan, _Cut]:
     """The plan, and how windows are cut for it."""
     cut = _cut(windows, steps, threads)
-    plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
+    plan = make_plan(net, steps, windows.rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced,
                      shared=cut.months > 0)  # fmt: skip
     return plan, _fitted(cut, plan)
 
@@ -235,8 +235,7 @@ _NUMBERS: WeakKeyDictionary[Plan, tuple[int, ...]] = WeakKeyDictionary()
 
 def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
-    how = rule_numbers(rule)
-    numbers = [how.get(name, 0.0) for name in ("eps", "handed", "delta")]
+    numbers = (0.0, 0.0, 0.0) if rule is None else rule.numbers
     job = (cut.n, cut.span, cut.lanes, cut.months, *cut.strides, own_rows, *_numbers_of(plan), target, *numbers)
     return np.array([job], JOB)
 

@@ -14,7 +14,8 @@ from numba import config, types
 from numba.extending import overload
 
 from fastlrp.kernels.lanes import copysign, fma
-from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
+from fastlrp.kernels.program.instructions import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
+from fastlrp.kernels.program.rows import LOG2E
 from fastlrp.kernels.target import inlined
 
 _S = np.float32
@@ -34,7 +35,6 @@ _B64 = (0.000033044317848561838, 0.013887419916090328, 0.5)
 _A32_OF_2, _B32_OF_2 = (_S(_A32[0] * _LN2**2), _S(1.0)), (_S(_B32[0] * _LN2**3), _S(0.5 * _LN2))
 _A64_OF_2 = (_A64[0] * _LN2**4, _A64[1] * _LN2**2, 1.0)
 _B64_OF_2 = (_B64[0] * _LN2**5, _B64[1] * _LN2**3, 0.5 * _LN2)
-LOG2E = 1.4426950408889634
 #: ln 2 split so that n * LN2_HI is exact for every n that occurs.
 _LN2_HI32, _LN2_LO32 = _S(0.693145751953125), _S(1.428606765330187e-06)
 _LN2_HI64, _LN2_LO64 = 0.6931471803691238, 1.9082149292705877e-10
@@ -280,3 +280,50 @@ def signed(z, value):
 def per_unit(relevance, z, eps):
     """q = R/(z + eps s(z)): what the linear rule hands down for each unit of contribution."""
     return relevance / (z + signed(z, eps))
+
+
+# ---- rules: what one unit hands down, what its inputs share evenly, and what is lost ---------------------------------
+
+
+@inlined
+def linear_unit(relevance, z, bias, eps, handed, delta):
+    """q of one unit of a linear map, its part of what all inputs share evenly (before 1/N), and what no input gets.
+
+    Of R = q (sum_i a_i w_i + b + eps s) the inputs share (handed s + delta b) q; ((1 - delta) b + (eps - handed) s) q
+    is lost.
+    """
+    given = delta * bias
+    q = per_unit(relevance, z, eps)
+    return q, (signed(z, handed) + given) * q, (signed(z, eps - handed) + (bias - given)) * q
+
+
+@inlined
+def arras_unit(written, kept, r_c, eps):
+    """The linear rule on c = i*g + f*c': R_g, R_c' and s q, of which the even share is made."""
+    c = written + kept
+    q = per_unit(r_c, c, eps)
+    return written * q, kept * q, signed(c, type(c)(1)) * q
+
+
+@inlined
+def even_shares(even, eps, handed, factor):
+    """From a sum of s q: what each input gets evenly (``factor`` = 1/N), and what is lost of the stabiliser."""
+    return even * (factor * handed), (eps - handed) * even
+
+
+@inlined
+def rudder_arrival(arrived, written, kept, eps):
+    """R_h[u]/(c_u + eps s): what a step's arrival adds to q of the cell."""
+    return per_unit(arrived, written + kept, eps)
+
+
+@inlined
+def left_out(z, upper, q):
+    """What a path would carry that makes z - upper of z."""
+    return (z - upper) * q
+
+
+@inlined
+def merged(weight, a, q, share):
+    """What one of two directions gets whose outputs were summed (``weight`` 1) or averaged (1/2)."""
+    return weight * a * q + share

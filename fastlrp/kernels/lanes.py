@@ -21,9 +21,6 @@ from numba.extending import intrinsic
 
 from fastlrp.kernels.target import VECTOR_BYTES, multiply_add
 
-#: Lanes of a tile come in multiples of this, for every dtype and host: a whole number of vectors, no scalar tails.
-LANES = 16
-
 
 def _pointer(dtype: Any) -> Any:
     return types.CPointer(dtype)

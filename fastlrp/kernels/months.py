@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastlrp.kernels.lanes import LANES, at
-from fastlrp.kernels.plan import Array
+from fastlrp.kernels.lanes import at
 from fastlrp.kernels.product import product
+from fastlrp.kernels.program.instructions import Array
+from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled
 from fastlrp.kernels.tile import copy
 from fastlrp.kernels.transpose import load

@@ -11,26 +11,16 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastlrp.kernels.lanes import at, emit_prefetch, rows_of, vector_lanes
+from fastlrp.kernels.program.instructions import SPREAD, SPREAD_ADD, STORE
+from fastlrp.kernels.program.rows import HEIGHTS, block_height
 from fastlrp.kernels.target import VECTOR_BYTES, X86, compiled, multiply_add
 
 #: How many vectors of sums a row of a block keeps. 6 rows x 2 vectors hide the time a multiply-add takes, and fit into
 #: 16 registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: blocks are half
 #: as many, but start and end with twice the loads and stores. NEON has more units to keep busy.
 WIDE = 2 if X86 else 4
-#: Row heights of the blocks, the largest first that fits what is left of a matrix.
-HEIGHTS = (6, 4, 2, 1)
-
 #: Depth from which a product asks early for the rows that it will write.
 PREFETCHED_DEPTH = 96
-
-#: What ``product`` does with a block of sums: keep it, multiply it into the lanes of ``mul`` and add ``share``, or
-#: do that on top of what is there.
-STORE, SPREAD, SPREAD_ADD = 0, 1, 2
-
-
-def block_height(rows_left: int) -> int:
-    """Height of the next block of a matrix that has ``rows_left`` rows left."""
-    return next(height for height in HEIGHTS if height <= rows_left)
 
 
 class _Block:

@@ -9,8 +9,9 @@ so that each is one long vector loop. What they compute for one number they take
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import LANES, at, distinct, line_numbers, prefetch
-from fastlrp.kernels.plan import (
+from fastlrp.kernels.lanes import at, distinct, line_numbers, prefetch
+from fastlrp.kernels.product import product
+from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
     ARRAS_CELL,
@@ -33,7 +34,7 @@ from fastlrp.kernels.plan import (
     SUM,
     TANH,
 )
-from fastlrp.kernels.product import product
+from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled
 
 
@@ -146,8 +147,7 @@ def read_cell(n, zo, h):
 def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, factor):
     """q of a linear map's units; ``share`` is what each input gets evenly, ``lost`` grows by what goes nowhere.
 
-    A unit gets ``relevance`` of its own and ``extra`` of its lane. share = factor * sum (handed s + delta b) q with
-    factor = 1/N. Of R = q (sum_i a_i w_i + b + eps s) no input gets ((1 - delta) b + (eps - handed) s) q: it is lost.
+    A unit gets ``relevance`` of its own and ``extra`` of its lane; factor = 1/N.
     """
     distinct()
     eps, handed, delta = rule
@@ -155,13 +155,12 @@ def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, f
         share[k] = eps - eps
     for j in range(units):
         b = bias[j]
-        given, kept = delta * b, b - delta * b
         for k in range(lanes):
             i = j * lanes + k
-            value = formulas.per_unit(relevance[i] + extra[k], z[i], eps)
+            value, shared, gone = formulas.linear_unit(relevance[i] + extra[k], z[i], b, eps, handed, delta)
             q[i] = value
-            share[k] += (formulas.signed(z[i], handed) + given) * value
-            lost[k] += (formulas.signed(z[i], eps - handed) + kept) * value
+            share[k] += shared
+            lost[k] += gone
     for k in range(lanes):
         share[k] *= factor
 
@@ -171,20 +170,16 @@ def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor)
     """The linear rule on c_t = f*c_{t-1} + i*g: R_c[t] in ``r_c`` becomes R_c[t-1], each but for its even share."""
     distinct()
     eps, handed, _ = rule
-    one = type(eps)(1)
     for k in range(lanes):
         share[k] = eps - eps
     for j in range(units):
         for k in range(lanes):
             i = j * lanes + k
-            c = written[i] + kept[i]
-            q = formulas.per_unit(r_c[i], c, eps)
-            r_g[i] = written[i] * q
-            r_c[i] = kept[i] * q
-            share[k] += formulas.signed(c, one) * q
+            r_g[i], r_c[i], even = formulas.arras_unit(written[i], kept[i], r_c[i], eps)
+            share[k] += even
     for k in range(lanes):
-        lost[k] += (eps - handed) * share[k]
-        share[k] *= factor * handed
+        share[k], gone = formulas.even_shares(share[k], eps, handed, factor)
+        lost[k] += gone
 
 
 @compiled
@@ -194,7 +189,7 @@ def rudder_arrival(units, lanes, written, kept, arrived, q_sum, lost, rule):
     for j in range(units):
         for k in range(lanes):
             i = j * lanes + k
-            q_sum[i] += formulas.per_unit(arrived[i], written[i] + kept[i], rule[0])
+            q_sum[i] += formulas.rudder_arrival(arrived[i], written[i], kept[i], rule[0])
             lost[k] += arrived[i]
 
 
@@ -219,7 +214,7 @@ def left_out(units, lanes, upper, upper_lanes, z, q, lost):
     distinct()
     for j in range(units):
         for k in range(lanes):
-            lost[k] += (z[j * lanes + k] - upper[j * upper_lanes + k]) * q[j * lanes + k]
+            lost[k] += formulas.left_out(z[j * lanes + k], upper[j * upper_lanes + k], q[j * lanes + k])
 
 
 @compiled
@@ -229,7 +224,7 @@ def merge_rule(units, lanes, source, q, share, out, weight):
     for j in range(units):
         for k in range(lanes):
             i = j * lanes + k
-            out[i] = weight * source[i] * q[i] + share[k]
+            out[i] = formulas.merged(weight, source[i], q[i], share[k])
 
 
 @compiled
@@ -247,8 +242,7 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             prefetch(at(ahead, k))
         kind, units = do.kind, do.units
         n, factor = units * lanes, number(do.factor)
-        out, b = at(s, do.out * lanes), at(s, do.b * lanes)
-        a, a_lanes = at(s, do.a * lanes), lanes
+        out, a, a_lanes = at(s, do.out * lanes), at(s, do.a * lanes), lanes
         if do.a_months:
             a, a_lanes = at(months, do.a * month_lanes + do.shift * LANES), month_lanes
         if kind == PRODUCT:
@@ -261,21 +255,29 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             if do.mul_months:
                 mul, mul_lanes = at(months, do.mul * month_lanes + do.shift * LANES), month_lanes
             product(out, lanes, lanes, at(weights, do.weights), units, init, init_lanes, a, a_lanes, do.a_depth,
-                    b, lanes, do.b_depth, mul, mul_lanes, at(s, do.share * lanes), do.mode)  # fmt: skip
+                    at(s, do.b * lanes), lanes, do.b_depth, mul, mul_lanes, at(s, do.share * lanes),
+                    do.mode)  # fmt: skip
         elif kind == CELL:
-            write_cell(n, a, at(a, n), at(a, 2 * n), b, out)
-            read_cell(n, at(s, do.c * lanes), out)
+            z, c = at(s, do.z * lanes), at(s, do.c * lanes)
+            h = at(s, do.h * lanes)
+            write_cell(n, z, at(z, n), at(z, 2 * n), at(s, do.before * lanes), h)
+            read_cell(n, c, h)
         elif kind == LINEAR_RULE:
-            linear_rule(units, lanes, a, b, at(s, do.c * lanes), at(weights, do.weights), out, at(s, do.share * lanes),
-                        lost, rule, factor)  # fmt: skip
+            linear_rule(units, lanes, at(s, do.z * lanes), at(s, do.relevance * lanes), at(s, do.extra * lanes),
+                        at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes), lost, rule,
+                        factor)  # fmt: skip
         elif kind == ARRAS_CELL:
-            arras_cell(units, lanes, a, at(a, n), b, out, at(s, do.share * lanes), lost, rule, factor)
+            state = at(s, do.state * lanes)
+            arras_cell(units, lanes, state, at(state, n), at(s, do.r_c * lanes), at(s, do.r_g * lanes),
+                       at(s, do.share * lanes), lost, rule, factor)  # fmt: skip
         elif kind == RUDDER_ARRIVAL:
-            rudder_arrival(units, lanes, b, at(b, n), a, out, lost, rule)
+            state = at(s, do.state * lanes)
+            rudder_arrival(units, lanes, state, at(state, n), at(s, do.arrived * lanes), at(s, do.q_sum * lanes), lost,
+                           rule)  # fmt: skip
         elif kind == RUDDER_CELL:
-            rudder_cell(units, lanes, a, b, out, lost)
-        elif kind == LEFT_OUT:
-            left_out(units, lanes, a, a_lanes, b, at(s, do.c * lanes), lost)
+            rudder_cell(units, lanes, at(s, do.state * lanes), at(s, do.q_sum * lanes), at(s, do.r_g * lanes), lost)
+        elif kind == LEFT_OUT:  # upper is the word of a, among the months or not
+            left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.q * lanes), lost)
         elif kind == ADD:
             add(n, a, out, factor)
         elif kind == MULTIPLY:
@@ -289,7 +291,7 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
         elif kind == SCALE:
             scale(n, out, factor)
         elif kind == MERGE_RULE:
-            merge_rule(units, lanes, a, b, at(s, do.share * lanes), out, factor)
+            merge_rule(units, lanes, a, at(s, do.q * lanes), at(s, do.share * lanes), out, factor)
         elif kind == ACTIVATE:
             if do.activation == SOFTMAX:
                 softmax(units, lanes, a, out)

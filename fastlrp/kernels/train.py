@@ -20,8 +20,8 @@ from numba import config, get_num_threads
 
 from fastlrp.kernels import as_dtype
 from fastlrp.kernels.memory import aligned, read_only
+from fastlrp.kernels.program.training import train_plan
 from fastlrp.kernels.train_inputs import Inputs, Settings, checked
-from fastlrp.kernels.train_plan import train_plan
 from fastlrp.kernels.train_run import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
 from fastlrp.kernels.train_weights import flat_weights, unflatten, with_weights
 from fastlrp.network import Dropout, Network

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.kernels.memory import read_only
-from fastlrp.kernels.train_plan import TrainPlan
+from fastlrp.kernels.program.training import TrainPlan
 
 Array = npt.NDArray[Any]
 #: Windows as an array (sample, step, feature), or rows (row, feature) and the row where each sample's window starts.

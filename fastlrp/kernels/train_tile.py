@@ -12,12 +12,8 @@ from numba import njit
 
 from fastlrp.kernels import gradients
 from fastlrp.kernels.lanes import at, distinct, fma
-from fastlrp.kernels.plan import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
-from fastlrp.kernels.product import STORE, product
-from fastlrp.kernels.target import compiled
-from fastlrp.kernels.tile import activate, add, copy, fill
-from fastlrp.kernels.train_lanes import contract
-from fastlrp.kernels.train_plan import (
+from fastlrp.kernels.product import product
+from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
     CONTRACT,
@@ -25,11 +21,20 @@ from fastlrp.kernels.train_plan import (
     FILL,
     GATES,
     GATES_GRADIENT,
+    HARD_SIGMOID,
+    HARD_SIGMOID_KERAS2,
     MOVE,
     PRODUCT,
+    RELU,
+    SIGMOID,
     SLOPE,
+    STORE,
+    TANH,
     TIMES,
 )
+from fastlrp.kernels.target import compiled
+from fastlrp.kernels.tile import activate, add, copy, fill
+from fastlrp.kernels.train_lanes import contract
 
 #: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
 _merged = njit(error_model="numpy", inline="always")
@@ -169,43 +174,48 @@ def execute(program, s, lanes, packed, gradient, onto, first, key):
     """Run a program on a tile. ``first``: the tile's first sample in its batch; ``key`` 0: nothing is dropped."""
     number = type(s[0])
     for i in range(program.size):
-        op = program[i]
-        n = op.units * lanes
-        out, a, b = at(s, op.out * lanes), at(s, op.a * lanes), at(s, op.b * lanes)
-        if op.kind == PRODUCT:
-            product(out, lanes, lanes, at(packed, op.weights), op.units, at(s, max(op.init, 0) * lanes),
-                    lanes if op.init >= 0 else -1, a, lanes, op.a_depth, b, lanes, op.b_depth,
+        do = program[i]
+        kind, n = do.kind, do.units * lanes
+        out, a = at(s, do.out * lanes), at(s, do.a * lanes)
+        if kind == PRODUCT:
+            product(out, lanes, lanes, at(packed, do.weights), do.units, at(s, max(do.init, 0) * lanes),
+                    lanes if do.init >= 0 else -1, a, lanes, do.a_depth, at(s, do.b * lanes), lanes, do.b_depth,
                     out, lanes, out, STORE)  # fmt: skip
-        elif op.kind == CONTRACT:
-            contract(at(gradient, op.place), op.units, op.columns, a, op.a_step * lanes, b, op.b_step * lanes, lanes,
-                     op.steps, onto)  # fmt: skip
-        elif op.kind == GATES:
-            c, d, zf, zg, zo = at(s, op.c * lanes), at(s, op.d * lanes), at(out, n), at(out, 2 * n), at(out, 3 * n)
-            if op.activation == TANH and op.gate == SIGMOID:
-                standard_gates(n, out, zf, zg, zo, a, b, c, d)
+        elif kind == CONTRACT:
+            contract(at(gradient, do.place), do.units, do.columns, a, do.a_step * lanes, at(s, do.b * lanes),
+                     do.b_step * lanes, lanes, do.steps, onto)  # fmt: skip
+        elif kind in (GATES, GATES_GRADIENT):
+            z, before, tanh_c = at(s, do.z * lanes), at(s, do.before * lanes), at(s, do.tanh_c * lanes)
+            zf, zg, zo = at(z, n), at(z, 2 * n), at(z, 3 * n)
+            usual = do.activation == TANH and do.gate == SIGMOID
+            if kind == GATES:
+                c, h = at(s, do.c * lanes), at(s, do.h * lanes)
+                if usual:
+                    standard_gates(n, z, zf, zg, zo, before, c, tanh_c, h)
+                else:
+                    any_gates(n, z, zf, zg, zo, before, c, tanh_c, h, do.activation, do.gate)
             else:
-                any_gates(n, out, zf, zg, zo, a, b, c, d, op.activation, op.gate)
-        elif op.kind == GATES_GRADIENT:
-            c, d, zf, zg, zo = at(s, op.c * lanes), at(s, op.d * lanes), at(out, n), at(out, 2 * n), at(out, 3 * n)
-            if op.activation == TANH and op.gate == SIGMOID:
-                standard_gates_gradient(n, out, zf, zg, zo, a, b, c, d)
-            else:
-                any_gates_gradient(n, out, zf, zg, zo, a, b, c, d, op.activation, op.gate, at(s, op.init * lanes))
-        elif op.kind == ACTIVATE:
-            activate(op.activation, n, out, out)
-        elif op.kind == SLOPE:
-            slope(op.activation, n, a, out)
-        elif op.kind == FILL:
-            fill(n, out, number(op.factor))
-        elif op.kind == MOVE:
-            move(n, a, out, number(op.factor))
-        elif op.kind == ADD:
-            add(n, a, out, number(op.factor))
-        elif op.kind == TIMES:
-            times(n, a, b, out)
-        elif op.kind == DRAW:
+                dh, dc = at(s, do.dh * lanes), at(s, do.dc * lanes)
+                if usual:
+                    standard_gates_gradient(n, z, zf, zg, zo, before, tanh_c, dh, dc)
+                else:
+                    any_gates_gradient(n, z, zf, zg, zo, before, tanh_c, dh, dc, do.activation, do.gate,
+                                       at(s, do.spare * lanes))  # fmt: skip
+        elif kind == ACTIVATE:
+            activate(do.activation, n, a, out)
+        elif kind == SLOPE:
+            slope(do.activation, n, a, out)
+        elif kind == FILL:
+            fill(n, out, number(0))
+        elif kind == MOVE:
+            move(n, a, out, number(do.factor))
+        elif kind == ADD:
+            add(n, a, out, number(do.factor))
+        elif kind == TIMES:
+            times(n, a, at(s, do.b * lanes), out)
+        elif kind == DRAW:
             if key == 0:
                 fill(n, out, number(1))
             else:
-                draw(op.units, lanes, first, gradients.scattered(key + np.uint64(op.stream)), op.threshold,
-                     number(op.factor), out)  # fmt: skip
+                draw(do.units, lanes, first, gradients.scattered(key + np.uint64(do.stream)), do.threshold,
+                     number(do.factor), out)  # fmt: skip

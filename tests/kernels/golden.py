@@ -1,4 +1,4 @@
-"""Programs of some 400 drawn networks, written down as hashes: whoever moves code about proves by them that kernels get
+"""Programs of 300 drawn networks, written down as hashes: whoever moves code about proves by them that kernels get
 the same instructions and the same packed weights as before, in seconds and without running one.
 
 ``python tests/kernels/golden.py`` records them anew, which is right only where programs were meant to change.
@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 
 import fastlrp as fl
-from fastlrp.kernels import plan as vocabulary
-from fastlrp.kernels import train_plan as train_vocabulary
-from fastlrp.kernels.cuda.product import QUADS
-from fastlrp.kernels.plan import BLOCKS, Plan, rule_kind
-from fastlrp.kernels.program import make_plan
-from fastlrp.kernels.train_plan import TrainPlan, train_plan
+from fastlrp.kernels.program.inference import Plan, make_plan
+from fastlrp.kernels.program.instructions import KINDS, WORDS
+from fastlrp.kernels.program.rows import BLOCKS, QUADS
+from fastlrp.kernels.program.training import TrainPlan, train_plan
 
 FILE = Path(__file__).parents[1] / "data" / "golden-programs.json"
 RULES = (None, fl.Arras(), fl.Arras(recurrent=False), fl.Rudder())
 LAYOUTS = {"blocks": BLOCKS, "quads": QUADS}
-NETWORKS = 100
+NETWORKS = 300
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -78,23 +76,12 @@ def network(rng: np.random.Generator) -> fl.Network:
     return fl.Network(layers)
 
 
-def _names(module: Any, kinds: str) -> dict[int, str]:
-    return {getattr(module, name): name for name in kinds.split()}
-
-
-KINDS = _names(
-    vocabulary,
-    "PRODUCT CELL ACTIVATE FILL COPY ADD SCALE SUM LINEAR_RULE ARRAS_CELL RUDDER_ARRIVAL RUDDER_CELL MERGE_RULE "
-    "LEFT_OUT LSTM_STEP MULTIPLY",
-)
-TRAIN_KINDS = _names(train_vocabulary, "PRODUCT GATES GATES_GRADIENT CONTRACT ACTIVATE SLOPE FILL MOVE ADD TIMES DRAW")
-
-
-def _lines(program: np.ndarray, kinds: dict[int, str]) -> Iterator[str]:
-    """Instructions by name, with every operand that is not zero."""
+def _lines(program: np.ndarray) -> Iterator[str]:
+    """Instructions by name, with every word that is not zero under the first of its names."""
     for record in program:
-        given = {name: record[name].item() for name in program.dtype.names if name != "kind" and record[name]}
-        yield f"{kinds[int(record['kind'])]} {json.dumps(given, sort_keys=True)}"
+        words = (*(name for name, *_ in WORDS), "factor")
+        given = {name: record[name].item() for name in words if name != "kind" and record[name]}
+        yield f"{KINDS[int(record['kind'])]} {json.dumps(given, sort_keys=True)}"
 
 
 def _digest(*parts: Any) -> str:
@@ -106,16 +93,21 @@ def _digest(*parts: Any) -> str:
 
 def inference_digest(plan: Plan) -> str:
     """All that a kernel is given of a plan."""
-    programs = [list(_lines(program, KINDS)) for program in (plan.before, plan.forward, plan.relevance)]
+    programs = [list(_lines(program)) for program in (plan.before, plan.forward, plan.relevance)]
     numbers = {name: int(value) for name, value in vars(plan).items() if isinstance(value, int | np.integer)}
     return _digest(programs, numbers, plan.weights)
 
 
 def training_digest(plan: TrainPlan) -> str:
     """The same of a plan for training."""
-    programs = [list(_lines(program, TRAIN_KINDS)) for program in (plan.forward, plan.backward)]
+    programs = [list(_lines(program)) for program in (plan.forward, plan.backward)]
     numbers = {name: float(value) for name, value in vars(plan).items() if isinstance(value, int | float)}
     return _digest(programs, numbers, plan.index, plan.decays)
+
+
+def label(rule: Any) -> str:
+    """A rule in a word or three."""
+    return "forward" if rule is None else rule.name + " without recurrence" * (not getattr(rule, "recurrent", True))
 
 
 def digests() -> Iterator[tuple[str, str]]:
@@ -124,13 +116,12 @@ def digests() -> Iterator[tuple[str, str]]:
         rng = np.random.default_rng(seed)
         net, steps = network(rng), int(rng.integers(1, 6))
         for rule in RULES:
-            kind = rule_kind(rule)
             aggregate = ("sequence", True, False)[int(rng.integers(3))] if rule else "sequence"
             reduced, shared = bool(rule) and bool(rng.random() < 0.4), bool(steps > 1 and rng.random() < 0.5)
             layout, dtype = str(rng.choice(list(LAYOUTS))), str(rng.choice(("float32", "float64")))
             options = {"aggregate": aggregate, "reduced": reduced, "shared": shared}
-            made = make_plan(net, steps, np.dtype(dtype), rule=kind, layout=LAYOUTS[layout], **options)
-            words = [f"{seed:03d}", kind or "forward", layout, dtype, *(f"{k}={v}" for k, v in options.items())]
+            made = make_plan(net, steps, np.dtype(dtype), rule=rule, layout=LAYOUTS[layout], **options)
+            words = [f"{seed:03d}", label(rule), layout, dtype, *(f"{k}={v}" for k, v in options.items())]
             yield " ".join(words), inference_digest(made)
         if getattr(net.layers[-1], "activation", "") != "softmax":  # which is not trained
             yield f"{seed:03d} training", training_digest(train_plan(net, steps))

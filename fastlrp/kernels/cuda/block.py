@@ -13,7 +13,7 @@ from numba import cuda
 from fastlrp.kernels import formulas
 from fastlrp.kernels.cuda.product import PAIR, lstm_step, product
 from fastlrp.kernels.cuda.threads import VECTOR, device_function
-from fastlrp.kernels.plan import (
+from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
     ARRAS_CELL,
@@ -69,13 +69,11 @@ def linear_rule(do, rows, weights, rule, z, relevance, extra, q, part, parts, ld
     eps, handed, delta = rule[0], rule[1], rule[2]
     shared = lost = eps - eps
     for j in range(part, do.units, parts):
-        b = weights[do.weights + j]
-        given = delta * b
-        at = z + j * ld
-        value = formulas.per_unit(rows[relevance + j * ld] + rows[extra], rows[at], eps)
+        r = rows[relevance + j * ld] + rows[extra]
+        value, given, gone = formulas.linear_unit(r, rows[z + j * ld], weights[do.bias + j], eps, handed, delta)
         rows[q + j * ld] = value
-        shared += (formulas.signed(rows[at], handed) + given) * value
-        lost += (formulas.signed(rows[at], eps - handed) + (b - given)) * value
+        shared += given
+        lost += gone
     return shared, lost
 
 
@@ -87,12 +85,12 @@ def arras_cell(do, rows, rule, state, r_c, r_g, part, parts, ld):
     step = do.units * ld
     for j in range(part, do.units, parts):
         written = state + j * ld
-        c, to = rows[written] + rows[written + step], r_c + j * ld
-        q = formulas.per_unit(rows[to], c, eps)
-        rows[r_g + j * ld] = rows[written] * q
-        rows[to] = rows[written + step] * q
-        shared += formulas.signed(c, handed) * q
-        lost += formulas.signed(c, eps - handed) * q
+        to = r_c + j * ld
+        one, rest, even = formulas.arras_unit(rows[written], rows[written + step], rows[to], eps)
+        rows[r_g + j * ld], rows[to] = one, rest
+        given, gone = formulas.even_shares(even, eps, handed, type(eps)(1))  # 1/N comes with the sum
+        shared += given
+        lost += gone
     return shared, lost
 
 
@@ -103,7 +101,7 @@ def rudder_arrival(do, rows, rule, state, arrived, q_sum, part, parts, ld):
     step = do.units * ld
     for j in range(part, do.units, parts):
         value, written = rows[arrived + j * ld], state + j * ld
-        rows[q_sum + j * ld] += formulas.per_unit(value, rows[written] + rows[written + step], rule[0])
+        rows[q_sum + j * ld] += formulas.rudder_arrival(value, rows[written], rows[written + step], rule[0])
         lost += value
     return lost
 
@@ -124,12 +122,12 @@ def left_out(do, rows, zero, upper, upper_ld, z, q, part, parts, ld):
     """What a path would carry whose part of z is left out (``tile.left_out``)."""
     lost = zero
     for j in range(part, do.units, parts):
-        lost += (rows[z + j * ld] - rows[upper + j * upper_ld]) * rows[q + j * ld]
+        lost += formulas.left_out(rows[z + j * ld], rows[upper + j * upper_ld], rows[q + j * ld])
     return lost
 
 
 @device_function
-def elementwise(do, rows, factor, share, a, b, out, part, parts, ld):
+def elementwise(do, rows, factor, share, a, q, out, part, parts, ld):
     """Instructions that compute each number by itself."""
     kind = do.kind
     for j in range(part, do.units, parts):
@@ -147,7 +145,7 @@ def elementwise(do, rows, factor, share, a, b, out, part, parts, ld):
         elif kind == ACTIVATE:
             rows[to] = formulas.activation(do.activation, rows[a + j * ld])
         elif kind == MERGE_RULE:
-            rows[to] = factor * rows[a + j * ld] * rows[b + j * ld] + rows[share]
+            rows[to] = formulas.merged(factor, rows[a + j * ld], rows[q + j * ld], rows[share])
 
 
 @device_function
@@ -163,7 +161,8 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
     for i in range(size):
         do = program[i]
         kind, factor = do.kind, number(do.factor)
-        out, a, b, share = do.out * ld, do.a * ld, do.b * ld, do.share * ld
+        out, a, share, q = do.out * ld, do.a * ld, do.share * ld, do.q * ld + lane
+        z, state, q_sum, r_g = do.z * ld + lane, do.state * ld + lane, do.q_sum * ld + lane, do.r_g * ld + lane
         init, init_ld = do.init * ld, ld
         if do.init_months:
             init, init_ld = months + do.init * months_ld + do.shift * VECTOR, months_ld
@@ -175,23 +174,23 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
             if do.mul_months:
                 mul, mul_ld = months + do.mul * months_ld + do.shift * VECTOR, months_ld
             given = do.init >= 0
-            product(do, rows, weights, lanes, out, ld, given, init, init_ld, a, a_ld, b, mul, mul_ld, share, half,
-                    place, worker, workers)  # fmt: skip
+            product(do, rows, weights, lanes, out, ld, given, init, init_ld, a, a_ld, do.b * ld, mul, mul_ld, share,
+                    half, place, worker, workers)  # fmt: skip
         elif kind == LSTM_STEP:
             lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers)
         elif kind in (LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, SUM):
             shared = lost = factor - factor
             if kind == LINEAR_RULE:
-                shared, lost = linear_rule(do, rows, weights, rule, a + lane, b + lane, do.c * ld + lane, out + lane,
-                                           part, parts, ld)  # fmt: skip
+                shared, lost = linear_rule(do, rows, weights, rule, z, do.relevance * ld + lane, do.extra * ld + lane,
+                                           q, part, parts, ld)  # fmt: skip
             elif kind == ARRAS_CELL:
-                shared, lost = arras_cell(do, rows, rule, a + lane, b + lane, out + lane, part, parts, ld)
+                shared, lost = arras_cell(do, rows, rule, state, do.r_c * ld + lane, r_g, part, parts, ld)
             elif kind == RUDDER_ARRIVAL:
-                lost = rudder_arrival(do, rows, rule, b + lane, a + lane, out + lane, part, parts, ld)
+                lost = rudder_arrival(do, rows, rule, state, do.arrived * ld + lane, q_sum, part, parts, ld)
             elif kind == RUDDER_CELL:
-                lost = rudder_cell(do, rows, shared, a + lane, b + lane, out + lane, part, parts, ld)
-            elif kind == LEFT_OUT:
-                lost = left_out(do, rows, shared, a + lane, a_ld, b + lane, do.c * ld + lane, part, parts, ld)
+                lost = rudder_cell(do, rows, shared, state, q_sum, r_g, part, parts, ld)
+            elif kind == LEFT_OUT:  # upper is the word of a, among the months or not
+                lost = left_out(do, rows, shared, a + lane, a_ld, z, q, part, parts, ld)
             else:
                 for j in range(part, do.units, parts):
                     lost += rows[a + lane + j * ld]
@@ -204,5 +203,5 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
             if thread < lanes:
                 softmax(do.units, rows, a + lane, out + lane, ld)
         else:
-            elementwise(do, rows, factor, share + lane, a + lane, b + lane, out + lane, part, parts, ld)
+            elementwise(do, rows, factor, share + lane, a + lane, q, out + lane, part, parts, ld)
         cuda.syncthreads()

@@ -11,7 +11,8 @@ from fastlrp.kernels import Windows
 from fastlrp.kernels.cuda.device import LEAST_THREADS, Card, Launch
 from fastlrp.kernels.cuda.kernel import month_tail
 from fastlrp.kernels.cuda.product import PAIR
-from fastlrp.kernels.plan import Array, Plan
+from fastlrp.kernels.program.inference import Plan
+from fastlrp.kernels.program.instructions import Array
 
 #: Bytes of X and results of a chunk: long enough that a copy runs at full speed, short enough that there are several.
 CHUNK_BYTES = 64 << 20

@@ -15,9 +15,11 @@ from fastlrp.kernels.cuda.kernel import (
     tiles_none_shared,
     tiles_weights_shared,
 )
-from fastlrp.kernels.cuda.product import PAIR, QUAD
+from fastlrp.kernels.cuda.product import PAIR
 from fastlrp.kernels.cuda.threads import SIMULATED
-from fastlrp.kernels.plan import LSTM_STEP, PRODUCT, Plan
+from fastlrp.kernels.program.inference import Plan
+from fastlrp.kernels.program.instructions import LSTM_STEP, PRODUCT
+from fastlrp.kernels.program.rows import QUAD
 
 #: Threads of a block at most. Kernels are compiled for it: each thread then has 128 of a multiprocessor's registers,
 #: which four warps a scheduler share.

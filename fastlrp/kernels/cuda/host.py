@@ -19,10 +19,9 @@ from numba import cuda, get_num_threads
 from fastlrp.kernels import Results, Windows, memory
 from fastlrp.kernels.cuda.cut import SLOTS, Cut, chunk_size, chunks_of, cut_windows
 from fastlrp.kernels.cuda.device import Launch, current_card, lay_out
-from fastlrp.kernels.cuda.product import QUADS
 from fastlrp.kernels.cuda.slots import Program, Slot, copier, shapes_of
-from fastlrp.kernels.plan import Plan, rule_kind
-from fastlrp.kernels.program import make_plan
+from fastlrp.kernels.program.inference import Plan, make_plan
+from fastlrp.kernels.program.rows import QUADS
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 
@@ -58,7 +57,7 @@ def run(
     with _failures():
         card = current_card()
         cut = cut_windows(windows, steps, card)
-        plan = make_plan(net, steps, windows.rows.dtype, rule=rule_kind(rule), aggregate=aggregate, reduced=reduced,
+        plan = make_plan(net, steps, windows.rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced,
                          shared=cut.shared, layout=QUADS)  # fmt: skip
         launch = lay_out(plan, card, shared=cut.shared)
 

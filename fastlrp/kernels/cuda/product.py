@@ -9,40 +9,17 @@ an LSTM's step the quad is the four gates of one unit: no gate ever leaves the r
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from numba import cuda
 
 from fastlrp.kernels import formulas
 from fastlrp.kernels.cuda.threads import VECTOR, device_function, load4, store4
 from fastlrp.kernels.lanes import fma
-from fastlrp.kernels.plan import Array, Layout
-from fastlrp.kernels.product import SPREAD_ADD, STORE
+from fastlrp.kernels.program.instructions import SPREAD_ADD, STORE
+from fastlrp.kernels.program.rows import QUAD
 
-#: Rows that a thread sums at once: the gates of a unit. Lanes: two vectors. Sums: one for each.
-QUAD = 4
+#: Lanes that a thread sums at once: two vectors. Sums: one for each lane of its quad of rows, the gates of a unit.
 PAIR = 2 * VECTOR
 SUMS = QUAD * PAIR
-
-
-def pack_quads(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """Biases, then depth by depth the weights of all rows, which are filled up to whole quads with zeros."""
-    rows, depth = matrix.shape
-    packed = np.zeros((1 + depth, -(-rows // QUAD) * QUAD), dtype)
-    if bias is not None:
-        packed[0, :rows] = bias
-    packed[1:, :rows] = matrix.T
-    return packed.ravel()
-
-
-def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """The same with the four gates of a unit side by side."""
-    order = np.arange(matrix.shape[0]).reshape(QUAD, -1).T.ravel()
-    return pack_quads(matrix[order], None if bias is None else bias[order], dtype)
-
-
-QUADS = Layout(pack_quads, pack_gates)
 
 
 @device_function
@@ -170,7 +147,7 @@ def _cells(rows, before, z, step, cells, h, sums, first):
 
 @device_function
 def lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers):
-    """One step of an LSTM: gates, cell and output, from x_t, h_{t-1} (b) and c_{t-1} (e) to c_t (c) and h_t (d).
+    """One step of an LSTM: gates, cell and output, from x_t, h_{t-1} and c_{t-1} to c_t and h_t.
 
     What a rule will need stays in rows: i*g, f*c', zg and, where ``mode`` asks for it, x_t W_g + b_g.
     """
@@ -180,7 +157,7 @@ def lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker
     sums = cuda.local.array(SUMS, rows.dtype)
     for unit in range(worker, units, workers):
         w, row = do.weights + QUAD * unit, unit * ld
-        z = do.out * ld + row
+        z = do.z * ld + row
         if do.init_months:
             _continue_sums(rows, init + unit * init_ld, units * init_ld, QUAD, lane, other, sums)
         else:
@@ -191,7 +168,7 @@ def lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker
             store4(sums, 2 * PAIR, rows, z + 3 * step + lane)
             store4(sums, 2 * PAIR + VECTOR, rows, z + 3 * step + other)
         w += do.a_depth * w_step
-        _accumulate(rows, weights, w, w_step, do.b * ld, ld, do.b_depth, lane, other, sums)
-        before, cells, h = do.e * ld + row, do.c * ld + row, do.d * ld + row
+        _accumulate(rows, weights, w, w_step, do.h_before * ld, ld, do.b_depth, lane, other, sums)
+        before, cells, h = do.before * ld + row, do.c * ld + row, do.h * ld + row
         _cells(rows, before + lane, z + lane, step, cells + lane, h + lane, sums, 0)
         _cells(rows, before + other, z + other, step, cells + other, h + other, sums, VECTOR)

@@ -18,7 +18,8 @@ from fastlrp.kernels import Results
 from fastlrp.kernels.cuda.cut import Cut
 from fastlrp.kernels.cuda.device import Launch, start
 from fastlrp.kernels.cuda.kernel import JOB, JOB_FIELDS
-from fastlrp.kernels.plan import Array, Plan, rule_numbers
+from fastlrp.kernels.program.inference import Plan
+from fastlrp.kernels.program.instructions import Array
 from fastlrp.rules import Rule
 
 Rows = Array | slice
@@ -30,9 +31,8 @@ class Program:
 
     def __init__(self, plan: Plan, launch: Launch, cut: Cut, rule: Rule | None, target: int) -> None:
         self.plan, self.launch, self.cut, self.target = plan, launch, cut, target
-        numbers = rule_numbers(rule)
-        values = [numbers.get(name, 0.0) for name in ("eps", "handed", "delta")]
-        self.rule = cuda.to_device(np.array(values, plan.weights.dtype))
+        numbers = (0.0, 0.0, 0.0) if rule is None else rule.numbers
+        self.rule = cuda.to_device(np.array(numbers, plan.weights.dtype))
         programs = plan.before, plan.forward, plan.relevance
         self.sizes = {f"n_{name}": p.size for name, p in zip(("before", "forward", "relevance"), programs, strict=True)}
         # an empty array has no address on the GPU: kernels are told the sizes

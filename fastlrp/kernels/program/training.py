@@ -1,9 +1,8 @@
 """From a network's shapes to what training runs: two programs over the rows of a tile, and where weights stand.
 
-A program is a flat list of instructions as in ``plan``: how a layer runs forward, and how its gradient runs back, is
-written here in plain Python and compiled never. All weights are one flat array, layer by layer in the order of
-``Layer.arrays``; so are gradients and Adam's moments. Products read packed copies of them, gathered anew after each
-update: ``index`` says from where. Shapes only: the weights' values are no part of a plan, so many networks share one.
+All weights are one flat array, layer by layer in the order of ``Layer.arrays``; so are gradients and Adam's moments.
+Products read packed copies of them, gathered anew after each update: ``index`` says from where. Shapes only: the
+weights' values are no part of a plan, so many networks share one.
 """
 
 from __future__ import annotations
@@ -11,19 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from fastlrp.kernels.lanes import LANES
-from fastlrp.kernels.plan import pack
-from fastlrp.network import DENSE_ACTIVATIONS, LSTM, Bidirectional, Dense, Dropout, Layer, Network
+from fastlrp.kernels.program.instructions import (
+    TRAINING,
+    Array,
+    Instruction,
+    activate,
+    add,
+    assemble,
+    contract,
+    draw,
+    fill,
+    gates,
+    gates_gradient,
+    move,
+    product,
+    slope,
+    times,
+)
+from fastlrp.kernels.program.rows import LANES, pack_blocks
+from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer, Network
 
-Array = npt.NDArray[Any]
-
-#: Kinds of instructions; ``train_tile.execute`` says what each does.
-PRODUCT, GATES, GATES_GRADIENT, CONTRACT, ACTIVATE, SLOPE, FILL, MOVE, ADD, TIMES, DRAW = range(11)
 #: A batch is cut into tiles of so many samples, by its size and the network's, never by the number of threads ...
 TILE_LANES = 64
 #: ... and fewer where a tile's rows would not stay in the L2 cache.
@@ -31,18 +41,6 @@ TILE_BYTES = 1 << 20
 #: Tiles of a batch share at most so many gradients, each summed over its tiles in order, and fewer, but not below
 #: FEW_CHUNKS, where a large network's would take much memory.
 CHUNKS, FEW_CHUNKS, CHUNKS_BYTES = 32, 8, 1 << 26
-
-_INTEGERS = (
-    # what, how many rows (units), where to; operands: rows; activations: of signals (or of Dense), of gates
-    "kind", "units", "out", "a", "b", "c", "d", "activation", "gate",
-    # product: rows to start from (-1: the bias), depths, packed weights
-    "init", "a_depth", "b_depth", "weights",
-    # contraction: place in the gradient, columns, steps, rows from step to step
-    "place", "columns", "steps", "a_step", "b_step",
-    # dropout: what a 32-bit number must reach to stay, and the layer's own random stream
-    "threshold", "stream",
-)  # fmt: skip
-INSTRUCTION = np.dtype((np.record, [*((name, np.int64) for name in _INTEGERS), ("factor", np.float64)]))
 
 
 class _Spec(NamedTuple):
@@ -138,21 +136,13 @@ class _Rows(NamedTuple):
         return self.grad + t * self.width
 
 
-def _program(instructions: Sequence[dict[str, float]]) -> Array:
-    program = np.zeros(len(instructions), INSTRUCTION)
-    for record, values in zip(program, instructions, strict=True):
-        for key, value in values.items():
-            record[key] = value
-    return program
-
-
 class _Builder:
     """Walks up the layers, hands out rows and places of weights, and writes both programs."""
 
     def __init__(self, specs: tuple[_Spec, ...], steps: int) -> None:
         self.specs, self.T = specs, steps
-        self.forward: list[dict[str, float]] = []
-        self.backward: list[list[dict[str, float]]] = []  # a list a layer, to be read from the last to the first
+        self.forward: list[Instruction] = []
+        self.backward: list[list[Instruction]] = []  # a list a layer, to be read from the last to the first
         self.packed: list[Array] = []
         self.decays: list[Array] = []
         self.n_packed = self.n_params = self.n_rows = 0
@@ -173,7 +163,7 @@ class _Builder:
 
     def matrix(self, places: Array, bias: Array | None = None) -> int:
         """Pack places as a product reads weights; 0 would be a filler, so places count from 1 here."""
-        block = pack(places + 1, None if bias is None else bias + 1, np.dtype(np.int64)) - 1
+        block = pack_blocks(places + 1, None if bias is None else bias + 1, np.dtype(np.int64)) - 1
         self.packed.append(block)
         self.n_packed += block.size
         return self.n_packed - block.size
@@ -189,9 +179,11 @@ class _Builder:
         index = np.concatenate(self.packed)
         index[index < 0] = self.n_params
         back = [instruction for layer in reversed(self.backward) for instruction in layer]
+        rows, weights = self.n_rows, self.n_packed
+        forward, backward = (assemble(p, TRAINING, rows=rows, weights=weights) for p in (self.forward, back))
         return TrainPlan(
-            _program(self.forward), _program(back), index.astype(np.int32), np.concatenate(self.decays), self.n_rows, x,
-            below.at, below.grad, self.zeros, self.n_zeros, self.ones, T, D, below.width, self.n_params, self.flops,
+            forward, backward, index.astype(np.int32), np.concatenate(self.decays), rows, x, below.at, below.grad,
+            self.zeros, self.n_zeros, self.ones, T, D, below.width, self.n_params, self.flops,
         )  # fmt: skip
 
     def output(self, width: int, steps: int) -> _Rows:
@@ -211,19 +203,18 @@ class _Builder:
         steps = T if spec.sequence else 1
         out = self.output(2 * H if spec.merge == "concat" else H, steps)
         factor = 0.5 if spec.merge == "ave" else 1.0
-        merge: list[dict[str, float]] = []
-        split: list[dict[str, float]] = []
-        both: list[list[dict[str, float]]] = []
+        merge: list[Instruction] = []
+        split: list[Instruction] = []
+        both: list[list[Instruction]] = []
         for part, order in enumerate((range(T), range(T - 1, -1, -1))):
             h, grad = self.rows(H * T), self.rows(H * steps)
             places = [h + t * H for t in (order if spec.sequence else range(T))]
             own = _Rows(h if spec.sequence else h + (T - 1) * H, grad, H, steps)
             shift = part * H if spec.merge == "concat" else 0
+            onto = add if part and not shift else move
             for t in range(steps):
-                kind = ADD if part and not shift else MOVE
-                both_ways = {"units": H, "factor": factor}
-                merge.append({"kind": kind, "out": out.row(t) + shift, "a": own.row(t), **both_ways})
-                split.append({"kind": MOVE, "out": own.slope(t), "a": out.slope(t) + shift, **both_ways})
+                merge.append(onto(H, a=own.row(t), out=out.row(t) + shift, factor=factor))
+                split.append(move(H, a=out.slope(t) + shift, out=own.slope(t), factor=factor))
             self.backward.append([])
             self.run_lstm(spec, part, below, order, places, own, adds=part == 0)  # top down: the second one runs first
             both.append(self.backward.pop())
@@ -239,34 +230,32 @@ class _Builder:
         W, U = self.params(D, 4 * H, decays=True), self.params(H, 4 * H)
         b = self.params(4 * H) if spec.biases[part] else None
         z, c, tanh_c = self.rows(4 * H * T), self.rows(H * T), self.rows(H * T)
-        codes = {
-            "activation": DENSE_ACTIVATIONS.index(spec.activations[part][0]),
-            "gate": DENSE_ACTIVATIONS.index(spec.activations[part][1]),
-        }
+        signal, gate = spec.activations[part]
         first, later = self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b)  # h_0 = 0
         for k, t in enumerate(order):
             self.forward += [
-                {"kind": PRODUCT, "units": 4 * H, "out": z + k * 4 * H, "init": -1, "weights": later if k else first,
-                 "a": below.row(t), "a_depth": D, "b": h[k - 1], "b_depth": H if k else 0},
-                {"kind": GATES, "units": H, "out": z + k * 4 * H, "a": c + (k - 1) * H if k else self.zeros,
-                 "b": c + k * H, "c": tanh_c + k * H, "d": h[k], **codes},
+                product(4 * H, out=z + k * 4 * H, weights=later if k else first, a=below.row(t), a_depth=D,
+                        b=h[k - 1], b_depth=H if k else 0),
+                gates(H, z=z + k * 4 * H, before=c + (k - 1) * H if k else self.zeros, c=c + k * H,
+                      tanh_c=tanh_c + k * H, h=h[k], activation=signal, gate=gate),
             ]  # fmt: skip
         back = self.backward[-1]
         dc, dh, spare = self.rows(H), self.rows(H), self.rows(4 * H)
         to_h, to_x = self.matrix(U), self.matrix(W) if below.grad >= 0 else -1
-        back.append({"kind": FILL, "units": H, "out": dc, "factor": 0.0})
+        back.append(fill(H, out=dc))
         for k in range(T - 1, -1, -1):
-            arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0) if out.steps > 1 or k == T - 1 else -1
+            dz = z + k * 4 * H
+            arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0) if out.steps > 1 or k == T - 1 else None
             if k < T - 1:
-                back.append({"kind": PRODUCT, "units": H, "out": dh, "init": arrived, "weights": to_h,
-                             "a": z + (k + 1) * 4 * H, "a_depth": 4 * H, "b": z})  # fmt: skip
-            back.append({"kind": GATES_GRADIENT, "units": H, "out": z + k * 4 * H, "b": tanh_c + k * H, "d": dc,
-                         "a": c + (k - 1) * H if k else self.zeros, "c": dh if k < T - 1 else arrived,
-                         "init": spare, **codes})  # fmt: skip
+                back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=arrived))
+            back.append(
+                gates_gradient(H, z=dz, before=c + (k - 1) * H if k else self.zeros, tanh_c=tanh_c + k * H,
+                               dh=dh if k < T - 1 or arrived is None else arrived, dc=dc, spare=spare,
+                               activation=signal, gate=gate)
+            )  # fmt: skip
             if to_x >= 0:
                 down = below.slope(order[k])
-                back.append({"kind": PRODUCT, "units": D, "out": down, "init": down if adds else -1, "weights": to_x,
-                             "a": z + k * 4 * H, "a_depth": 4 * H, "b": z})  # fmt: skip
+                back.append(product(D, out=down, weights=to_x, a=dz, a_depth=4 * H, init=down if adds else None))
         by = order[1] - order[0] if T > 1 else 0
         h_by = h[1] - h[0] if T > 1 else 0
         self.contract(W, below.row(order[0]), by * D, z, 4 * H, T)
@@ -277,10 +266,10 @@ class _Builder:
     def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int) -> None:
         """The gradient of a matrix: its inputs' rows times the rows of dz, over samples and steps."""
         rows, columns = places.shape
-        self.backward[-1].append({
-            "kind": CONTRACT, "units": rows, "columns": columns, "place": places[0, 0], "a": a, "a_step": a_step,
-            "b": b, "b_step": b_step, "steps": steps,
-        })  # fmt: skip
+        self.backward[-1].append(
+            contract(rows, columns=columns, place=int(places[0, 0]), a=a, a_step=a_step, b=b, b_step=b_step,
+                     steps=steps)
+        )  # fmt: skip
 
     def contract_bias(self, places: Array | None, b: int, b_step: int, steps: int) -> None:
         if places is not None:
@@ -290,19 +279,16 @@ class _Builder:
         M, K, steps = spec.units, spec.inputs, below.steps
         W = self.params(K, M, decays=True)
         b = self.params(M) if spec.biases[0] else None
-        out, code = self.output(M, steps), DENSE_ACTIVATIONS.index(spec.activations[0][0])
-        bent = spec.activations[0][0] != "linear"
+        out, (activation, _) = self.output(M, steps), spec.activations[0]
         forward, back = self.matrix(W.T, b), self.matrix(W) if below.grad >= 0 else -1
         for t in range(steps):
-            self.forward.append({"kind": PRODUCT, "units": M, "out": out.row(t), "init": -1, "weights": forward,
-                                 "a": below.row(t), "a_depth": K, "b": below.row(t)})  # fmt: skip
-        if bent:
-            self.forward.append({"kind": ACTIVATE, "units": M * steps, "out": out.at, "activation": code})
-            self.backward[-1].append({**self.forward[-1], "kind": SLOPE, "out": out.grad, "a": out.at})
+            self.forward.append(product(M, out=out.row(t), weights=forward, a=below.row(t), a_depth=K))
+        if activation != "linear":
+            self.forward.append(activate(M * steps, a=out.at, out=out.at, activation=activation))
+            self.backward[-1].append(slope(M * steps, a=out.at, out=out.grad, activation=activation))
         if back >= 0:
             for t in range(steps):
-                self.backward[-1].append({"kind": PRODUCT, "units": K, "out": below.slope(t), "init": -1,
-                                          "weights": back, "a": out.slope(t), "a_depth": M, "b": out.grad})  # fmt: skip
+                self.backward[-1].append(product(K, out=below.slope(t), weights=back, a=out.slope(t), a_depth=M))
         self.contract(W, below.at, K, out.grad, M, steps)
         self.contract_bias(b, out.grad, M, steps)
         self.flops += 2.0 * steps * M * K * (3 if back >= 0 else 2)
@@ -314,12 +300,11 @@ class _Builder:
         units = below.width * below.steps
         out, mask = self.output(below.width, below.steps), self.rows(units)
         self.forward += [
-            {"kind": DRAW, "units": units, "out": mask, "stream": len(self.backward), "factor": 1.0 / (1.0 - spec.rate),
-             "threshold": round(spec.rate * 2**32)},
-            {"kind": TIMES, "units": units, "out": out.at, "a": below.at, "b": mask},
-        ]  # fmt: skip
+            draw(units, out=mask, rate=spec.rate, stream=len(self.backward)),
+            times(units, a=below.at, b=mask, out=out.at),
+        ]
         if below.grad >= 0:
-            self.backward[-1].append({"kind": TIMES, "units": units, "out": below.grad, "a": out.grad, "b": mask})
+            self.backward[-1].append(times(units, a=out.grad, b=mask, out=below.grad))
         return out
 
 

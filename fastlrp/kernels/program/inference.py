@@ -1,0 +1,119 @@
+"""A network made ready to predict and explain: its program, its packed weights, and where things stand in a tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels.program.bidirectional import bidirectional
+from fastlrp.kernels.program.dense import dense
+from fastlrp.kernels.program.instructions import Array, assemble
+from fastlrp.kernels.program.lstm import lstm
+from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
+from fastlrp.kernels.program.walk import Ask, Walk
+from fastlrp.network import LSTM, Aggregate, Bidirectional, Dropout, Network
+from fastlrp.rules import Rule, program_of
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network made ready for one dtype, number of steps, rule and kind of input.
+
+    Attributes
+    ----------
+    before, forward, relevance : record arrays of instructions
+        ``before`` is run once on the months that a span of windows shares.
+    weights : array, packed
+    rows, month_rows : number of rows of a tile's scratch, and of a span's months' (X, then x_t W + b of each LSTM on X)
+    x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
+    output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
+    lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of ``n_zeros`` zeros
+    explains : whether there is relevance
+    """
+
+    before: Array
+    forward: Array
+    relevance: Array
+    weights: Array
+    rows: int
+    month_rows: int
+    x: int
+    rel_x: int
+    output: int
+    pre: int
+    top: int
+    lost: int
+    initial: int
+    zeros: int
+    n_zeros: int
+    bad: int
+    steps: int
+    n_features: int
+    n_outputs: int
+    reduced: bool
+    explains: bool
+
+    @property
+    def width(self) -> int:
+        """Relevance values a sample."""
+        return self.n_features * (1 if self.reduced else self.steps)
+
+
+def make_plan(
+    net: Network,
+    steps: int,
+    dtype: npt.DTypeLike,
+    *,
+    rule: Rule | None = None,
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
+    shared: bool = False,
+    layout: Layout = BLOCKS,
+) -> Plan:
+    """The plan of a network, made once and kept with it.
+
+    ``shared``: its windows are a panel's, and share their months.
+    """
+    program = None if rule is None else program_of(rule)
+    ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
+    plan = net._plans.get(ask)
+    if plan is None:
+        plan = net._plans[ask] = _plan(net, ask)
+    return plan
+
+
+def _plan(net: Network, ask: Ask) -> Plan:
+    """Up the network for the forward pass; each layer writes its own way back."""
+    T, D = ask.steps, net.n_features
+    weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
+    walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0)
+    x = 0 if ask.shared else walk.rows(T * D)
+    rel_x = walk.rows((1 if ask.reduced else T) * D) if ask.rule else 0
+    below = Rows(x, D, rel_x, 0 if ask.reduced else D, D, sequence=True, kept=T, months=ask.shared)
+    pre = 0
+    for layer in weighted:
+        walk.back.append([])
+        if isinstance(layer, LSTM):
+            below = lstm(walk, layer, below)
+            pre = below.at
+        elif isinstance(layer, Bidirectional):
+            below = bidirectional(walk, layer, below)
+            pre = below.at
+        else:
+            below, pre = dense(walk, layer, below)
+    relevance = [instruction for layer_ in reversed(walk.back) for instruction in layer_]
+    before, forward, back = (
+        assemble(program, ask.layout.kinds, rows=rows, month_rows=walk.n_month_rows, weights=walk.n_weights)
+        for program, rows in (
+            (walk.before, walk.n_month_rows),  # the only program whose rows are all the months'
+            (walk.forward, walk.n_rows),
+            (relevance, walk.n_rows),
+        )
+    )
+    return Plan(
+        before, forward, back, np.concatenate(walk.packed), walk.n_rows, walk.n_month_rows, x, rel_x, below.at, pre,
+        below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs, ask.reduced,
+        ask.rule is not None,
+    )  # fmt: skip

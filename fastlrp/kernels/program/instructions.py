@@ -1,0 +1,469 @@
+"""The vocabulary of programs: what a tile can be told to do, in inference and in training.
+
+A program is a flat list of instructions. An instruction reads and writes *rows* of a tile (row: one unit at one step;
+lanes: samples), or, where the windows of a panel share their months, rows of those months. Each kind has a constructor
+here with named operands, a branch in the ``execute`` of the machines that know it, and one line in ``_REACH`` which
+rows it touches: ``assemble`` checks every instruction against that before a kernel sees it.
+
+In memory an instruction is a record of 20 whole numbers and one factor. Kinds have different operands, so a word of the
+record has several names, never two of one kind: compiled code reads ``do.r_c`` where the constructor wrote ``r_c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.network import DENSE_ACTIVATIONS
+
+Array = npt.NDArray[Any]
+
+KINDS = (
+    # any machine
+    "PRODUCT", "ACTIVATE", "FILL", "COPY", "ADD", "SCALE", "SUM", "MULTIPLY",
+    # an LSTM's step forward: the cell alone, or (on a GPU) with its product
+    "CELL", "LSTM_STEP",
+    # rules
+    "LINEAR_RULE", "ARRAS_CELL", "RUDDER_ARRIVAL", "RUDDER_CELL", "LEFT_OUT", "MERGE_RULE",
+    # training
+    "GATES", "GATES_GRADIENT", "SLOPE", "CONTRACT", "MOVE", "TIMES", "DRAW",
+)  # fmt: skip
+(
+    PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
+    CELL, LSTM_STEP,
+    LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
+    GATES, GATES_GRADIENT, SLOPE, CONTRACT, MOVE, TIMES, DRAW,
+) = range(len(KINDS))  # fmt: skip
+#: Kinds that every machine for inference knows, besides one for an LSTM's step; and those that training's knows.
+INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP}
+TRAINING = frozenset(range(GATES, len(KINDS))) | {PRODUCT, ACTIVATE, FILL, ADD}
+
+#: Activations by their code, which is their place among those that layers take.
+ACTIVATIONS = DENSE_ACTIVATIONS
+TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = (
+    ACTIVATIONS.index(name)
+    for name in ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2", "softmax")
+)
+
+#: What a product does with its sums: keep them, multiply them into the rows of ``mul`` and add ``share``, or do that on
+#: top of what is there.
+STORE, SPREAD, SPREAD_ADD = 0, 1, 2
+
+#: The words of a record, each with the names it has in different kinds.
+WORDS = (
+    ("kind",),
+    ("units",),
+    # rows
+    ("out", "h", "r_g", "dc"),
+    ("a", "upper", "arrived", "tanh_c"),
+    ("b", "h_before", "relevance", "r_c", "q_sum", "dh"),
+    ("c", "q", "spare"),
+    ("before", "extra"),
+    ("z", "state"),
+    ("init",),
+    ("mul", "columns"),
+    ("share",),
+    # whether a, init and mul are rows of the months, shifted by so many
+    ("a_months",),
+    ("init_months",),
+    ("mul_months",),
+    ("shift", "steps"),
+    # depths of a product; rows from step to step of a contraction; what a drawn number must reach, and its stream
+    ("a_depth", "a_step", "threshold"),
+    ("b_depth", "b_step", "stream"),
+    ("weights", "bias", "place"),
+    ("mode", "gate"),
+    ("activation",),
+)
+WORD = {name: at for at, names in enumerate(WORDS) for name in names}
+_FACTOR = len(WORDS)
+INSTRUCTION = np.dtype(
+    (
+        np.record,
+        np.dtype(
+            {
+                "names": [*WORD, "factor"],
+                "formats": [np.int64] * len(WORD) + [np.float64],
+                "offsets": [8 * at for at in WORD.values()] + [8 * _FACTOR],
+                "itemsize": 8 * (_FACTOR + 1),
+            }
+        ),
+    )
+)
+
+
+class At(NamedTuple):
+    """Rows somewhere else than in the tile: among the months that windows share, so many months on."""
+
+    row: int
+    shift: int
+
+
+class Instruction(NamedTuple):
+    """One thing to do; made by the functions below only."""
+
+    kind: int
+    operands: dict[str, int]
+    factor: float = 0.0
+
+
+def _code(activation: str, *, softmax: bool = False) -> int:
+    """The code of an activation; softmax, which needs all units at once, only where it is asked for."""
+    known = [name for name in ACTIVATIONS if softmax or name != "softmax"]
+    if activation not in known:
+        raise ValueError(f"kernels compute the activations {', '.join(known)} here, not {activation!r}")
+    return ACTIVATIONS.index(activation)
+
+
+# ---- the kinds: rows that are read or written by name, ``units`` of them unless said otherwise ----------------------
+
+
+def product(
+    units: int,
+    *,
+    out: int,
+    weights: int,
+    a: int | At,
+    a_depth: int,
+    b: int = 0,
+    b_depth: int = 0,
+    init: int | At | None = None,
+    mul: int | At = 0,
+    share: int = 0,
+    mode: int = STORE,
+) -> Instruction:
+    """out = bias (or ``init``) + packed ``weights`` times ``a_depth`` rows of a and ``b_depth`` of b; see ``mode``."""
+    places = {"a": a, "mul": mul, "init": -1 if init is None else init}
+    given = {"units": units, "out": out, "weights": weights, "a_depth": a_depth, "b": b, "b_depth": b_depth}
+    return Instruction(PRODUCT, {**given, **_located(places), "share": share, "mode": mode})
+
+
+def activate(units: int, *, a: int, out: int, activation: str) -> Instruction:
+    """out = activation(a); softmax over the units of each lane, the others number by number."""
+    code = _code(activation, softmax=True)
+    return Instruction(ACTIVATE, {"units": units, "a": a, "out": out, "activation": code})
+
+
+def fill(units: int, *, out: int) -> Instruction:
+    """out = 0."""
+    return Instruction(FILL, {"units": units, "out": out})
+
+
+def copy(units: int, *, a: int, out: int) -> Instruction:
+    """out = a."""
+    return Instruction(COPY, {"units": units, "a": a, "out": out})
+
+
+def add(units: int, *, a: int, out: int, factor: float = 1.0) -> Instruction:
+    """out += factor a."""
+    return Instruction(ADD, {"units": units, "a": a, "out": out}, factor)
+
+
+def scale(units: int, *, out: int, factor: float) -> Instruction:
+    """out *= factor."""
+    return Instruction(SCALE, {"units": units, "out": out}, factor)
+
+
+def multiply(units: int, *, a: int, out: int) -> Instruction:
+    """out *= a."""
+    return Instruction(MULTIPLY, {"units": units, "a": a, "out": out})
+
+
+def sum_rows(units: int, *, a: int, out: int) -> Instruction:
+    """out (one row) += the sum of the rows of a."""
+    return Instruction(SUM, {"units": units, "a": a, "out": out})
+
+
+def cell(units: int, *, z: int, before: int, c: int, h: int) -> Instruction:
+    """An LSTM's cell with tanh and sigmoid: z holds i, f, g, and c holds o; afterwards i*g, f*c', g and the new c."""
+    return Instruction(CELL, {"units": units, "z": z, "before": before, "c": c, "h": h})
+
+
+def lstm_step(
+    units: int,
+    *,
+    weights: int,
+    z: int,
+    before: int,
+    c: int,
+    h: int,
+    h_before: int,
+    b_depth: int,
+    a: int | At = 0,
+    a_depth: int = 0,
+    init: int | At | None = None,
+    keeps_upper: bool = False,
+) -> Instruction:
+    """A product of the four gates and the cell at once; h of the step before is read while other threads write h.
+
+    z gets i*g, f*c', zg and, where asked for, the part of zg that x_t alone makes.
+    """
+    places = {"a": a, "init": -1 if init is None else init}
+    given = {"units": units, "weights": weights, "z": z, "before": before, "c": c, "h": h, "h_before": h_before}
+    return Instruction(
+        LSTM_STEP, {**given, **_located(places), "a_depth": a_depth, "b_depth": b_depth, "mode": int(keeps_upper)}
+    )
+
+
+def linear_rule(
+    units: int, *, z: int, relevance: int, extra: int, bias: int, q: int, share: int, inputs: int
+) -> Instruction:
+    """q = (relevance + extra)/(z + eps s) of a map with so many ``inputs``; ``extra`` and ``share``, what each input
+    gets evenly, are one row."""
+    given = {"units": units, "z": z, "relevance": relevance, "extra": extra, "bias": bias, "q": q, "share": share}
+    return Instruction(LINEAR_RULE, given, 1 / inputs)
+
+
+def merge_rule(units: int, *, a: int, q: int, share: int, out: int, factor: float) -> Instruction:
+    """out = factor a q + share: what one of two directions gets that were summed or averaged."""
+    return Instruction(MERGE_RULE, {"units": units, "a": a, "q": q, "share": share, "out": out}, factor)
+
+
+def arras_cell(units: int, *, state: int, r_c: int, r_g: int, share: int) -> Instruction:
+    """The linear rule on c = i*g + f*c', which stand in ``state``: R_c becomes R_c', each but for its even share."""
+    given = {"units": units, "state": state, "r_c": r_c, "r_g": r_g, "share": share}
+    return Instruction(ARRAS_CELL, given, 1 / (2 * units))
+
+
+def rudder_arrival(units: int, *, state: int, arrived: int, q_sum: int) -> Instruction:
+    """q_sum += arrived/(c + eps s), lost until a step takes it."""
+    return Instruction(RUDDER_ARRIVAL, {"units": units, "state": state, "arrived": arrived, "q_sum": q_sum})
+
+
+def rudder_cell(units: int, *, state: int, q_sum: int, r_g: int) -> Instruction:
+    """R_g = i*g q_sum, no longer lost."""
+    return Instruction(RUDDER_CELL, {"units": units, "state": state, "q_sum": q_sum, "r_g": r_g})
+
+
+def left_out(units: int, *, upper: int | At, z: int, q: int) -> Instruction:
+    """Lost: what a path would carry whose part of z, z - upper, is left out."""
+    return Instruction(LEFT_OUT, {"units": units, **_located({"upper": upper}), "z": z, "q": q})
+
+
+def gates(
+    units: int, *, z: int, before: int, c: int, tanh_c: int, h: int, activation: str, gate: str
+) -> Instruction:  # fmt: skip
+    """An LSTM's cell in training: z (four times ``units``) becomes i, f, g, o; c, tanh(c) and h are kept."""
+    given = {"units": units, "z": z, "before": before, "c": c, "tanh_c": tanh_c, "h": h}
+    return Instruction(GATES, {**given, "activation": _code(activation), "gate": _code(gate)})
+
+
+def gates_gradient(
+    units: int, *, z: int, before: int, tanh_c: int, dh: int, dc: int, spare: int, activation: str, gate: str
+) -> Instruction:
+    """Back through ``gates``: i, f, g, o in z become dz, dc that of the step before; ``spare``: 4 units of rows."""
+    given = {"units": units, "z": z, "before": before, "tanh_c": tanh_c, "dh": dh, "dc": dc, "spare": spare}
+    return Instruction(GATES_GRADIENT, {**given, "activation": _code(activation), "gate": _code(gate)})
+
+
+def slope(units: int, *, a: int, out: int, activation: str) -> Instruction:
+    """out *= the activation's derivative where its output is a."""
+    return Instruction(SLOPE, {"units": units, "a": a, "out": out, "activation": _code(activation)})
+
+
+def contract(
+    units: int, *, columns: int, place: int, a: int, a_step: int, b: int, b_step: int, steps: int
+) -> Instruction:
+    """The gradient at ``place``: ``units`` rows of a times ``columns`` rows of b, summed over samples and steps."""
+    given = {"units": units, "columns": columns, "place": place, "a": a, "a_step": a_step, "b": b, "b_step": b_step}
+    return Instruction(CONTRACT, {**given, "steps": steps})
+
+
+def move(units: int, *, a: int, out: int, factor: float = 1.0) -> Instruction:
+    """out = factor a."""
+    return Instruction(MOVE, {"units": units, "a": a, "out": out}, factor)
+
+
+def times(units: int, *, a: int, b: int, out: int) -> Instruction:
+    """out = a b."""
+    return Instruction(TIMES, {"units": units, "a": a, "b": b, "out": out})
+
+
+def draw(units: int, *, out: int, rate: float, stream: int) -> Instruction:
+    """Dropout's mask: 0 with probability ``rate``, else 1/(1 - rate)."""
+    given = {"units": units, "out": out, "threshold": round(rate * 2**32), "stream": stream}
+    return Instruction(DRAW, given, 1.0 / (1.0 - rate))
+
+
+def _located(places: dict[str, int | At]) -> dict[str, int]:
+    """Rows of the tile as they are; rows of months with their shift, which an instruction has one of."""
+    found: dict[str, int] = {}
+    shifts = {place.shift for place in places.values() if isinstance(place, At)}
+    if len(shifts) > 1:
+        raise ValueError(f"an instruction has one shift of months, not {sorted(shifts)}")
+    for name, place in places.items():
+        if isinstance(place, At):
+            found |= {name: place.row, f"{WORDS[WORD[name]][0]}_months": 1, "shift": place.shift}
+        else:
+            found[name] = place
+    return found
+
+
+# ---- from a list to what a machine reads ----------------------------------------------------------------------------
+
+_Reach = Callable[[Array], Any]
+
+
+def _units(times_: int = 1) -> _Reach:
+    return lambda do: times_ * do["units"]
+
+
+def _one(do: Array) -> Any:
+    return 1
+
+
+def _where(condition: _Reach, reach: _Reach) -> _Reach:
+    return lambda do: np.where(condition(do), reach(do), 0)
+
+
+def _spreads(do: Array) -> Any:
+    return do["mode"] != STORE
+
+
+def _strided(rows: str, step: str) -> _Reach:
+    """Rows that a contraction reads, from the first of its steps to the last (steps may run downwards)."""
+    return lambda do: np.where(do["steps"] > 0, do[rows] + np.maximum(do[step], 0) * (do["steps"] - 1), 0)
+
+
+#: The operands of each kind that are rows, and how many rows it touches from there.
+_REACH: dict[int, dict[str, _Reach]] = {
+    PRODUCT: {
+        "out": _units(), "a": lambda do: do["a_depth"], "b": lambda do: do["b_depth"],
+        "init": _where(lambda do: do["init"] >= 0, _units()), "mul": _where(_spreads, _units()),
+        "share": _where(_spreads, _one),
+    },
+    ACTIVATE: {"a": _units(), "out": _units()},
+    FILL: {"out": _units()},
+    COPY: {"a": _units(), "out": _units()},
+    ADD: {"a": _units(), "out": _units()},
+    SCALE: {"out": _units()},
+    SUM: {"a": _units(), "out": _one},
+    MULTIPLY: {"a": _units(), "out": _units()},
+    CELL: {"z": _units(3), "before": _units(), "c": _units(), "h": _units()},
+    LSTM_STEP: {
+        "z": lambda do: (3 + do["mode"]) * do["units"], "before": _units(), "c": _units(), "h": _units(),
+        "a": lambda do: do["a_depth"], "h_before": lambda do: do["b_depth"],
+        "init": _where(lambda do: do["init"] >= 0, _units(4)),
+    },
+    LINEAR_RULE: {"z": _units(), "relevance": _units(), "extra": _one, "q": _units(), "share": _one},
+    ARRAS_CELL: {"state": _units(2), "r_c": _units(), "r_g": _units(), "share": _one},
+    RUDDER_ARRIVAL: {"state": _units(2), "arrived": _units(), "q_sum": _units()},
+    RUDDER_CELL: {"state": _units(), "q_sum": _units(), "r_g": _units()},
+    LEFT_OUT: {"upper": _units(), "z": _units(), "q": _units()},
+    MERGE_RULE: {"a": _units(), "q": _units(), "out": _units(), "share": _one},
+    GATES: {"z": _units(4), "before": _units(), "c": _units(), "tanh_c": _units(), "h": _units()},
+    GATES_GRADIENT: {
+        "z": _units(4), "before": _units(), "tanh_c": _units(), "dh": _units(), "dc": _units(), "spare": _units(4),
+    },
+    SLOPE: {"a": _units(), "out": _units()},
+    CONTRACT: {"a": _strided("units", "a_step"), "b": _strided("columns", "b_step")},
+    MOVE: {"a": _units(), "out": _units()},
+    TIMES: {"a": _units(), "b": _units(), "out": _units()},
+    DRAW: {"out": _units()},
+}  # fmt: skip
+
+
+_PLACED = ("a_months", "init_months", "shift")
+#: The operands of each kind that are not rows, besides ``units``.
+_NUMBERS: dict[int, tuple[str, ...]] = {
+    PRODUCT: ("weights", "a_depth", "b_depth", "mode", "mul_months", *_PLACED),
+    LSTM_STEP: ("weights", "a_depth", "b_depth", "mode", *_PLACED),
+    LINEAR_RULE: ("bias",),
+    LEFT_OUT: ("a_months", "shift"),
+    ACTIVATE: ("activation",),
+    SLOPE: ("activation",),
+    GATES: ("activation", "gate"),
+    GATES_GRADIENT: ("activation", "gate"),
+    CONTRACT: ("columns", "place", "a_step", "b_step", "steps"),
+    DRAW: ("threshold", "stream"),
+}
+_NEEDED = {kind: {"units", *reach} for kind, reach in _REACH.items()}
+_TAKEN = {kind: {*needed, *_NUMBERS.get(kind, ())} for kind, needed in _NEEDED.items()}
+
+
+def assemble(
+    program: Sequence[Instruction], machine: Iterable[int], *, rows: int, month_rows: int = 0, weights: int = 0
+) -> Array:
+    """Instructions as a machine reads them, checked.
+
+    Parameters
+    ----------
+    program : sequence of Instruction
+    machine : kinds of instructions that the machine knows
+    rows, month_rows, weights : how many rows a tile has, how many the months, and how many packed weights there are
+
+    Returns
+    -------
+    record array of INSTRUCTION
+
+    Raises
+    ------
+    ValueError
+        If the machine does not know a kind, an instruction has other operands than its kind, or it touches rows or
+        weights that do not exist.
+    """
+    words = np.zeros((len(program), _FACTOR + 1), np.int64)
+    known = frozenset(machine)
+    for line, instruction in zip(words, program, strict=True):
+        if instruction.kind not in known:
+            raise ValueError(f"the machine does not know the instruction {_name(instruction.kind)}")
+        _check_operands(instruction)
+        line[0] = instruction.kind
+        for name, value in instruction.operands.items():
+            line[WORD[name]] = value
+    words[:, _FACTOR] = np.array([instruction.factor for instruction in program], np.float64).view(np.int64)
+    records: Array = words.reshape(-1).view(INSTRUCTION)
+    for kind in known:
+        of_kind = records[records["kind"] == kind]
+        if of_kind.size:
+            _check_rows(of_kind, kind, rows, month_rows)
+            _check_numbers(of_kind, kind, weights)
+    return records
+
+
+def _check_operands(instruction: Instruction) -> None:
+    kind, given = instruction.kind, instruction.operands.keys()
+    if not given <= _TAKEN[kind]:
+        taken = ", ".join(name for name in WORD if name in _TAKEN[kind])
+        raise ValueError(f"{_name(kind)} takes the operands {taken}, not {min(given - _TAKEN[kind])!r}")
+    if not given >= _NEEDED[kind]:
+        raise ValueError(f"{_name(kind)} lacks the operand {min(_NEEDED[kind] - given)!r}")
+
+
+def _check_rows(do: Array, kind: int, rows: int, month_rows: int) -> None:
+    if (do["units"] < 0).any():
+        raise ValueError(f"{_name(kind)} of {do['units'].min()} units")
+    for name, reach in _REACH[kind].items():
+        among = WORDS[WORD[name]][0] + "_months"
+        limit = np.where(do[among], month_rows, rows) if among in WORD else np.full(do.shape, rows)
+        first, count = do[name], np.broadcast_to(reach(do), do.shape)
+        wrong = (count > 0) & ((first < 0) | (first + count > limit))
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"{_name(kind)} touches rows {first[at]} to {first[at] + count[at] - 1} as {name}, expected rows 0 to "
+                f"{limit[at] - 1}"
+            )
+
+
+def _check_numbers(do: Array, kind: int, weights: int) -> None:
+    if kind in (PRODUCT, LSTM_STEP, LINEAR_RULE):
+        height = do["units"] * (4 if kind == LSTM_STEP else 1)
+        last = do["weights"] + (do["units"] if kind == LINEAR_RULE else height * (1 + do["a_depth"] + do["b_depth"]))
+        wrong = (do["weights"] < 0) | (last > weights)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"{_name(kind)} reads packed weights {do['weights'][at]} to {last[at] - 1}, expected 0 to {weights - 1}"
+            )
+    for name in {"activation", "gate"} & _TAKEN[kind]:
+        wrong = (do[name] < 0) | (do[name] >= len(ACTIVATIONS) - (kind != ACTIVATE))
+        if wrong.any():
+            raise ValueError(f"{_name(kind)} of an {name} with code {do[name][wrong][0]}, which kernels do not know")
+
+
+def _name(kind: int) -> str:
+    return KINDS[kind] if 0 <= kind < len(KINDS) else f"of kind {kind}"

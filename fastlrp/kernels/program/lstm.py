@@ -1,0 +1,190 @@
+"""An LSTM's steps as instructions: products and cells, oldest step first or newest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlrp.kernels.program.instructions import (
+    Array,
+    At,
+    activate,
+    add,
+    cell,
+    copy,
+    lstm_step,
+    multiply,
+    product,
+)
+from fastlrp.kernels.program.rows import LOG2E, Rows
+from fastlrp.kernels.program.walk import Pass, Walk
+from fastlrp.network import LSTM
+
+
+class Weights(NamedTuple):
+    """W (D, 4H), U (H, 4H) and b (4H,) as the forward pass multiplies them.
+
+    ``usual``: the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) then stand times -log2(e),
+    which saves the cell multiplications for each gate of each sample.
+    """
+
+    W: Array
+    U: Array
+    b: Array
+    usual: bool
+
+    @classmethod
+    def of(cls, layer: LSTM, dtype: np.dtype[Any]) -> Weights:
+        """The weights of a layer."""
+        H = layer.units
+        usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid")
+        factor = np.repeat([-LOG2E, -LOG2E, 1.0, -LOG2E], H) if usual else np.ones(4 * H)
+        b = np.zeros(4 * H) if layer.b is None else layer.b
+        W, U, b = ((array * factor).astype(dtype) for array in (layer.W, layer.U, b))
+        return cls(W, U, b, usual)
+
+
+class _Gates(NamedTuple):
+    """Some of an LSTM's gates, side by side: where packed weights stand."""
+
+    first: int
+    units: int
+    alone: int  # of x_t
+    both: int  # of x_t and h_{t-1}
+    past: int  # of h_{t-1}, where x_t's part is computed apart
+
+
+def lstm(walk: Walk, layer: LSTM, below: Rows) -> Rows:
+    """A layer of its own; returns where its output stands."""
+    sequence, kept = layer.return_sequences, walk.kept(layer.return_sequences)
+    out = walk.output(layer.units, sequence=sequence, kept=kept)
+    walk.aggregated(out)
+    run_lstm(walk, layer, below, out, reverse=layer.go_backwards)
+    return out if sequence else last_step(out, walk.T)
+
+
+def last_step(out: Rows, T: int) -> Rows:
+    """The last step alone of rows that several steps used."""
+    return Rows(out.row(T - 1), out.step, out.rel, out.rel_step, out.width, out.sequence)
+
+
+def run_lstm(
+    walk: Walk, layer: LSTM, below: Rows, out: Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
+) -> None:
+    """One LSTM, forward and back; ``adds``: what is below has relevance of another already."""
+    H, rule = layer.units, walk.rule
+    upper = rule is not None and rule.keeps_upper and not below.months
+    weights = Weights.of(layer, walk.dtype)
+    shared = _shared_gates(walk, weights) if below.months else -1
+    # Only what relevance reads again has rows at each step: a state outgrows the cache soon enough.
+    step = (4 if upper else 3) * H if rule else 0
+    states = walk.rows(walk.T * step if step else 3 * H)
+    p = Pass(layer, below, out, states, step, walk.rows(2 * H), upper, shared, reverse, out_reverse, adds)
+    pack_gates = walk.ask.layout.pack_gates
+    if pack_gates and weights.usual:
+        _steps(walk, p, weights, pack_gates)
+    else:
+        _products_and_cells(walk, p, weights)
+    if rule:
+        rule.lstm(walk, p)
+
+
+def _shared_gates(walk: Walk, weights: Weights) -> int:
+    """x_t W + b once a month, where windows share months: the first of its rows."""
+    (depth, units), row = weights.W.shape, walk.n_month_rows
+    walk.n_month_rows += units
+    packed = walk.matrix(weights.W.T, weights.b)
+    walk.before.append(product(units, out=row, weights=packed, a=0, a_depth=depth))
+    return row
+
+
+def _products_and_cells(walk: Walk, p: Pass, weights: Weights) -> None:
+    """Gates of a step, then the cell; c takes the place of the gate o."""
+    H, T = p.layer.units, walk.T
+    ends = [0, 2 * H, 3 * H, 4 * H] if p.upper else [0, 3 * H, 4 * H]
+    parts = [_gates(walk, p, weights, first, end) for first, end in pairwise(ends)]
+    h, before = walk.zeros, walk.zeros
+    for k in range(T):
+        z, c = p.state(k), p.cells + k % 2 * H
+        for gates in parts:
+            _gate_products(walk, p, gates, k, h, c if gates.first == 3 * H else z + gates.first)
+        h = p.out.row(p.written(k, T))
+        if weights.usual:
+            walk.forward.append(cell(H, z=z, before=before, c=c, h=h))
+        else:
+            _any_cell(walk, p.layer, z, before, c, h)
+        before = c
+
+
+def _gates(walk: Walk, p: Pass, weights: Weights, first: int, end: int) -> _Gates:
+    """Columns ``first`` to ``end`` of W, U and b, packed as the products of these gates need them."""
+    columns, units = slice(first, end), end - first
+    W, U, b = weights.W[:, columns], weights.U[:, columns], weights.b[columns]
+    if p.below.months:
+        return _Gates(first, units, -1, -1, walk.matrix(U.T))
+    past = walk.matrix(U.T) if p.upper and first == 2 * p.layer.units else -1
+    return _Gates(first, units, walk.matrix(W.T, b), walk.matrix(np.concatenate([W, U]).T, b), past)
+
+
+def _gate_products(walk: Walk, p: Pass, gates: _Gates, k: int, h: int, out: int) -> None:
+    """x_t W + h_{t-1} U + b of some gates, in one product wherever its first part is not needed alone; h_0 = 0."""
+    H, D, emit = p.layer.units, p.layer.n_inputs, walk.forward.append
+    t, depth = p.read(k, walk.T), H if k else 0
+    if p.below.months:
+        init = At(p.shared + gates.first, t)
+        emit(product(gates.units, out=out, weights=gates.past, a=0, a_depth=0, b=h, b_depth=depth, init=init))
+    elif p.upper and k and gates.first == 2 * H:
+        upper = out + H
+        emit(product(gates.units, out=upper, weights=gates.alone, a=p.below.place(t), a_depth=D))
+        emit(product(gates.units, out=out, weights=gates.past, a=0, a_depth=0, b=h, b_depth=depth, init=upper))
+    else:
+        weights = gates.both if k else gates.alone
+        emit(product(gates.units, out=out, weights=weights, a=p.below.place(t), a_depth=D, b=h, b_depth=depth))
+
+
+def _any_cell(walk: Walk, layer: LSTM, z: int, before: int, c: int, h: int) -> None:
+    """The cell for other activations than the usual ones: i*g and f*c' take the place of their gates."""
+    H, emit, squashed = layer.units, walk.forward.append, walk.work[0]
+    signal, gate = layer.activation, layer.recurrent_activation
+    emit(activate(2 * H, a=z, out=z, activation=gate))
+    emit(activate(H, a=z + 2 * H, out=h, activation=signal))
+    emit(multiply(H, a=h, out=z))
+    emit(multiply(H, a=before, out=z + H))
+    emit(activate(H, a=c, out=h, activation=gate))
+    emit(copy(H, a=z, out=c))
+    emit(add(H, a=z + H, out=c))
+    emit(activate(H, a=c, out=squashed, activation=signal))
+    emit(multiply(H, a=squashed, out=h))
+
+
+def _steps(
+    walk: Walk, p: Pass, weights: Weights, pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array]
+) -> None:
+    """The forward pass of a machine whose product computes the cell as well."""
+    H, T = p.layer.units, walk.T
+    W, U, b, _ = weights
+    matrix, bias = (U, None) if p.below.months else (np.concatenate([W, U]), b)
+    packed = walk.keep(pack_gates(matrix.T, bias, walk.dtype))
+    h_before = before = walk.zeros
+    for k in range(T):
+        t = p.read(k, T)
+        c, h = p.cells + k % 2 * H, p.out.row(p.written(k, T))
+        x: dict[str, Any] = {"a": p.below.place(t), "a_depth": p.layer.n_inputs}
+        walk.forward.append(
+            lstm_step(
+                H,
+                weights=packed,
+                z=p.state(k),
+                before=before,
+                c=c,
+                h=h,
+                h_before=h_before,
+                b_depth=H if k else 0,
+                keeps_upper=p.upper,
+                **({"init": At(p.shared, t)} if p.below.months else x),
+            )
+        )
+        h_before, before = h, c

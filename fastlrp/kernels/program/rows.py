@@ -1,0 +1,114 @@
+"""The rows of a tile, handed out one after the other, and weights packed as a machine's products read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlrp.kernels.program.instructions import CELL, INFERENCE, LSTM_STEP, Array, At
+
+#: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
+LANES = 16
+#: Rows of weights that a processor's product takes at once, the largest first that fits what is left of a matrix.
+HEIGHTS = (6, 4, 2, 1)
+#: Rows that a GPU's thread sums at once: the four gates of a unit.
+QUAD = 4
+#: log2(e). Gates that a sigmoid opens stand times -LOG2E, so that their exponential is a power of two.
+LOG2E = 1.4426950408889634
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where a layer's output stands: its first row, rows from step to step, its relevance, and its width.
+
+    ``kept``: how many steps have rows; later steps take them again, the first ones' first. ``months``: it is X of
+    windows that share their months, step t shifted by t months.
+    """
+
+    at: int
+    step: int
+    rel: int
+    rel_step: int
+    width: int
+    sequence: bool
+    kept: int = 1
+    months: bool = False
+
+    def row(self, t: int) -> int:
+        """The first row of step t."""
+        return self.at + t % self.kept * self.step
+
+    def place(self, t: int) -> int | At:
+        """Step t as an operand."""
+        return At(self.at, t) if self.months else self.row(t)
+
+    def relevance(self, t: int) -> int:
+        """The first row of step t's relevance."""
+        return self.rel + t * self.rel_step
+
+
+class Layout(NamedTuple):
+    """What a machine's product wants, and what else the machine knows.
+
+    Attributes
+    ----------
+    pack : function (matrix, bias, dtype) -> flat array
+        How the weights of a product are packed.
+    kinds : the instructions that the machine knows
+    pack_gates : function likewise, or None
+        The same for the four gates of an LSTM (rows i, f, g, o) in a product that computes the cell as well
+        (``lstm_step``), while other threads still read h_{t-1}; None where there is no such product.
+    """
+
+    pack: Callable[[Array, Array | None, np.dtype[Any]], Array]
+    kinds: frozenset[int]
+    pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array] | None = None
+
+
+def block_height(rows_left: int) -> int:
+    """Height of the next block of a matrix that has ``rows_left`` rows left."""
+    return next(height for height in HEIGHTS if height <= rows_left)
+
+
+def pack_blocks(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
+    """Weights of ``rows`` sums over ``depth`` inputs, as ``kernels/product.py`` reads them.
+
+    Blocks of 6, 4, 2 or 1 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks
+    through memory once.
+    """
+    rows, depth = matrix.shape
+    blocks, row = [], 0
+    while row < rows:
+        part = slice(row, row + block_height(rows - row))
+        block = np.zeros((1 + depth, part.stop - row), dtype)
+        if bias is not None:
+            block[0] = bias[part]
+        block[1:] = matrix[part].T
+        blocks.append(block.ravel())
+        row = part.stop
+    return np.concatenate(blocks)
+
+
+def pack_quads(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
+    """Biases, then depth by depth the weights of all rows, which are filled up to whole quads with zeros."""
+    rows, depth = matrix.shape
+    packed = np.zeros((1 + depth, -(-rows // QUAD) * QUAD), dtype)
+    if bias is not None:
+        packed[0, :rows] = bias
+    packed[1:, :rows] = matrix.T
+    return packed.ravel()
+
+
+def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
+    """The same with the four gates of a unit side by side."""
+    order = np.arange(matrix.shape[0]).reshape(QUAD, -1).T.ravel()
+    return pack_quads(matrix[order], None if bias is None else bias[order], dtype)
+
+
+#: A processor, whose product leaves the gates in rows for a loop of their own; and a GPU, whose product computes the
+#: cell as well.
+BLOCKS = Layout(pack_blocks, INFERENCE | {CELL})
+QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)

@@ -1,0 +1,163 @@
+"""How each rule walks back through a network: what it needs kept of the forward pass, and what it emits.
+
+A rule is two objects: the value that a user chooses (``fastlrp/rules.py``: parameters, checked, with citation), and the
+``RuleProgram`` here that writes instructions for it. To add one, register both::
+
+    register(MyRule, lambda rule: MyProgram())
+
+A rule whose instructions exist already needs nothing else; a new instruction needs its constructor in
+``instructions.py``, its formula, and a branch in each machine. ``tests/test_third_rule.py`` adds one from outside.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastlrp.kernels.program.instructions import (
+    SPREAD_ADD,
+    At,
+    add,
+    arras_cell,
+    fill,
+    left_out,
+    linear_rule,
+    merge_rule,
+    product,
+    rudder_arrival,
+    rudder_cell,
+)
+from fastlrp.kernels.program.walk import Map, Meeting, Pass, RuleProgram, Walk
+from fastlrp.rules import Arras, Rudder, register
+
+
+class _Epsilon(RuleProgram):
+    """Rules that hand relevance through linear maps, those inside an LSTM included, by the epsilon rule."""
+
+    #: Whether relevance goes on through h_{t-1}.
+    recurrent: bool
+
+    @abstractmethod
+    def arrival(self, walk: Walk, units: int, state: int, arrived: int) -> None:
+        """The relevance that the layer above hands to h of one step."""
+
+    @abstractmethod
+    def cell(self, walk: Walk, units: int, state: int) -> None:
+        """The cell's relevance to the signal g, and to the cell of the step before."""
+
+    def linear(self, walk: Walk, m: Map) -> None:
+        """The epsilon rule: q of the units, then a * (W q) and even shares for the inputs."""
+        q = walk.work[2]
+        walk.down.append(
+            linear_rule(m.units, z=m.z, relevance=m.relevance, extra=m.extra, bias=m.bias, q=q, share=walk.share,
+                        inputs=m.inputs)
+        )  # fmt: skip
+        walk.spread(m.below, m.t, weights=m.weights, q=q, depth=m.units, adds=m.adds)
+
+    def merge(self, walk: Walk, units: int, at: Meeting, *, weight: float) -> None:
+        """The epsilon rule with 2H inputs and no bias."""
+        q, no_bias, emit = walk.work[2], walk.keep(np.zeros(units)), walk.down.append
+        emit(
+            linear_rule(units, z=at.out, relevance=at.rel, extra=walk.zeros, bias=no_bias, q=q, share=walk.share,
+                        inputs=2 * units)
+        )  # fmt: skip
+        for part, into in ((at.one, at.rel_one), (at.two, at.rel_two)):
+            emit(merge_rule(units, a=part, q=q, share=walk.share, out=into, factor=weight))
+
+    def lstm(self, walk: Walk, p: Pass) -> None:
+        """The cell hands to g and to c_{t-1}; the map below g to x_t and, where the rule is recurrent, to h_{t-1}."""
+        H, D, T = p.layer.units, p.layer.n_inputs, walk.T
+        g = slice(2 * H, 3 * H)
+        W, bias = walk.matrix(walk.cast(p.layer.W)[:, g]), walk.keep(walk.cast(p.layer.b, 4 * H)[g])
+        U = walk.matrix(walk.cast(p.layer.U)[:, g]) if self.recurrent else -1
+        r_c, r_g, _ = walk.work
+        walk.down.append(fill(H, out=r_c))
+        walk.down.append(fill(1, out=walk.share_c))
+        for k in range(T - 1, -1, -1):
+            z, t = p.state(k), p.read(k, T)
+            if p.out.sequence or k == T - 1:
+                self.arrival(walk, H, z, p.out.relevance(p.written(k, T)))
+            self.cell(walk, H, z)
+            inputs = D + H if self.recurrent else D
+            adds = p.adds or (p.below.rel_step == 0 and k < T - 1)
+            self.linear(walk, Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, adds))
+            self._past(walk, p, k, U)
+
+    def _past(self, walk: Walk, p: Pass, k: int, U: int) -> None:
+        """The part of a step that goes to h_{t-1}, and evenly to every c_{t-1}: the initial state's at step 1."""
+        H, T, emit = p.layer.units, walk.T, walk.down.append
+        r_c, _, q = walk.work
+        if self.recurrent:
+            emit(add(1, a=walk.share_c, out=walk.share))
+        share = walk.share if self.recurrent else walk.share_c
+        if k == 0:  # c_0 = h_0 = 0: only even shares reach them
+            emit(add(1, a=share, out=walk.initial, factor=float(H)))
+        elif self.recurrent:
+            place = p.written(k, T)
+            h = p.out.row(place + 1 if p.out_reverse else place - 1)
+            emit(product(H, out=r_c, weights=U, a=q, a_depth=H, mul=h, share=share, mode=SPREAD_ADD))
+        else:  # what h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
+            zg = p.state(k) + 2 * H
+            emit(left_out(H, upper=At(p.shared + 2 * H, p.read(k, T)) if p.below.months else zg + H, z=zg, q=q))
+            self.share_evenly(walk, H)
+
+    def share_evenly(self, walk: Walk, units: int) -> None:
+        """The even share of the cell's rule to every c_{t-1}, where no product hands it on."""
+        for j in range(units):
+            walk.down.append(add(1, a=walk.share_c, out=walk.work[0] + j))
+
+
+@dataclass(frozen=True)
+class ArrasProgram(_Epsilon):
+    """Gates get nothing, signals all (Arras et al. 2017, 2019)."""
+
+    recurrent: bool
+
+    @property
+    def keeps_h(self) -> bool:
+        """The path through h_{t-1} multiplies with it."""
+        return self.recurrent
+
+    @property
+    def keeps_upper(self) -> bool:
+        """Without that path its part of zg is lost, and must be known."""
+        return not self.recurrent
+
+    def arrival(self, walk: Walk, units: int, state: int, arrived: int) -> None:
+        """Through o*tanh(c): the gate o gets nothing."""
+        walk.down.append(add(units, a=arrived, out=walk.work[0]))
+
+    def cell(self, walk: Walk, units: int, state: int) -> None:
+        """The linear rule on c_t = f*c_{t-1} + i*g."""
+        r_c, r_g, _ = walk.work
+        walk.down.append(arras_cell(units, state=state, r_c=r_c, r_g=r_g, share=walk.share_c))
+
+
+@dataclass(frozen=True)
+class RudderProgram(_Epsilon):
+    """No discount by later forget gates (Arjona-Medina et al. 2019, A8.4.2)."""
+
+    recurrent: bool = field(default=False, init=False)
+
+    @property
+    def keeps_upper(self) -> bool:
+        """The path through h_{t-1} is left out."""
+        return True
+
+    def arrival(self, walk: Walk, units: int, state: int, arrived: int) -> None:
+        """Each step's cell takes part by what it holds; summed in the place of R_c."""
+        walk.down.append(rudder_arrival(units, state=state, arrived=arrived, q_sum=walk.work[0]))
+
+    def cell(self, walk: Walk, units: int, state: int) -> None:
+        """i_t g_t times that sum."""
+        q_sum, r_g, _ = walk.work
+        walk.down.append(rudder_cell(units, state=state, q_sum=q_sum, r_g=r_g))
+
+    def share_evenly(self, walk: Walk, units: int) -> None:
+        """Nothing: the cell's rule has no even share."""
+
+
+register(Arras, lambda rule: ArrasProgram(rule.recurrent))
+register(Rudder, lambda rule: RudderProgram())

@@ -1,0 +1,243 @@
+"""The walk up a network that writes its program, layer by layer; and what rules are asked to write for the way back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlrp.kernels.program.instructions import (
+    SPREAD,
+    SPREAD_ADD,
+    Array,
+    Instruction,
+    add,
+    fill,
+    product,
+    scale,
+    sum_rows,
+)
+from fastlrp.kernels.program.rows import Layout, Rows
+from fastlrp.network import LSTM, Aggregate, Dense
+
+
+class Ask(NamedTuple):
+    """All that shapes a program besides the network: plans are kept by it.
+
+    Attributes
+    ----------
+    steps : T
+    dtype : of weights and rows
+    rule : how relevance walks back, or None for predictions alone
+    aggregate, reduced : as ``explain`` takes them
+    shared : windows are a panel's, and share their months
+    layout : of the machine
+    """
+
+    steps: int
+    dtype: np.dtype[Any]
+    rule: RuleProgram | None
+    aggregate: Aggregate
+    reduced: bool
+    shared: bool
+    layout: Layout
+
+
+@dataclass
+class Walk:
+    """Rows and weights handed out so far, and the instructions written.
+
+    Attributes
+    ----------
+    before : run once on the months that a span of windows shares
+    forward : in order
+    back : a list a layer, each in order; layers are run last first
+    lost, initial, share, share_c, bad : single rows: handed to nobody; arrived at h_0 and c_0; even shares of the map
+        and of the cell at hand; NaN where a window is missing
+    zeros : as many rows of zeros as the widest layer has units
+    work : three times as many rows, for r_c, r_g and q
+    """
+
+    ask: Ask
+    widest: int
+    n_month_rows: int
+    before: list[Instruction] = field(default_factory=list)
+    forward: list[Instruction] = field(default_factory=list)
+    back: list[list[Instruction]] = field(default_factory=list)
+    packed: list[Array] = field(default_factory=list)
+    n_weights: int = 0
+    n_rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.T, self.dtype, self.rule = self.ask.steps, self.ask.dtype, self.ask.rule
+        self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
+        self.zeros = self.rows(self.widest)
+        self.work = [self.rows(self.widest) for _ in range(3)]
+
+    # ---- rows and weights
+
+    def rows(self, n: int) -> int:
+        """The first of n new rows."""
+        self.n_rows += n
+        return self.n_rows - n
+
+    def keep(self, array: Array) -> int:
+        """Where an array stands among the weights: at a multiple of four, since some machines load four at once."""
+        flat, at = np.asarray(array, self.dtype).ravel(), self.n_weights
+        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % 4, self.dtype)]))
+        self.n_weights += self.packed[-1].size
+        return at
+
+    def matrix(self, matrix: Array, bias: Array | None = None) -> int:
+        """Where a matrix stands among the weights, packed for a product."""
+        return self.keep(self.ask.layout.pack(matrix, bias, self.dtype))
+
+    def cast(self, array: Array | None, size: int = 0) -> Array:
+        """Weights in the plan's dtype; zeros for a bias that a layer does not have."""
+        return np.zeros(size, self.dtype) if array is None else array.astype(self.dtype)
+
+    def output(self, width: int, *, sequence: bool, kept: int) -> Rows:
+        """Rows for an output of which ``kept`` steps stay; and for its relevance, where a rule will need them."""
+        at = self.rows(kept * width)
+        rel = self.rows((self.T if sequence else 1) * width) if self.rule else 0
+        return Rows(at, width, rel, width if sequence else 0, width, sequence, kept)
+
+    def kept(self, sequence: bool) -> int:
+        """Steps of which h stays: all where the layer above asks for them, or the rule does; else one, or two where a
+        step is written while the one before is still read."""
+        every = sequence or (self.rule is not None and self.rule.keeps_h)
+        return self.T if every else 2 if self.ask.layout.pack_gates else 1
+
+    # ---- what several layers write
+
+    @property
+    def down(self) -> list[Instruction]:
+        """The present layer's way back."""
+        return self.back[-1]
+
+    def spread(self, below: Rows, t: int, *, weights: int, q: int, depth: int, adds: bool) -> None:
+        """a * (W q) + share for the inputs of a linear map at step t."""
+        self.down.append(
+            product(
+                below.width,
+                out=below.relevance(t),
+                weights=weights,
+                a=q,
+                a_depth=depth,
+                mul=below.place(t),
+                share=self.share,
+                mode=SPREAD_ADD if adds else SPREAD,
+            )
+        )
+
+    def aggregated(self, out: Rows) -> None:
+        """The relevance of an output as ``aggregate`` hands it to the layer: as it is, or the average over steps or the
+        most recent step's, both at the last step."""
+        if self.rule is None or not out.sequence or self.ask.aggregate == "sequence":
+            return
+        W, T, emit = out.width, self.T, self.down.append
+        last = out.relevance(T - 1)
+        if self.ask.aggregate:
+            for t in range(T - 1):
+                emit(add(W, a=out.relevance(t), out=last))
+            emit(scale(W, out=last, factor=1 / T))
+            for _ in range(T - 1):  # the average is one of T equal parts; the others are lost
+                emit(sum_rows(W, a=last, out=self.lost))
+        else:
+            emit(sum_rows((T - 1) * W, a=out.rel, out=self.lost))
+        emit(fill((T - 1) * W, out=out.rel))
+
+
+class Map(NamedTuple):
+    """A linear map at one step, on its way back: where its pre-activation, relevance, weights and inputs stand.
+
+    ``inputs``: units that share evenly, which may be more than those of ``below`` (h_{t-1} besides x_t).
+    ``extra``: a row of relevance that each unit has besides its own. ``adds``: inputs have relevance already.
+    """
+
+    units: int
+    inputs: int
+    z: int
+    relevance: int
+    extra: int
+    weights: int
+    bias: int
+    below: Rows
+    t: int
+    adds: bool
+
+
+class Pass(NamedTuple):
+    """One LSTM on its way through the program."""
+
+    layer: LSTM
+    below: Rows
+    out: Rows
+    states: int  # first of the rows of its state, of a step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
+    step: int  # rows from step to step of the state; 0 where nobody asks for it later
+    cells: int  # first of the rows of c, this step's and the last one's in turn
+    upper: bool  # x_t W_g + b_g has rows there
+    shared: int  # first of the rows of x_t W + b among the months, -1 where windows share none
+    reverse: bool
+    out_reverse: bool
+    adds: bool
+
+    def state(self, k: int) -> int:
+        """The first row of the state of the k-th step."""
+        return self.states + k * self.step
+
+    def read(self, k: int, T: int) -> int:
+        """The step of X that the k-th step reads."""
+        return T - 1 - k if self.reverse else k
+
+    def written(self, k: int, T: int) -> int:
+        """The step of the output that the k-th step writes."""
+        return T - 1 - k if self.out_reverse else k
+
+
+class Meeting(NamedTuple):
+    """Rows that meet at one step: both directions' and the merged ones, and those of their relevance."""
+
+    one: int
+    two: int
+    out: int
+    rel_one: int
+    rel_two: int
+    rel: int
+
+
+class RuleProgram(ABC):
+    """The part of a rule that shapes the program; its numbers are passed when the program runs.
+
+    Frozen and hashable: plans are kept by it.
+    """
+
+    @property
+    def keeps_h(self) -> bool:
+        """Whether the rule reads h of every step of an LSTM."""
+        return False
+
+    @property
+    def keeps_upper(self) -> bool:
+        """Whether it reads x_t W_g + b_g apart from h_{t-1} U_g."""
+        return False
+
+    @abstractmethod
+    def lstm(self, walk: Walk, p: Pass) -> None:
+        """Relevance of an LSTM's output to its input, last step first."""
+
+    @abstractmethod
+    def linear(self, walk: Walk, m: Map) -> None:
+        """Relevance of a linear map's units to its inputs, at one step."""
+
+    def dense(self, walk: Walk, layer: Dense, steps: Sequence[Map]) -> None:
+        """Relevance of a Dense layer's units to its inputs, at every step where it works."""
+        for m in steps:
+            self.linear(walk, m)
+
+    @abstractmethod
+    def merge(self, walk: Walk, units: int, at: Meeting, *, weight: float) -> None:
+        """Relevance of a sum (or an average: ``weight`` 1/2) of two directions to both."""

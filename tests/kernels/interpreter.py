@@ -1,0 +1,204 @@
+"""A machine that is as plain as can be: programs in NumPy, float64, all samples side by side. No compilation.
+
+It reads the same records and packed weights as the compiled machines, so that what a program says can be held against
+``reference.py`` without them; and what an instruction does is written here a second time, from its docstring.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import reference
+
+from fastlrp.kernels.program import instructions as do_
+from fastlrp.kernels.program.inference import Plan
+from fastlrp.kernels.program.rows import LOG2E, QUAD, block_height
+
+Array = np.ndarray
+
+
+def _unpacked_blocks(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
+    """Biases (rows,) and weights (rows, depth) from blocks of 6, 4, 2 and 1 rows."""
+    whole, row = np.empty((rows, 1 + depth)), 0
+    while row < rows:
+        height = block_height(rows - row)
+        whole[row : row + height] = w[: height * (1 + depth)].reshape(1 + depth, height).T
+        w, row = w[height * (1 + depth) :], row + height
+    return whole[:, 0], whole[:, 1:]
+
+
+def _unpacked_quads(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
+    """The same from rows that are filled up to whole quads."""
+    filled = -(-rows // QUAD) * QUAD
+    whole = w[: (1 + depth) * filled].reshape(1 + depth, filled)[:, :rows].T
+    return whole[:, 0], whole[:, 1:]
+
+
+def _sign(z: Array) -> Array:
+    return np.where(z >= 0, 1.0, -1.0)
+
+
+class Interpreter:
+    """The rows of one tile with as many lanes as samples; ``months`` (row, month) where windows share theirs."""
+
+    def __init__(self, plan: Plan, n: int, numbers: tuple[float, float, float], *, quads: bool) -> None:
+        self.plan, self.n = plan, n
+        self.eps, self.handed, self.delta = numbers
+        self.rows = np.full((plan.rows, n), np.nan)  # whatever reads a row before it is written shows
+        for row, count in ((plan.lost, 1), (plan.initial, 1), (plan.zeros, plan.n_zeros)):
+            self.rows[row : row + count] = 0
+        self.months = np.full((plan.month_rows, n + plan.steps - 1), np.nan)
+        self.unpacked = _unpacked_quads if quads else _unpacked_blocks
+
+    def read(self, do: Any, name: str, units: int) -> Array:
+        """Rows of an operand, from the tile or, shifted, from the months."""
+        among = f"{do_.WORDS[do_.WORD[name]][0]}_months"
+        if among in do_.WORD and do[among]:
+            return self.months[do[name] : do[name] + units, do["shift"] : do["shift"] + self.n]
+        return self.rows[do[name] : do[name] + units]
+
+    def sums(self, do: Any, source: str, units: int, packed: int) -> tuple[Array, Array, Array]:
+        """A product's start, its first part and its second, of ``units`` sums."""
+        a_depth, b_depth = int(do["a_depth"]), int(do["b_depth"])
+        bias, w = self.unpacked(self.plan.weights[packed:], units, a_depth + b_depth)
+        start = self.read(do, "init", units) if do["init"] >= 0 else bias[:, None]
+        return (
+            start,
+            w[:, :a_depth] @ self.read(do, "a", a_depth),
+            w[:, a_depth:] @ self.rows[do[source] : do[source] + b_depth],
+        )
+
+    def product(self, do: Any) -> None:
+        units = int(do["units"])
+        total = sum(self.sums(do, "b", units, int(do["weights"])))
+        out = self.read(do, "out", units)
+        if do["mode"] != do_.STORE:
+            total = total * self.read(do, "mul", units) + self.rows[do["share"]]
+        out[:] = out + total if do["mode"] == do_.SPREAD_ADD else total
+
+    def _cell(self, do: Any, zi: Array, zf: Array, zg: Array, zo: Array) -> tuple[Array, Array]:
+        """i*g and f*c' from gates in units of 2^t; the new c and h are written."""
+        with np.errstate(over="ignore"):  # a gate that is shut
+            i, f, o = (1 / (1 + np.exp2(z)) for z in (zi, zf, zo))
+        written, kept = i * np.tanh(zg), f * self.read(do, "before", len(zf))
+        c = written + kept
+        self.read(do, "h", len(zo))[:] = o * np.tanh(c)
+        self.read(do, "c", len(zo))[:] = c
+        return written, kept
+
+    def cell(self, do: Any) -> None:
+        units = int(do["units"])
+        z = self.read(do, "z", 3 * units)
+        zi, zf, zg = np.split(z.copy(), 3)
+        z[:units], z[units : 2 * units] = self._cell(do, zi, zf, zg, self.read(do, "c", units).copy())
+
+    def lstm_step(self, do: Any) -> None:
+        units = int(do["units"])
+        order = np.arange(4 * units).reshape(units, 4).T.ravel()  # four gates of a unit side by side
+        start, first, second = self.sums(do, "h_before", 4 * units, int(do["weights"]))
+        if do["init"] < 0:
+            start = start[order]
+        upper = start + first[order]
+        gates = np.split(upper + second[order], 4)
+        z = self.read(do, "z", (3 + int(do["mode"])) * units)
+        if do["mode"]:
+            z[3 * units :] = upper[2 * units : 3 * units]
+        z[2 * units : 3 * units] = gates[2]
+        z[:units], z[units : 2 * units] = self._cell(do, *gates)
+
+    def linear_rule(self, do: Any) -> None:
+        units = int(do["units"])
+        z, b = self.read(do, "z", units), self.plan.weights[do["bias"] : do["bias"] + units, None]
+        q = (self.read(do, "relevance", units) + self.rows[do["extra"]]) / (z + self.eps * _sign(z))
+        share = self.handed * _sign(z) + self.delta * b
+        self.read(do, "q", units)[:] = q
+        self.rows[do["share"]] = do["factor"] * (share * q).sum(axis=0)
+        self.rows[self.plan.lost] += ((b + self.eps * _sign(z) - share) * q).sum(axis=0)
+
+    def arras_cell(self, do: Any) -> None:
+        units = int(do["units"])
+        written, kept = np.split(self.read(do, "state", 2 * units), 2)
+        r_c, s = self.read(do, "r_c", units), _sign(written + kept)
+        q = r_c / (written + kept + self.eps * s)
+        self.read(do, "r_g", units)[:], r_c[:] = written * q, kept * q
+        self.rows[do["share"]] = do["factor"] * self.handed * (s * q).sum(axis=0)
+        self.rows[self.plan.lost] += (self.eps - self.handed) * (s * q).sum(axis=0)
+
+    def rudder_arrival(self, do: Any) -> None:
+        units = int(do["units"])
+        written, kept = np.split(self.read(do, "state", 2 * units), 2)
+        arrived, c = self.read(do, "arrived", units), written + kept
+        self.read(do, "q_sum", units)[:] += arrived / (c + self.eps * _sign(c))
+        self.rows[self.plan.lost] += arrived.sum(axis=0)
+
+    def rudder_cell(self, do: Any) -> None:
+        units = int(do["units"])
+        r_g = self.read(do, "state", units) * self.read(do, "q_sum", units)
+        self.read(do, "r_g", units)[:] = r_g
+        self.rows[self.plan.lost] -= r_g.sum(axis=0)
+
+    def left_out(self, do: Any) -> None:
+        upper, z, q = (self.read(do, name, int(do["units"])) for name in ("upper", "z", "q"))
+        self.rows[self.plan.lost] += ((z - upper) * q).sum(axis=0)
+
+    def merge_rule(self, do: Any) -> None:
+        a, q, out = (self.read(do, name, int(do["units"])) for name in ("a", "q", "out"))
+        out[:] = do["factor"] * a * q + self.rows[do["share"]]
+
+    def activate(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        function = reference.ACTIVATIONS[do_.ACTIVATIONS[do["activation"]]]
+        out[:] = np.stack([function(lane) for lane in a.T], axis=1)
+
+    def simple(self, kind: str, do: Any) -> None:
+        out = self.read(do, "out", 1 if kind == "SUM" else int(do["units"]))
+        a = None if kind in ("FILL", "SCALE") else self.read(do, "a", int(do["units"])).copy()
+        if kind == "FILL":
+            out[:] = 0
+        elif kind == "SCALE":
+            out *= do["factor"]
+        elif kind == "SUM":
+            out += a.sum(axis=0)
+        else:
+            out[:] = {"COPY": a, "ADD": out + do["factor"] * a, "MULTIPLY": out * a}[kind]
+
+    def run(self, program: Array) -> None:
+        for do in program:
+            kind = do_.KINDS[do["kind"]]
+            own = getattr(self, kind.lower(), None)
+            own(do) if own else self.simple(kind, do)
+
+    def run_before(self) -> None:
+        """Months have rows of their own: the same machine, with those as its tile."""
+        tile, self.rows = self.rows, self.months
+        self.run(self.plan.before)
+        self.rows = tile
+
+
+def explain(
+    plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, quads: bool = False
+) -> dict[str, Array]:
+    """Samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan's share their months."""
+    T, D = plan.steps, plan.n_features
+    n = X.shape[0] if X.ndim == 3 else X.shape[0] - T + 1
+    machine = Interpreter(plan, n, numbers, quads=quads)
+    if X.ndim == 3:
+        machine.rows[plan.x : plan.x + T * D] = X.reshape(n, T * D).T
+    else:
+        machine.months[:D] = X.T
+        machine.run_before()
+    machine.run(plan.forward)
+    rows = machine.rows
+    found = {"prediction": rows[plan.output : plan.output + plan.n_outputs].T.copy()}
+    if plan.explains:
+        rows[plan.top : plan.top + plan.n_outputs] = 0
+        found["score"] = rows[plan.top + target] = rows[plan.pre + target].copy()
+        machine.run(plan.relevance)
+        shape = (n, D) if plan.reduced else (n, T, D)
+        found["values"] = rows[plan.rel_x : plan.rel_x + plan.width].T.reshape(shape)
+        found["initial_state"], found["unattributed"] = rows[plan.initial], rows[plan.lost]
+    return found
+
+
+assert 1 / np.log(2) == LOG2E  # what _cell's units of 2^t rest on

@@ -1,0 +1,154 @@
+"""Programs say what the mathematics says: a plain interpreter of their instructions against the slow reference."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import golden
+import interpreter
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from strategies import cases, network, plain, reference_batch, rule_value
+
+import fastlrp as fl
+from fastlrp.kernels.program import instructions
+from fastlrp.kernels.program.inference import make_plan
+from fastlrp.kernels.program.instructions import KINDS, TRAINING
+from fastlrp.kernels.program.rows import BLOCKS, QUADS
+
+PACKAGE = Path(fl.__file__).parent
+KEYS = ("values", "prediction", "score", "initial_state", "unattributed")
+
+
+def hold(found, want, reduced):
+    """Within 1e-10 of the largest relevance: sums are ordered differently, nothing else differs."""
+    if reduced:
+        want = {**want, "values": want["values"].sum(axis=1)}
+    scale = max(np.abs(want["values"]).max(), np.abs(want["score"]).max(), 1e-300)
+    for key in KEYS:
+        tol = 1e-10 * (np.abs(want[key]).max() if key == "prediction" else scale)
+        assert_allclose(found[key], want[key], rtol=0, atol=max(tol, 1e-300), err_msg=key)
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=cases(samples=st.integers(1, 5)), quads=st.booleans(), reduced=st.booleans())
+def test_a_program_computes_what_the_reference_does(case, quads, reduced):
+    want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
+    if want["least_sign"].min() < 1e-10:  # a denominator whose sign rounding decides
+        return
+    rule, layout = rule_value(case.rule), QUADS if quads else BLOCKS
+    plan = make_plan(network(case.layers), case.X.shape[1], np.float64, rule=rule, aggregate=case.aggregate,
+                     reduced=reduced, layout=layout)  # fmt: skip
+    hold(interpreter.explain(plan, case.X, rule.numbers, case.target, quads=quads), want, reduced)
+
+
+@pytest.mark.parametrize("layout", ["blocks", "quads"])
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_that_share_months_are_those_windows(seed, layout):
+    rng = np.random.default_rng(seed)
+    net, T = golden.network(rng), int(rng.integers(2, 5))
+    rows = rng.normal(size=(T + 6, net.n_features))
+    windows = np.stack([rows[k : k + T] for k in range(len(rows) - T + 1)])
+    for rule in (reference.Rule("arras"), reference.Rule("arras", recurrent=False), reference.Rule("rudder")):
+        value = rule_value(rule)
+        plan = make_plan(net, T, np.float64, rule=value, shared=True, layout=golden.LAYOUTS[layout])
+        want = reference_batch(plain(net), windows, rule)
+        if want["least_sign"].min() > 1e-10:
+            hold(interpreter.explain(plan, rows, value.numbers, quads=layout == "quads"), want, reduced=False)
+
+
+def _branches(path: str) -> set[str]:
+    """The kinds that the functions of a machine compare with."""
+    names = {node.id for node in ast.walk(ast.parse((PACKAGE / path).read_text())) if isinstance(node, ast.Name)}
+    return names & set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("machine", "known"),
+    [("kernels/tile.py", BLOCKS.kinds), ("kernels/cuda/block.py", QUADS.kinds), ("kernels/train_tile.py", TRAINING)],
+)
+def test_a_machine_has_a_branch_for_every_kind_that_it_says_it_knows(machine, known):
+    assert _branches(machine) == {KINDS[kind] for kind in known}
+
+
+def test_programs_are_written_without_numba():
+    code = (
+        "import sys, numpy as np, fastlrp as fl\n"
+        "from fastlrp.kernels.program.inference import make_plan\n"
+        "from fastlrp.kernels.program.training import train_plan\n"
+        "net = fl.Network([fl.LSTM(np.ones((2, 12)), np.ones((3, 12))), fl.Dense(np.ones((3, 1)))])\n"
+        "make_plan(net, 4, 'float32', rule=fl.Arras()); train_plan(net, 4)\n"
+        "found = [m for m in sys.modules if m.split('.')[0] in ('numba', 'llvmlite', 'numba_cuda')]\n"
+        "assert not found, found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- what is refused when a plan is made ----------------------------------------------------------------------------
+
+
+def assembled(*program, **options):
+    given = {"rows": 20, "weights": 100, "machine": BLOCKS.kinds, **options}
+    return instructions.assemble(program, given.pop("machine"), **given)
+
+
+def test_a_mistyped_operand_is_an_error():
+    with pytest.raises(TypeError, match="relevence"):
+        instructions.linear_rule(2, z=0, relevence=2, extra=4, bias=0, q=5, share=7, inputs=2)
+    with pytest.raises(ValueError, match="COPY takes the operands units, out, a, not 'b'"):
+        assembled(instructions.Instruction(instructions.COPY, {"units": 1, "a": 0, "out": 1, "b": 3}))
+    with pytest.raises(ValueError, match="COPY lacks the operand 'out'"):
+        assembled(instructions.Instruction(instructions.COPY, {"units": 1, "a": 0}))
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(ValueError, match="the machine does not know the instruction of kind 99"):
+        assembled(instructions.Instruction(99, {"units": 1}))
+    with pytest.raises(ValueError, match="the machine does not know the instruction LSTM_STEP"):
+        assembled(instructions.lstm_step(1, weights=0, z=0, before=3, c=4, h=5, h_before=6, b_depth=0))
+    with pytest.raises(ValueError, match="does not know the instruction ARRAS_CELL"):
+        assembled(instructions.arras_cell(1, state=0, r_c=2, r_g=3, share=4), machine=TRAINING)
+
+
+@pytest.mark.parametrize("name", ["swish", "", None, "softmax"])
+def test_an_unknown_activation_is_an_error(name):
+    known = "tanh, sigmoid, relu, linear, hard_sigmoid, hard_sigmoid_keras2"
+    with pytest.raises(ValueError, match=f"kernels compute the activations {known} here, not {name!r}"):
+        instructions.slope(1, a=0, out=1, activation=name)
+    with pytest.raises(ValueError, match=f"kernels compute the activations {known} here"):
+        instructions.gates(1, z=0, before=4, c=5, tanh_c=6, h=7, activation="tanh", gate=name)
+    with pytest.raises(ValueError, match="ACTIVATE of an activation with code 7"):
+        assembled(instructions.Instruction(instructions.ACTIVATE, {"units": 1, "a": 0, "out": 1, "activation": 7}))
+
+
+def test_rows_and_weights_that_do_not_exist_are_an_error():
+    with pytest.raises(ValueError, match="COPY touches rows 18 to 20 as a, expected rows 0 to 19"):
+        assembled(instructions.copy(3, a=18, out=0))
+    with pytest.raises(ValueError, match="FILL touches rows -1 to 0 as out, expected rows 0 to 19"):
+        assembled(instructions.fill(2, out=-1))
+    with pytest.raises(ValueError, match="PRODUCT reads packed weights 95 to 100, expected 0 to 99"):
+        assembled(instructions.product(2, out=0, weights=95, a=2, a_depth=2))
+    months = instructions.At(4, 1)
+    with pytest.raises(ValueError, match="PRODUCT touches rows 4 to 6 as init, expected rows 0 to 5"):
+        assembled(instructions.product(3, out=0, weights=0, a=0, a_depth=0, init=months), month_rows=6)
+    with pytest.raises(ValueError, match=r"one shift of months, not \[1, 2\]"):
+        instructions.product(1, out=0, weights=0, a=instructions.At(0, 1), a_depth=1, init=instructions.At(0, 2))
+
+
+def test_an_unknown_rule_is_an_error():
+    from fastlrp.rules import Rule
+
+    class Unknown(Rule):
+        numbers = (0.0, 0.0, 0.0)
+
+    net = fl.Network([fl.LSTM(np.ones((2, 12)), np.ones((3, 12))), fl.Dense(np.ones((3, 1)))])
+    with pytest.raises(ValueError, match="rule= takes 'arras' or 'rudder'"):
+        net.explain(np.ones((1, 2, 2)), rule=Unknown())
+    with pytest.raises(ValueError, match="no program is registered for the rule"):
+        make_plan(net, 2, "float32", rule=Unknown())
