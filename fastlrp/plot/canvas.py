@@ -10,7 +10,7 @@ SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")  # lightness 37, 65, 76, 1
 TITLE = {"fontsize": 13, "fontweight": "bold", "color": INK}
 _LEAST, _MOST = 1.6, 12.0  # inches of rows: at most 1,920 pixels, however many features
 _LINE = 13.5  # points from one line of a header to the next
-_LONGEST = 32  # characters of a feature's name
+_LONGEST = 32  # characters of a feature's name, whose middle is left out: names often differ in their ends
 
 
 def sheet(width: float, rows: float, down: int = 1) -> Any:
@@ -28,7 +28,7 @@ def sheet(width: float, rows: float, down: int = 1) -> Any:
 def name_rows(axes: Any, names: Sequence[str]) -> float:
     """Names to the left of rows 0 ... n-1, the first on top, as large as rows allow; a row's height in points."""
     height = row_height(axes, len(names))
-    cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+    cut = [name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}" for name in names]
     axes.set_yticks(range(len(names)), cut)
     for side in axes.spines.values():
         side.set_visible(False)
