@@ -207,6 +207,9 @@ def test_results_side_by_side_share_rows_and_colours_and_can_be_drawn_alike_apar
     assert [label.get_text() for label in drawn.get_yticklabels()] == rows
     assert drawn.get_xlim() == (0, 50)
     np.testing.assert_allclose([bar.get_width() for bar in drawn.patches], 100 * second.share().mean()[rows])
+    longest = 100 * second.share().mean().max()
+    assert f"the axis ends at 10 %, the longest bar at {longest:.1f} %" in said(plot.bars(second, limits=(0, 10)))
+    assert "the axis ends" not in said(plot.bars(second, limits=(0, 50)))
 
 
 # ------------------------------------------------------------------------------------------------------------- sizes

@@ -66,9 +66,12 @@ def bars(
     axes = sheet(8.0, len(rows) * (0.13 + 0.09 * len(shares))).subplots() if ax is None else ax
     _draw(axes, shown, [100 - float(part.sum()) for part in shown] if others else [], names)
     name_rows(axes, rows)
+    lines = _lines(relevances, names)
     if ends is not None:
         axes.set_xlim(ends)
-    header(axes, title or "Which features predictions rest on", _lines(relevances, names), names[1:] and names)
+        if (longest := max(map(np.max, shown))) > ends[1]:
+            lines.append(f"the axis ends at {ends[1]:g} %, the longest bar at {longest:.1f} %")
+    header(axes, title or "Which features predictions rest on", lines, names[1:] and names)
     return axes.figure if ax is None else ax
 
 
