@@ -32,11 +32,12 @@ class Times:
     month: Array | None = None  # year * 12 + month - 1, where it is known
     day: Array | None = None  # days since 1970, for datetimes
     step: int | None = None  # between consecutive keys, where it is known
+    per_year: int | None = None  # keys a year, where they count months, quarters or years from year 0
 
     def take(self, rows: Array) -> Times:
         """Some of them."""
         month, day = (None if part is None else part[rows] for part in (self.month, self.day))
-        return Times(self.key[rows], month, day, self.step)
+        return Times(self.key[rows], month, day, self.step, self.per_year)
 
 
 def grid(times: Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
@@ -205,10 +206,10 @@ def _read_strings(texts: list[str], *, digits: bool) -> Times | None:
             if not _are_years(year) or part.min() < 1 or part.max() > per_year:
                 return None
             key = year * per_year + part - 1
-            return Times(key, month=key) if per_year == 12 else Times(key, step=1)
+            return Times(key, month=key, per_year=12) if per_year == 12 else Times(key, step=1, per_year=4)
     if all(text.isdecimal() and len(text) == 4 for text in texts):
         years = np.array(texts, dtype=np.int64)
-        return Times(years) if _are_years(years) else None
+        return Times(years, per_year=1) if _are_years(years) else None
     number = all(text.isdecimal() and len(text) == 8 for text in texts)
     if digits and not number:
         return None

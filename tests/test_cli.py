@@ -428,7 +428,7 @@ def test_demo(run, tmp_path):
         assert re.search(rf"^ +{group} +{part:.1f} %", printed, re.MULTILINE)
     best = explained(panel).to_frame().loc["2022-12-31"].nlargest(1, "prediction")
     assert re.search(rf"2022-12 +{best.index[0]} +{re.escape(format(best.prediction.iloc[0], '+.3f'))}", printed)
-    names = ["factors.png", "through-time-arras.png", "through-time-rudder.png"]
+    names = ["factors.png", "through-time.png"]
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == names
     assert all((tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
@@ -501,7 +501,8 @@ def test_pictures_show_the_numbers(small):
     figure = plot.bars(rel, other, top=5)
     axes, share = figure.axes[0], 100 * rel.share().mean()
     best = list(share.nlargest(5).index)
-    assert [label.get_text() for label in axes.get_yticklabels()] == best
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*best, "15 others together"]
+    assert f"{share.drop(best).sum():.1f}" in [text.get_text() for text in axes.texts]
     close([bar.get_width() for bar in axes.containers[0]], share[best])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["arras", "rudder"]
     for statistic in ("share", "abs", "mean"):

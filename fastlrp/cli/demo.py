@@ -156,10 +156,11 @@ def _sentences(results: Mapping[str, Relevance]) -> Iterator[str]:
 def _draw(results: Mapping[str, Relevance], folder: Path) -> None:
     from fastlrp import plot
 
-    drawn = {"factors.png": (plot.bars(*results.values()), f"each factor's share by {' and '.join(results)}")}
-    for rule, relevance in results.items():
-        figure = plot.heat_map(relevance, smooth=12, title=f"What the network looked at, by {rule}")
-        drawn[f"through-time-{rule}.png"] = (figure, f"the same through time, by {rule}")
+    by = " and ".join(results)
+    drawn = {
+        "factors.png": (plot.bars(*results.values()), f"each factor's share by {by}"),
+        "through-time.png": (plot.heat_map(*results.values(), smooth=12), f"the same through time, by {by}"),
+    }
     print("\nPictures:")
     for name, (figure, what) in drawn.items():
         with whole(folder / name) as temporary:

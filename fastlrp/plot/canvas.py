@@ -1,0 +1,67 @@
+"""What all pictures look like: the sheet, its title and small print, the legend, rows of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+INK, FAINT = "#22313f", "#5f6c78"  # 13 and 5 to 1 on white
+SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")  # lightness 37, 65, 76, 18: told apart in grey and colour-blind
+TITLE = {"fontsize": 13, "fontweight": "bold", "color": INK}
+_LEAST, _MOST = 1.6, 12.0  # inches of rows: at most 1,920 pixels, however many features
+_LINE = 13.5  # points from one line of a header to the next
+_LONGEST = 32  # characters of a feature's name, whose middle is left out: names often differ in their ends
+
+
+def sheet(width: float, rows: float, down: int = 1) -> Any:
+    """An empty figure for axes that each have so many inches of rows, so many of them below each other."""
+    try:
+        from fastlrp.plot.figure import Picture
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastlrp[plot]'") from None
+    height = down * (2.0 + min(max(rows, _LEAST), _MOST / down))
+    figure: Any = Picture(figsize=(width, height), dpi=160, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
+    return figure
+
+
+def name_rows(axes: Any, names: Sequence[str]) -> float:
+    """Names to the left of rows 0 ... n-1, the first on top, as large as rows allow; a row's height in points."""
+    height = row_height(axes, len(names))
+    cut = [name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}" for name in names]
+    axes.set_yticks(range(len(names)), cut)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.tick_params(which="both", length=0, labelsize=9, colors=INK)
+    axes.tick_params(axis="y", labelsize=min(9.0, max(3.0, 0.8 * height)))
+    return height
+
+
+def row_height(axes: Any, rows: int) -> float:
+    """Points that a row is tall, about: before layout, header and labels still take their part."""
+    inches = axes.get_window_extent().height / axes.figure.dpi
+    return float(72 * inches / max(rows, 1))
+
+
+def header(axes: Any, title: str, lines: Sequence[str], labels: Sequence[str] = (), *, size: int = 13) -> None:
+    """A title, lines of small print below it, and a legend between them and the data, never over it."""
+    rows = _legend(axes, labels) if labels else 0
+    for k, line in enumerate(reversed(lines)):
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        text = axes.annotate(line, (0, 1), (0, 6 + _LINE * (rows + k)), fontsize=9, color=FAINT, **place)
+        text.set_in_layout(False)  # a long line must not push the data aside; the title keeps its height free
+    axes.set_title(title, loc="left", pad=8 + _LINE * (rows + len(lines)), **TITLE | {"fontsize": size})
+
+
+def _legend(axes: Any, labels: Sequence[str]) -> int:
+    """Above the data, as many entries in a row as fit; how many rows that takes."""
+    from matplotlib.transforms import ScaledTranslation
+
+    width = axes.get_window_extent().width / axes.figure.dpi
+    columns = max(1, min(len(labels), int(width / (0.5 + 0.08 * max(map(len, labels))))))
+    above = axes.transAxes + ScaledTranslation(0, 3 / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        frameon=False, fontsize=9, labelcolor=INK, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1),
+        bbox_transform=above, borderaxespad=0, borderpad=0, handlelength=1.2, columnspacing=1.6,
+    )  # fmt: skip
+    return -(-len(labels) // columns)

@@ -1,0 +1,115 @@
+"""Bars of mean shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastlrp import frames
+from fastlrp.plot.canvas import FAINT, SERIES, header, name_rows, row_height, sheet
+from fastlrp.plot.shown import checked, checked_limits, ordered, scope
+from fastlrp.plot.timeline import counted
+from fastlrp.relevance import Relevance
+
+
+def bars(
+    *relevances: Relevance,
+    top: int | None = None,
+    order: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Mean share of |relevance| of each feature: a bar a result, so that rules or networks stand side by side.
+
+    Parameters
+    ----------
+    *relevances : Relevance
+        One to four results with the same features; the first decides the order, largest on top.
+    top : int or None
+        How many features to show; None shows all up to 40, and of more the 30 largest. What the others sum to stands
+        below them, as a number.
+    order : sequence of str or None
+        Features from top to bottom, as another picture has them; None sorts them by size.
+    limits : (low, high) or None
+        Of the axis, in percent, as another picture has them; None fits them.
+    labels : sequence of str or None
+        What to call the results; None names their rules, by what is not the default.
+    title : str or None
+        None says what is shown.
+    ax : matplotlib Axes or None
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, or ``ax`` where it is given
+
+    Raises
+    ------
+    ValueError
+        If there are none or more than four results, if one has no relevance, if features differ, or if an option is
+        not as described.
+    ImportError
+        If matplotlib is missing.
+    """
+    names = checked("bars", relevances, labels, top=top)
+    ends = checked_limits("bars", limits)
+    shares = [_mean_share(relevance) for relevance in relevances]
+    chosen = ordered("bars", shares[0], order, top)
+    shown = [share[chosen].to_numpy() for share in shares]
+    others = len(shares[0]) - len(chosen)
+    rows = [*chosen, *([f"{others} others together" if others > 1 else "1 other"] if others else [])]
+    axes = sheet(8.0, len(rows) * (0.13 + 0.09 * len(shares))).subplots() if ax is None else ax
+    _draw(axes, shown, [100 - float(part.sum()) for part in shown] if others else [], names)
+    name_rows(axes, rows)
+    lines = _lines(relevances, names)
+    if ends is not None:
+        axes.set_xlim(ends)
+        if (longest := max(map(np.max, shown))) > ends[1]:
+            lines.append(f"the axis ends at {ends[1]:g} %, the longest bar at {longest:.1f} %")
+    header(axes, title or "Which features predictions rest on", lines, names[1:] and names)
+    return axes.figure if ax is None else ax
+
+
+def _mean_share(relevance: Relevance) -> pd.Series[float]:
+    """Percent by feature."""
+    relevance = relevance.to_host() if hasattr(relevance, "to_host") else relevance
+    share = 100 * frames._mean_share(relevance)
+    if np.isnan(share).any():
+        raise ValueError("bars has nothing to show: no row of the result has relevance")
+    return pd.Series(share, list(relevance.features))
+
+
+def _draw(axes: Any, shares: Sequence[Any], others: Sequence[float], names: Sequence[str]) -> None:
+    thick, n = 0.8 / len(shares), len(shares[0])
+    small = min(7.0, 0.9 * thick * row_height(axes, n + bool(others)))
+    for k, (share, name) in enumerate(zip(shares, names, strict=True)):
+        at = -0.4 + (k + 0.5) * thick
+        drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=name)
+        if small > 3:
+            axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=small, color=FAINT)
+        if others:  # a number and no bar, which would be longer than all the rest
+            axes.annotate(
+                f"{others[k]:.1f}", (0, n + at), (3, 0), textcoords="offset points", va="center", fontsize=small,
+                color=FAINT, xycoords=axes.get_yaxis_transform(),
+            )  # fmt: skip
+    axes.set_ylim(n + bool(others) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
+    axes.set_xlabel("% of a window's |relevance|", color=FAINT, fontsize=9)
+
+
+def _lines(relevances: Sequence[Relevance], names: Sequence[str]) -> list[str]:
+    """What the bars are of: in one line where all results are of the same rows."""
+    scopes = [scope(relevance) for relevance in relevances]
+    by = f"{names[0]}: " if len(names) == 1 else ""
+    window = "window" if scopes[0].unit != "step" else "sample"
+    how = f"{by}mean over {window}s, relevance summed over a {window}'s {counted(relevances[0].steps, scopes[0].unit)}"
+    if len({each.text for each in scopes}) == 1:
+        return [how, scopes[0].text]
+    return [how, *(f"{name}: {each.text}" for name, each in zip(names, scopes, strict=True))]

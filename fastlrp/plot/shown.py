@@ -1,0 +1,119 @@
+"""What pictures show of results, before anything is drawn: which, called what, in which order, and of how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fastlrp.panel import suggest
+from fastlrp.periods import periods, time_level
+from fastlrp.plot.canvas import SERIES
+from fastlrp.plot.timeline import Timeline, counted, timeline
+from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
+
+_MOST, _ENOUGH = 40, 30  # features: more than 40 are not all shown unless asked for, but the 30 largest
+_ASSETS = ("stock", "firm", "fund", "bond")  # what an index level may call them, and a picture then does, too
+
+
+class Scope(NamedTuple):
+    """What a result is of."""
+
+    text: str  # "20 stocks, 12 months from 1990-01 to 1990-12: 240 windows of 12 months"
+    unit: str  # of a step: "month"
+    assets: str  # "stocks"
+
+
+def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str] | None, **whole: Any) -> list[str]:
+    """What to call the results, once they and the options that take whole numbers are known to be in order."""
+    if not 1 <= len(relevances) <= len(SERIES):
+        raise ValueError(f"{function} takes one to {len(SERIES)} results, not {len(relevances)}")
+    for relevance in relevances:
+        if not isinstance(relevance, Relevance):
+            raise ValueError(
+                f"{function} takes results of explain, one after the other, not {type(relevance).__name__}"
+            )
+    if any(set(other.features) != set(relevances[0].features) for other in relevances[1:]):
+        raise ValueError(f"{function} compares results with the same features, but theirs differ")
+    for name, value in whole.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise ValueError(f"{function}({name}=...) takes a whole number of at least 1, not {value!r}")
+    if labels is None:
+        return _names(relevances)
+    if isinstance(labels, str) or len(labels) != len(relevances):
+        raise ValueError(f"{function}(labels=...) takes a name a result, {len(relevances)}, not {labels!r}")
+    return [str(label) for label in labels]
+
+
+def checked_limits(function: str, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Two numbers that ascend."""
+    if limits is None:
+        return None
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"{function}(limits=...) takes two numbers, the smaller first, not {limits!r}")
+    return low, high
+
+
+def _names(relevances: Sequence[Relevance]) -> list[str]:
+    """Rules by what is not their default, and what was explained where that is one of several outputs."""
+    names = []
+    for relevance in relevances:
+        rule: Any = relevance.rule
+        changed = [(field.name, getattr(rule, field.name), field.default) for field in fields(rule)]
+        parts = [rule.name, *(f"{name}={_plain(value)}" for name, value, default in changed if value != default)]
+        if relevance.target is not None:
+            parts.append(f"target {relevance.target}")
+        names.append(", ".join(parts))
+    alike = [f" ({names[: k + 1].count(name)})" if names.count(name) > 1 else "" for k, name in enumerate(names)]
+    return [name + number for name, number in zip(names, alike, strict=True)]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, top: int | None) -> list[str]:
+    """Features to show, top to bottom, of sizes by name."""
+    if order is None:
+        few = top or (len(size) if len(size) <= _MOST else _ENOUGH)
+        return list(size.sort_values(ascending=False, kind="stable").index[:few])
+    names = [order] if isinstance(order, str) else list(order)
+    unknown = [str(name) for name in names if name not in size.index]
+    if unknown:
+        raise ValueError(f"{function}(order=...) names what is no feature: {suggest(unknown, list(size.index))}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{function}(order=...) takes features, each once, not {names!r}")
+    return names[:top]
+
+
+def scope(relevance: Relevance) -> Scope:
+    """How many assets, times and windows have relevance, and the first and the last time."""
+    found = ~relevance.missing
+    n = int(np.count_nonzero(found))
+    if not isinstance(relevance.index, pd.MultiIndex):
+        return Scope(f"{counted(n, 'sample')} of {counted(relevance.steps, 'step')}", "step", "samples")
+    rank, _, times = panel_times(relevance)
+    level = 1 - time_level(relevance.index)
+    name = str(relevance.index.names[level]).lower()
+    asset = name if name in _ASSETS else "asset"
+    assets = len(np.unique(np.asarray(relevance.index.codes[level])[found]))
+    span = times.take(np.unique(rank[found & (rank >= 0)])).span()
+    windows = f"{counted(n, 'window')} of {counted(relevance.steps, times.unit)}"
+    return Scope(f"{counted(assets, asset)}, {span}: {windows}", times.unit, f"{asset}s")
+
+
+def panel_times(relevance: Relevance) -> tuple[Array, pd.Index, Timeline]:
+    """Each row's time by rank, the distinct times, and what they are on an axis: by all rows, explained or not."""
+    assert isinstance(relevance.index, pd.MultiIndex)
+    rank, times = periods(relevance.index)
+    return rank, times, timeline(times)
