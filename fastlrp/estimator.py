@@ -23,7 +23,7 @@ from fastlrp.samples import Samples, is_panel, refuse_other_index
 from fastlrp.training import Plan, all_or_nothing, epoch_bar, train
 
 if TYPE_CHECKING:
-    from fastlrp.kernels.train import Trainer
+    from fastlrp.kernels.training.trainer import Trainer
     from fastlrp.relevance import Relevance
 
 Array = npt.NDArray[Any]
@@ -236,7 +236,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         return Network(layers_of(self.layers_), steps=self.steps_, features=self._features, outputs=self._outputs)
 
     def _trainer(self) -> Trainer:
-        from fastlrp.kernels.train import Trainer
+        from fastlrp.kernels.training.trainer import Trainer
 
         return Trainer(
             self._network,

@@ -237,7 +237,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         seed: int,
         advance: Callable[[int], object],
     ) -> tuple[list[Network], list[Array]]:
-        from fastlrp.kernels.train import train_many
+        from fastlrp.kernels.training.trainer import train_many
 
         def run(fits: Sequence[Fit], chunk: Sequence[int], told: Callable[[int], object]) -> Any:
             return train_many(

@@ -1,4 +1,4 @@
-"""Training a network from the first weights to the last epoch; the arithmetic is in ``fastlrp/kernels/train.py``."""
+"""Training a network from the first weights to the last epoch; the arithmetic is in ``fastlrp/kernels/training``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer, Network
 from fastlrp.samples import Samples
 
 if TYPE_CHECKING:
-    from fastlrp.kernels.train import Trainer
+    from fastlrp.kernels.training.trainer import Trainer
 
 Array = npt.NDArray[Any]
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from fastlrp.estimator import LSTMRegressor
-from fastlrp.kernels import train as kernels
+from fastlrp.kernels.training import trainer as kernels
 from fastlrp.rolling import RollingLSTM
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "PredictorLSretWide.csv"

@@ -28,7 +28,7 @@ from strategies import (
 
 import fastlrp as fl
 from fastlrp.kernels import cpu
-from fastlrp.kernels.tiles import STREAM_BYTES
+from fastlrp.kernels.cpu.tiles import STREAM_BYTES
 
 # Drawn cases lose what they lose (rudder, no h-path, aggregate=False); that it is said is tested below.
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")

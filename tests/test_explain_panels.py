@@ -6,7 +6,7 @@ import pytest
 
 import fastlrp as fl
 from fastlrp.kernels import Windows, cpu, runs
-from fastlrp.kernels.months import segment_size, segments
+from fastlrp.kernels.cpu.months import segment_size, segments
 from fastlrp.kernels.program.rows import LANES
 
 T, D = 4, 5

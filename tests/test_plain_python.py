@@ -28,6 +28,6 @@ def test_kernels_agree_with_the_reference_uncompiled():
 
 
 def test_this_run_is_compiled():
-    from fastlrp.kernels.tile import execute
+    from fastlrp.kernels.cpu.tile import execute
 
     assert ("signatures" in dir(execute)) != (os.environ.get("NUMBA_DISABLE_JIT") == "1")

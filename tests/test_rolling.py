@@ -18,7 +18,7 @@ from sklearn.metrics import r2_score
 from fastlrp import ConservationWarning, Network
 from fastlrp.data import load_panel
 from fastlrp.estimator import LSTMRegressor
-from fastlrp.kernels import train as kernels
+from fastlrp.kernels.training import trainer as kernels
 from fastlrp.plain import arrays_of, with_arrays
 from fastlrp.rolling import RollingLSTM
 

@@ -40,7 +40,7 @@ def run(code, **environment):
 def test_a_processor_without_fused_multiply_add_gets_two_instructions():
     """The one that Numba calls generic: a function call for each number was 40 times as slow."""
     check = """
-from fastlrp.kernels.tiles import run_tiles
+from fastlrp.kernels.cpu.tiles import run_tiles
 code = "".join(run_tiles.inspect_asm().values())
 assert "mulpd" in code and "addpd" in code, "no vector code at all"
 calls = [line.strip() for line in code.splitlines() if "fma" in line]
@@ -57,6 +57,6 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "home").write_text("")
     nowhere = str(tmp_path / "home" / "cache")
     environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)}
-    done = run(EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.train_run", **environment)
+    done = run(EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.training.epochs", **environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1, done.stderr

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import fastlrp as fl
-from fastlrp.kernels.train import Trainer, train_many
-from fastlrp.kernels.train_inputs import LOSSES
+from fastlrp.kernels.training.inputs import LOSSES
+from fastlrp.kernels.training.trainer import Trainer, train_many
 
 HERE = Path(__file__).parent
 DATA = HERE / "data" / "training"
@@ -343,7 +343,7 @@ def test_windows_of_rows_are_windows(rng):
 
 
 def test_any_layout_of_arrays_is_one_machine_code(rng):
-    from fastlrp.kernels.train_run import run_epochs
+    from fastlrp.kernels.training.epochs import run_epochs
 
     net, X, y, w = make(rng, "lstm", 3, 30)
     order = np.arange(30)

@@ -80,7 +80,7 @@ class Fastlrp:
 
     def __init__(self, case: Case, threads: int) -> None:
         import fastlrp as fl
-        from fastlrp.kernels.train import Trainer
+        from fastlrp.kernels.training.trainer import Trainer
 
         W, U, b, V, c = first_weights(case)
         self.case, (self.X, self.y), self.rng = case, data(case), np.random.default_rng(3)
@@ -152,7 +152,7 @@ class Rolling:
 
     def all(self) -> float:
         """Seconds for all models."""
-        from fastlrp.kernels.train import train_many
+        from fastlrp.kernels.training.trainer import train_many
 
         return seconds(lambda: train_many(self.fits, steps=ROLLING["steps"], batch_size=32, threads=self.threads))
 

@@ -70,7 +70,11 @@ def _branches(path: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("machine", "known"),
-    [("kernels/tile.py", BLOCKS.kinds), ("kernels/cuda/block.py", QUADS.kinds), ("kernels/train_tile.py", TRAINING)],
+    [
+        ("kernels/cpu/tile.py", BLOCKS.kinds),
+        ("kernels/cuda/block.py", QUADS.kinds),
+        ("kernels/training/tile.py", TRAINING),
+    ],
 )
 def test_a_machine_has_a_branch_for_every_kind_that_it_says_it_knows(machine, known):
     assert _branches(machine) == {KINDS[kind] for kind in known}

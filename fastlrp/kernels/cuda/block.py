@@ -1,6 +1,6 @@
 """One tile of samples by the threads of a block: a program's instructions, each a loop that all threads share.
 
-The counterpart of ``kernels/tile.py``, with the same instructions and formulas. A thread has one lane and every so many
+The counterpart of ``cpu/tile.py``, with the same instructions and formulas. A thread has one lane and every so many
 units of it; sums over units are added up in shared memory, in an order that never changes. Between instructions all
 threads meet.
 """

@@ -1,6 +1,6 @@
 """What a block runs: tiles one after the other, from X in global memory to results in global memory.
 
-The counterpart of ``kernels/tiles.py``. Three kernels differ in where the rows of a tile and the packed weights stand:
+The counterpart of ``cpu/tiles.py``. Three kernels differ in where the rows of a tile and the packed weights stand:
 in shared memory, if they fit, else in global memory, where the rows of a block are its own and used again for its next
 tile, so that most of them stay in the caches.
 """
@@ -49,7 +49,7 @@ def month_lanes(lanes: int, steps: int) -> int:
 
     A tile's windows end in consecutive rows, whose months are dealt to vectors like cards: with G vectors, vector h
     holds months h, G + h, 2G + h ..., so that a shift by one month is a shift by one whole vector. Vectors G, G + 1 ...
-    that it reaches are the first ones moved by one lane, with a later month in the last lane. (``kernels/months.py``
+    that it reaches are the first ones moved by one lane, with a later month in the last lane. (``cpu/months.py``
     cuts windows into segments besides, so that no lane is spent where a history begins.)
     """
     return month_tail(steps) + lanes + (steps - 1) * VECTOR

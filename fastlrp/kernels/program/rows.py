@@ -74,7 +74,7 @@ def block_height(rows_left: int) -> int:
 
 
 def pack_blocks(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """Weights of ``rows`` sums over ``depth`` inputs, as ``kernels/product.py`` reads them.
+    """Weights of ``rows`` sums over ``depth`` inputs, as ``kernels/cpu/product.py`` reads them.
 
     Blocks of 6, 4, 2 or 1 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks
     through memory once.

@@ -19,12 +19,12 @@ import numpy as np
 from numba import get_num_threads
 
 from fastlrp.kernels import Results, Windows, memory, runs
+from fastlrp.kernels.cpu.months import extra_lanes, segment_size, segments
+from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.memory import read_only
-from fastlrp.kernels.months import extra_lanes, segment_size, segments
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
 from fastlrp.kernels.program.rows import LANES
-from fastlrp.kernels.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 

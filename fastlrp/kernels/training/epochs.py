@@ -14,12 +14,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastlrp.kernels import gradients
+from fastlrp.kernels.cpu.tile import add, fill
+from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.target import compiled, entry
-from fastlrp.kernels.tile import add, fill
-from fastlrp.kernels.train_threads import atomic_add, atomic_write, await_next
-from fastlrp.kernels.train_tile import _merged, execute, loss_gradient
-from fastlrp.kernels.transpose import load
+from fastlrp.kernels.training.threads import atomic_add, atomic_write, await_next
+from fastlrp.kernels.training.tile import _merged, execute, loss_gradient
 
 #: Phases of a batch.
 TILES, SUM, MOVE = range(3)

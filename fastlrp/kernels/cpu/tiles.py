@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastlrp.kernels.cpu.months import deal_on, lanes_of, load_months, row_of, share_products, window
+from fastlrp.kernels.cpu.tile import execute, fill
+from fastlrp.kernels.cpu.transpose import load, store
 from fastlrp.kernels.lanes import at, distinct
-from fastlrp.kernels.months import deal_on, lanes_of, load_months, row_of, share_products, window
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled, entry
-from fastlrp.kernels.tile import execute, fill
-from fastlrp.kernels.transpose import load, store
 
 #: What a job takes of the plan.
 PLAN_FIELDS = (

@@ -9,8 +9,8 @@ so that each is one long vector loop. What they compute for one number they take
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
+from fastlrp.kernels.cpu.product import product
 from fastlrp.kernels.lanes import at, distinct, line_numbers, prefetch
-from fastlrp.kernels.product import product
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,

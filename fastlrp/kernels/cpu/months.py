@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastlrp.kernels.cpu.product import product
+from fastlrp.kernels.cpu.tile import copy
+from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at
-from fastlrp.kernels.product import product
 from fastlrp.kernels.program.instructions import Array
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled
-from fastlrp.kernels.tile import copy
-from fastlrp.kernels.transpose import load
 
 #: What a span costs besides its windows, as windows of each segment: months that it shares with other spans, and
 #: filling the vectors that shifts reach. Measured: 3 % of a span of 8 windows a segment, 1 % of one of 23.

@@ -11,8 +11,9 @@ import numpy as np
 from numba import njit
 
 from fastlrp.kernels import gradients
+from fastlrp.kernels.cpu.product import product
+from fastlrp.kernels.cpu.tile import activate, add, copy, fill
 from fastlrp.kernels.lanes import at, distinct, fma
-from fastlrp.kernels.product import product
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
@@ -33,8 +34,7 @@ from fastlrp.kernels.program.instructions import (
     TIMES,
 )
 from fastlrp.kernels.target import compiled
-from fastlrp.kernels.tile import activate, add, copy, fill
-from fastlrp.kernels.train_lanes import contract
+from fastlrp.kernels.training.contraction import contract
 
 #: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
 _merged = njit(error_model="numpy", inline="always")

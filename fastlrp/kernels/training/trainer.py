@@ -21,9 +21,9 @@ from numba import config, get_num_threads
 from fastlrp.kernels import as_dtype
 from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.program.training import train_plan
-from fastlrp.kernels.train_inputs import Inputs, Settings, checked
-from fastlrp.kernels.train_run import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
-from fastlrp.kernels.train_weights import flat_weights, unflatten, with_weights
+from fastlrp.kernels.training.epochs import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
+from fastlrp.kernels.training.inputs import Inputs, Settings, checked
+from fastlrp.kernels.training.weights import flat_weights, unflatten, with_weights
 from fastlrp.network import Dropout, Network
 
 Array = npt.NDArray[Any]
