@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fastlrp.messages import install_hint
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -146,7 +148,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'fastlrp[plot]'") from None
+        raise ImportError(f"pictures need matplotlib: {install_hint('matplotlib', 'plot')}") from None
     figure: Any = Figure(figsize=(width, max(height, 2.4)), dpi=_DPI, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
     return figure
