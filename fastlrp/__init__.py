@@ -58,7 +58,13 @@ _LATER = {
 }
 
 
+#: Modules that users import; not in ``__all__``, where ``from fastlrp import *`` would overwrite what they call data.
+_MODULES = ("data", "plot")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"fastlrp.{name}")
     if name not in _LATER:
         raise AttributeError(f"module 'fastlrp' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"fastlrp.{_LATER[name]}"), name)
@@ -66,4 +72,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -10,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.display import title
 from fastlrp.relevance import Relevance
 
 Array = npt.NDArray[Any]
@@ -45,6 +47,16 @@ class DeviceRelevance(Relevance):
         """Score minus the sum of relevance, initial_state and unattributed, summed in float64; (n,), on the host."""
         return self.to_host().gap
 
+    def __repr__(self) -> str:
+        """That of the copy, if there is one; showing a result must not copy what may be gigabytes."""
+        return self._where() if self._copy is None else repr(self._copy)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._where())}</p>" if self._copy is None else self._copy._repr_html_()
+
+    def _where(self) -> str:
+        return f"{title(self)} on the GPU; summary(), to_frame() and to_host() copy it to the host, once"
+
     def median_unattributed_share(self) -> float:
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
         return self._totals_on_host().median_unattributed_share()
@@ -77,6 +89,5 @@ def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (
     "to_frame", "by_group", "share", "by_time", "reconcile", "summary", "to_shap", "to_xarray", "__getitem__",
-    "_repr_html_",
 ):  # fmt: skip
     setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))

@@ -15,6 +15,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_random_state
 
 from fastlrp.inputs import TakesTargets
+from fastlrp.messages import count
 from fastlrp.network import Aggregate, Network
 from fastlrp.parameters import architecture_of, check_parameters
 from fastlrp.plain import layers_of, plain_layers
@@ -189,7 +190,9 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         first = not (self.warm_start and hasattr(self, "layers_"))
         samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
         if len(samples) < 2:
-            raise ValueError(f"there is 1 sample to train on (n_samples = 1, of {samples.n_given} rows), expected more")
+            raise ValueError(
+                f"there is 1 sample to train on (n_samples = 1, of {count(samples.n_given, 'row')}), expected more"
+            )
         if (targets == targets[0]).all():
             warnings.warn(f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=3)
         if first:
@@ -298,8 +301,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         out = self._held_out(samples)
         if out.sum() < 2 or out.all():
             raise ValueError(
-                f"the validation set would have {out.sum()} of {len(samples)} samples, expected at least 2 and some to "
-                "train on: change validation_fraction, or give more data"
+                f"the validation set would have {out.sum()} of {count(len(samples), 'sample')}, expected at least 2 "
+                "and some to train on: change validation_fraction, or give more data"
             )
         kept, scored = np.flatnonzero(~out), np.flatnonzero(out)
         windows, actual = samples.take(scored).windows(), y[scored]
@@ -362,9 +365,39 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         reduce: Literal["steps"] | None = None,
         progress: bool = False,
     ) -> Relevance:
-        """Relevance of every input of every sample; ``rule=None`` takes the model's own.
+        """Relevance of every input of every sample, for one output of the trained network.
 
-        X is as in :meth:`fit`; the other arguments are those of :func:`fastlrp.explain.explain`.
+        Parameters
+        ----------
+        X : array, frame or panel
+            As in :meth:`fit`; a model that was trained on one form explains the others.
+        rule : "arras", "rudder", Arras, Rudder or None
+            The rule through the LSTMs; None: the model's own.
+        target : int, str or None
+            The output to explain, by position or name; needed if there are several.
+        aggregate : {"sequence", True, False}
+            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
+            last step, or the most recent step's at the last step.
+        reduce : {"steps", None}
+            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
+        progress : bool
+            Show a progress bar (needs the package tqdm, the extra ``progress``).
+
+        Returns
+        -------
+        Relevance
+            With totals that reconcile: score = sum of relevance + initial_state + unattributed. For a panel a sample
+            is a row of it, in its order, and NaN where no complete window ends.
+
+        Raises
+        ------
+        ValueError
+            If an argument or X is not what is expected: says what was given, what was expected, and where.
+
+        Warns
+        -----
+        ConservationWarning
+            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
         X = self._input(X)
         return self._network.explain(
@@ -395,7 +428,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
         rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
-            raise ValueError(f"nothing to score: none of the {len(rows)} rows has both a prediction and a target")
+            raise ValueError(f"nothing to score: none of {count(len(rows), 'row')} has both a prediction and a target")
         weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         return float(r2_score(actual[rows], predicted[rows], sample_weight=weight))
 

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.kernels import Results, Windows, as_dtype, get_backend, on_gpu
+from fastlrp.messages import count, foreign_network
 from fastlrp.network import Aggregate, Network
+from fastlrp.objects import as_array
 from fastlrp.progress import progress_bar
 from fastlrp.rules import Rule, as_rule
 
@@ -33,37 +35,8 @@ def predict(
     threads: int | None = None,
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame:
-    """Predictions of a network.
-
-    Parameters
-    ----------
-    net : Network
-    X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
-        A missing value (NaN) makes its sample's prediction NaN. An array on a GPU (CuPy, torch, JAX, Numba) is neither
-        moved nor copied, and results stay beside it: as Numba's arrays, which ``cupy.asarray`` and
-        ``torch.as_tensor(..., device="cuda")`` read in place.
-    steps : int or None
-        T of a panel's windows; may be left out where the network knows it.
-    device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the extra
-        ``fastlrp[cuda]``.
-    dtype : float32, float64 or None
-        What to compute in; None: float32 if X is, else float64.
-    threads : int or None
-        Of the CPU; None: Numba's own setting. With a GPU they copy to and from it.
-    progress : bool
-        Show a progress bar (needs the extra ``fastlrp[progress]``).
-
-    Returns
-    -------
-    array (sample,) or (sample, output); for a panel a Series or DataFrame on the panel's own index, NaN where no full
-    window ends.
-
-    Raises
-    ------
-    ValueError
-        If X is not what the network takes: says what was given, what was expected, and where.
-    """
+    """Predictions of a network, as :meth:`fastlrp.Network.predict` says."""
+    _check_network(net)
     windows, panel, T = _windows(net, X, steps, dtype)
     results = _run(net, X, windows, panel, T, device, threads, progress)
     prediction = _one_or_many(results.prediction)
@@ -90,37 +63,8 @@ def explain(
     threads: int | None = None,
     progress: bool = False,
 ) -> Relevance:
-    """Relevance of every input of every sample for one output of a network.
-
-    Parameters
-    ----------
-    net, X, steps, device, dtype, threads, progress
-        As in :func:`predict`. A sample with a missing value is NaN throughout.
-    rule : "arras", "rudder", Arras or Rudder
-        The rule through the LSTMs, with its parameters.
-    target : int, str or None
-        The output unit to explain, by position or by the network's ``outputs`` names; needed if there are several.
-    aggregate : {"sequence", True, False}
-        What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the last
-        step, or the most recent step's at the last step.
-    reduce : {"steps", None}
-        "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
-
-    Returns
-    -------
-    Relevance
-        With totals that reconcile: score = sum of relevance + initial_state + unattributed.
-
-    Raises
-    ------
-    ValueError
-        If an argument or X is not what is expected: says what was given, what was expected, and where.
-
-    Warns
-    -----
-    ConservationWarning
-        If the rule is Rudder and leaves more than half of the score unattributed, at the median.
-    """
+    """Relevance of every input of every sample, as :meth:`fastlrp.Network.explain` says."""
+    _check_network(net)
     chosen = as_rule(rule)
     unit = _target(net, target)
     if not (aggregate == "sequence" or isinstance(aggregate, bool)):
@@ -238,13 +182,18 @@ def _refuse_infinite(X: Any, windows: Windows, panel: Panel | None, net: Network
     )
 
 
+def _check_network(net: object) -> None:
+    if not isinstance(net, Network):
+        raise ValueError(f"expected a fastlrp.Network, not {foreign_network(net) or type(net).__name__}")
+
+
 def _target(net: Network, target: int | str | None) -> int:
     """The output unit to explain."""
     n, names = net.n_outputs, net.outputs
     listed = ", ".join(map(repr, names)) if names else "0" if n == 1 else f"0 to {n - 1}"
     if target is None:
         if n > 1:
-            raise ValueError(f"the network has {n} outputs: choose the one to explain with target= ({listed})")
+            raise ValueError(f"the network has {count(n, 'output')}: choose the one to explain with target= ({listed})")
         return 0
     if isinstance(target, str):
         if names is None or target not in names:
@@ -257,8 +206,6 @@ def _target(net: Network, target: int | str | None) -> int:
 
 def _windows(net: Network, X: Any, steps: int | None, dtype: Any) -> tuple[Windows, Panel | None, int]:
     """X checked, as windows of rows; the panel it came from, if it did; and T."""
-    if not isinstance(net, Network):
-        raise ValueError(f"expected a fastlrp.Network, not {type(net).__name__}")
     if dtype is not None:
         dtype = as_dtype(dtype)
     if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
@@ -278,7 +225,7 @@ def _panel_steps(net: Network, steps: int | None) -> int:
             raise ValueError("steps= is missing: a panel needs the length of its windows, and the network knows none")
         return net.steps
     if net.steps is not None and steps != net.steps:
-        raise ValueError(f"steps={steps!r} was given, but the network takes windows of {net.steps} steps")
+        raise ValueError(f"steps={steps!r} was given, but the network takes windows of {count(net.steps, 'step')}")
     return steps
 
 
@@ -288,10 +235,7 @@ def _batch(net: Network, X: Any, steps: int | None, dtype: Any) -> Array:
         raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
     if isinstance(X, np.ma.MaskedArray):  # what is masked is missing, and asarray would unmask it
         X = np.where(np.ma.getmaskarray(X), np.nan, X.data).astype(np.result_type(X.dtype, np.float16))
-    try:
-        array = np.asarray(X)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"X must be an array (sample, step, feature): {error}") from None
+    array = as_array(X, "X", "an array (sample, step, feature)")
     kind = array.dtype
     if kind.kind not in "fiub":
         raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
@@ -325,9 +269,13 @@ def _check_shape(net: Network, shape: tuple[int, ...], steps: int | None) -> Non
     if len(shape) != 3:
         raise ValueError(f"X has shape {shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
     if shape[2] != D:
-        raise ValueError(f"X has {shape[2]} features, expected {D} features: shape {shape} where (n, {T}, {D}) is due")
+        due = count(D, "feature")
+        raise ValueError(
+            f"X has {count(shape[2], 'feature')}, expected {due}: shape {shape} where (n, {T}, {D}) is due"
+        )
     if (wanted is not None and shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
         T = net.steps or T
-        raise ValueError(f"X has {shape[1]} steps, expected {T} steps: shape {shape} where (n, {T}, {D}) is due")
+        due = f"{T} step{'s' * (T != 1)}"
+        raise ValueError(f"X has {count(shape[1], 'step')}, expected {due}: shape {shape} where (n, {T}, {D}) is due")
     if shape[0] == 0 or shape[1] == 0:
         raise ValueError(f"X is empty: shape {shape}, expected at least one sample and one step")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.messages import count, install_hint
 from fastlrp.panel import suggest
 from fastlrp.periods import label, periods, time_level
 
@@ -86,11 +87,13 @@ def summary(relevance: Relevance, top: int) -> str:
     target = "" if relevance.target is None else f", target {relevance.target!r}"
     features, steps = relevance.features, relevance.steps
     lines = [f"Relevance by {relevance.rule!r}{target}"]
-    lines.append(f"  {found:,} samples of {steps} steps x {len(features)} features")
+    sizes = f"{count(steps, 'step')} x {count(len(features), 'feature')}"
+    lines.append(f"  {count(found, 'sample')} of {sizes}")
     if found < n:
-        lines.append(f"  {n - found:,} of {n:,} rows are missing: no full window ends there, or a value is missing")
+        are = "is" if n - found == 1 else "are"
+        lines.append(f"  {n - found:,} of {n:,} rows {are} missing: no full window ends there, or a value is missing")
     if not found:
-        return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {steps} steps"])
+        return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {count(steps, 'step')}"])
     mean = _mean_share(relevance)
     best = np.argsort(-mean, kind="stable")[: max(0, top)]
     lines.append("Mean share of |relevance|")
@@ -107,8 +110,8 @@ def _reconciliation_lines(relevance: Relevance) -> Iterator[str]:
     yield f"  gap            median {gaps.median:.1e}, worst {gaps.worst:.1e}"
     yield f"  gap / scale    median {gaps.relative_median:.1e}, worst {gaps.relative_worst:.1e}"
     yield "                 (scale of a row: |score| + |initial_state| + |unattributed| + sum of |relevance|)"
-    worst = ", ".join(f"{_row_name(rows[int(row)])} {relevance.gap[row]:+.1e}" for row in gaps.worst_rows)
-    yield f"  worst rows     {worst}"
+    worst = ", ".join(f"{_row_name(rows[int(row)])} {gap:+.1e}" for row, gap in relevance._relative(gaps.worst_rows))
+    yield f"  worst rows     by gap / scale: {worst}"
     yield f"  unattributed   median {100 * relevance.median_unattributed_share():.1f} % of |score|"
 
 
@@ -121,7 +124,7 @@ def to_shap(relevance: Relevance, data: Array | None) -> Any:
     try:
         import shap
     except ImportError:
-        raise ImportError("to_shap needs the package shap, which is missing: pip install shap") from None
+        raise ImportError(f"to_shap needs the package shap, which is missing: {install_hint('shap')}") from None
     keep = ~relevance.missing
     values = _feature_values(relevance)
     if data is not None and np.shape(data) != values.shape:
@@ -139,7 +142,7 @@ def to_xarray(relevance: Relevance) -> Any:
     try:
         import xarray
     except ImportError:
-        raise ImportError("to_xarray needs the package xarray, which is missing: pip install xarray") from None
+        raise ImportError(f"to_xarray needs the package xarray, which is missing: {install_hint('xarray')}") from None
     axes = ("sample", "feature") if relevance.reduced else ("sample", "step", "feature")
     variables: dict[str, Any] = {"relevance": (axes, relevance.values)}
     variables |= {name: ("sample", column) for name, column in _totals(relevance)}
@@ -223,8 +226,9 @@ def _group_positions(features: Sequence[str], groups: Mapping[str, Sequence[str]
         members[group] = [at[name] for name in names]
     left = [j for name, j in at.items() if name not in owner]
     if left and "Other" in members:
+        are = "is" if len(left) == 1 else "are"
         raise ValueError(
-            f"{len(left)} features are in no group and would be summed as 'Other', which is a group: rename it, or "
-            f"add them, the first being {features[left[0]]!r}"
+            f"{count(len(left), 'feature')} {are} in no group and would be summed as 'Other', which is a group: rename "
+            f"it, or add them, the first being {features[left[0]]!r}"
         )
     return {**members, "Other": left} if left else members

@@ -8,8 +8,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
+from fastlrp.flat_panels import refuse_flat, time_and_asset
+from fastlrp.messages import count
 from fastlrp.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
 
 Array = npt.NDArray[Any]
@@ -43,19 +46,19 @@ class TakesWindows:
 
     def _flat_samples(self, X: Any, reset: bool) -> Samples:
         steps = (self._asked_steps or 1) if reset else self.steps_
+        if isinstance(X, pd.DataFrame):
+            _refuse_panel_in_columns(X)
         if reset or self._flat:
             X = validate_data(self, X, reset=reset, dtype=self._dtype)
         else:
             X = check_array(X, dtype=self._dtype, input_name="X")
             if X.shape[1] != steps * self._width:
-                raise ValueError(
-                    f"X has {X.shape[1]} columns, expected {steps * self._width}: {steps} steps of {self._width} "
-                    "features, step-major"
-                )
+                due = f"{steps * self._width}: {count(steps, 'step')} of {count(self._width, 'feature')}"
+                raise ValueError(f"X has {count(X.shape[1], 'column')}, expected {due}, step-major")
         if X.shape[1] % steps:
             raise ValueError(
-                f"X has {X.shape[1]} columns, which steps={steps} does not divide: expected step-major columns "
-                "(steps x features), an array (sample, step, feature), or a panel with a (time, asset) index"
+                f"X has {count(X.shape[1], 'column')}, which steps={steps} does not divide: expected step-major "
+                "columns (steps x features), an array (sample, step, feature), or a panel with a (time, asset) index"
             )
         if reset:
             self._flat = True
@@ -73,7 +76,7 @@ class TakesWindows:
                 raise ValueError(f"X has shape {X.shape}, expected {due}: (sample, step, feature)")
             return cast(Array, X)
         if self._asked_steps not in (None, X.shape[1]):
-            raise ValueError(f"X has {X.shape[1]} steps, expected steps={self._asked_steps}: shape {X.shape}")
+            raise ValueError(f"X has {count(X.shape[1], 'step')}, expected steps={self._asked_steps}: shape {X.shape}")
         self._learn_features(X.shape[2], None)
         return cast(Array, X)
 
@@ -143,7 +146,9 @@ class TakesTargets(TakesWindows):
             raise
         if targets.ndim > 2 or len(targets) != samples.n_given:
             n = samples.n_given
-            raise ValueError(f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {n} rows of X")
+            raise ValueError(
+                f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
+            )
         self._note_outputs(y, targets, reset)
         targets = targets.reshape(samples.n_given, -1).astype(self.dtype)
         usable = np.isfinite(targets).all(axis=1)
@@ -160,8 +165,8 @@ class TakesTargets(TakesWindows):
 
     def _say_skipped(self, samples: Samples, used: Samples) -> None:
         why = (
-            f"{len(used)} of {samples.n_given} rows train: {samples.n_given - len(samples)} end no complete window of "
-            f"{samples.steps} steps, {len(samples) - len(used)} have no target or no weight"
+            f"{len(used)} of {count(samples.n_given, 'row')} train: {samples.n_given - len(samples)} end no complete "
+            f"window of {count(samples.steps, 'step')}, {len(samples) - len(used)} have no target or no weight"
         )
         if not len(used):
             raise ValueError(f"nothing is left to train on, 0 samples: {why}")
@@ -174,7 +179,16 @@ class TakesTargets(TakesWindows):
             self._outputs = names if names and len(set(names)) == len(names) else None
             self._flat_target = targets.ndim == 1
         elif targets[:1].size != self.n_outputs_:
-            raise ValueError(f"y has {targets[:1].size} targets, but the model was trained on {self.n_outputs_}")
+            raise ValueError(
+                f"y has {count(targets[:1].size, 'target')}, but the model was trained on {self.n_outputs_}"
+            )
+
+
+def _refuse_panel_in_columns(X: pd.DataFrame) -> None:
+    """Flat columns are numbers: a time or an asset among them was meant to be the index of a panel."""
+    named = [name for name in time_and_asset(X) if name is not None]
+    if len(named) == 2 and not all(name in X and is_numeric_dtype(X[name].dtype) for name in named):
+        refuse_flat(X)
 
 
 def _mean_one(weight: Array, dtype: npt.DTypeLike) -> Array:

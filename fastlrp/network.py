@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.messages import count, foreign_network
+from fastlrp.objects import as_array
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,21 +35,21 @@ DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
 
 def _weights(value: object, ndim: int, where: str) -> Array:
     """A read-only float32 or float64 copy of an array of weights, or a sentence about why it is none."""
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where} must be an array of numbers: {error}") from None
+    if (foreign := foreign_network(value)) is not None:
+        raise ValueError(f"{where} must be an array of numbers, not {foreign}")
+    array = as_array(value, where, "an array of numbers")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{where} must be an array of real numbers, not of dtype {array.dtype}")
     dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
     array = np.array(array, dtype=dtype, order="C")
     if array.ndim != ndim:
-        raise ValueError(f"{where} must have {ndim} dimension{'s' * (ndim > 1)}, not shape {array.shape}")
+        raise ValueError(f"{where} must have {count(ndim, 'dimension')}, not shape {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"{where} is empty: shape {array.shape}")
     bad = array.size - int(np.isfinite(array).sum())
     if bad:
-        raise ValueError(f"{where} has {bad} weights that are NaN or infinite, of {array.size}")
+        are = "is" if bad == 1 else "are"
+        raise ValueError(f"{where} has {count(bad, 'weight')} that {are} NaN or infinite, of {array.size:,}")
     array.setflags(write=False)
     return array
 
@@ -158,7 +161,7 @@ class LSTM(_Layer):
         if U.shape != (H, 4 * H):
             raise ValueError(f"{me}: U has shape {U.shape}, expected (H, 4H) with H units")
         if W.shape[1] != 4 * H:
-            raise ValueError(f"{me}: W has shape {W.shape}, expected (D, {4 * H}) since U has {H} units")
+            raise ValueError(f"{me}: W has shape {W.shape}, expected (D, {4 * H}) since U has {count(H, 'unit')}")
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "U", U)
         object.__setattr__(self, "b", _bias(self.b, 4 * H, f"{me}: b"))
@@ -314,7 +317,7 @@ def _names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | N
         raise ValueError(f"{where} takes a list of names, not {value!r}")
     names = tuple(str(name) for name in value)
     if len(names) != size:
-        raise ValueError(f"{where} has {len(names)} names, expected {size}: {of}")
+        raise ValueError(f"{where} has {count(len(names), 'name')}, expected {size:,}: {of}")
     if len(set(names)) != size:
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"{where} names {twice!r} twice")
@@ -357,6 +360,8 @@ class Network:
         outputs: Sequence[str] | None = None,
         name: str | None = None,
     ) -> None:
+        if (foreign := foreign_network(layers)) is not None:
+            raise ValueError(f"Network takes a list of fastlrp's layers, not {foreign}")
         if isinstance(layers, LSTM | Bidirectional | Dense | Dropout) or not hasattr(layers, "__iter__"):
             raise ValueError(f"Network takes a list of layers, not {type(layers).__name__}")
         self._layers: tuple[Layer, ...] = tuple(layers)
@@ -377,9 +382,11 @@ class Network:
     def _check_chain(self) -> None:
         for i, layer in enumerate(self._layers):
             if not isinstance(layer, LSTM | Bidirectional | Dense | Dropout):
-                raise ValueError(
-                    f"Network: layer {i} is {type(layer).__name__}, expected LSTM, Bidirectional, Dense or Dropout"
-                )
+                given = foreign_network(layer)
+                expected = "expected fastlrp's LSTM, Bidirectional, Dense or Dropout"
+                if given is not None:
+                    raise ValueError(f"Network: layer {i}, {expected}, is {given}")
+                raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
         if not weighted:
             raise ValueError("Network: no layer with weights was given, expected at least one LSTM and its head")
@@ -387,7 +394,7 @@ class Network:
         for (i, below), (k, above) in itertools.pairwise(weighted):
             if above.n_inputs != below.n_outputs:
                 raise ValueError(
-                    f"Network: {self._label(k)} takes {above.n_inputs} inputs, but {self._label(i)} below it "
+                    f"Network: {self._label(k)} takes {count(above.n_inputs, 'input')}, but {self._label(i)} below it "
                     f"gives {below.n_outputs}"
                 )
         for i, layer in weighted:
@@ -469,11 +476,8 @@ class Network:
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
-        return (
-            f"<Network {self.name or ''}: {kinds}; {self.n_features} features, {self.n_params:,} parameters>".replace(
-                " :", ":"
-            )
-        )
+        sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
+        return f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>"
 
     def summary(self) -> str:
         """A table of the layers: what each takes, gives and holds."""
@@ -492,7 +496,7 @@ class Network:
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
         ]
         rule = "-" * max(map(len, lines))
-        total = f"{self.n_params:,} parameters, {self.dtype}; {self._n_outputs} output{'s' * (self._n_outputs > 1)}"
+        total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
         return "\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total])
 
     def predict(
@@ -505,7 +509,50 @@ class Network:
         threads: int | None = None,
         progress: bool = False,
     ) -> Array | pd.Series | pd.DataFrame:
-        """Predictions for an array (sample, step, feature) or a panel; see :func:`fastlrp.explain.predict`."""
+        """Predictions for an array (sample, step, feature) or a panel.
+
+        Parameters
+        ----------
+        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
+            In the units that the network was trained on. A missing value (NaN) makes its sample's prediction NaN. An
+            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it: as
+            Numba's arrays, which ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
+        steps : int or None
+            T of a panel's windows, in periods; may be left out where the network knows it.
+        device : {"auto", "cpu", "cuda"}
+            "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the package
+            numba-cuda (the extra ``cuda``).
+        dtype : float32, float64 or None
+            What to compute in; None: float32 if X is, else float64.
+        threads : int or None
+            Of the CPU; None: Numba's own setting. With a GPU they copy to and from it. Results do not depend on it.
+        progress : bool
+            Show a progress bar (needs the package tqdm, the extra ``progress``).
+
+        Returns
+        -------
+        array (sample,) or (sample, output), or for a panel Series or DataFrame
+            In the units of the network's target, after the output's activation. For a panel on its own index and in
+            its order, NaN where no full window ends.
+
+        Raises
+        ------
+        ValueError
+            If an argument or X is not what the network takes, or CUDA is asked for and does not answer: says what was
+            given, what was expected, and where.
+        ImportError
+            If ``progress`` needs tqdm, which is missing.
+
+        Warns
+        -----
+        RuntimeWarning
+            If ``device="auto"`` chose a GPU that failed, and the CPU computed instead.
+
+        Examples
+        --------
+        >>> net.predict(X)                                                # doctest: +SKIP
+        >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
+        """
         from fastlrp.explain import predict
 
         return predict(self, X, steps=steps, device=device, dtype=dtype, threads=threads, progress=progress)
@@ -524,7 +571,65 @@ class Network:
         threads: int | None = None,
         progress: bool = False,
     ) -> Relevance:
-        """Relevance of every input of every sample; see :func:`fastlrp.explain.explain`."""
+        """Relevance of every input of every sample, for one output of the network.
+
+        Relevance says how much each feature in each step contributed to the score, which is the output before its
+        activation; it is in the score's units, and adds up: ``score = sum of relevance + initial_state +
+        unattributed``.
+
+        Parameters
+        ----------
+        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
+            In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
+            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it.
+        rule : "arras", "rudder", Arras or Rudder
+            The rule through the LSTMs: by name with its defaults, or with parameters, as ``fl.Arras(delta=1)``.
+        steps : int or None
+            T of a panel's windows, in periods; may be left out where the network knows it.
+        target : int, str or None
+            The output to explain, by position or by one of the network's ``outputs``; needed if there are several.
+        aggregate : {"sequence", True, False}
+            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
+            last step, or the most recent step's at the last step.
+        reduce : {"steps", None}
+            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
+        device : {"auto", "cpu", "cuda"}
+            "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the package
+            numba-cuda (the extra ``cuda``).
+        dtype : float32, float64 or None
+            What to compute in; None: float32 if X is, else float64.
+        threads : int or None
+            Of the CPU; None: Numba's own setting. With a GPU they copy to and from it. Results do not depend on it.
+        progress : bool
+            Show a progress bar (needs the package tqdm, the extra ``progress``).
+
+        Returns
+        -------
+        Relevance
+            ``values`` (sample, step, feature), or (sample, feature) where reduced; ``prediction``, ``score``,
+            ``initial_state`` and ``unattributed``, a number a sample; for a panel a sample is a row of it, in its
+            order, and NaN where no full window ends. ``summary()``, ``to_frame()`` and more make tables of it.
+
+        Raises
+        ------
+        ValueError
+            If an argument or X is not what is expected, or CUDA is asked for and does not answer: says what was
+            given, what was expected, and where.
+        ImportError
+            If ``progress`` needs tqdm, which is missing.
+
+        Warns
+        -----
+        ConservationWarning
+            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+        RuntimeWarning
+            If ``device="auto"`` chose a GPU that failed, and the CPU computed instead.
+
+        Examples
+        --------
+        >>> rel = net.explain(panel, rule="arras")                        # doctest: +SKIP
+        >>> rel.summary(), rel.to_frame()                                 # doctest: +SKIP
+        """
         from fastlrp.explain import explain
 
         return explain(

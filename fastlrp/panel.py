@@ -16,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.flat_panels import refuse_flat
 from fastlrp.kernels import as_dtype, runs
+from fastlrp.messages import count
+from fastlrp.objects import first_odd, real_numbers
 from fastlrp.periods import grid, ranked_times
 from fastlrp.periods import label as label  # these three are imported from here, too
 from fastlrp.periods import periods as periods
@@ -93,14 +96,16 @@ def as_panel(
         raise ValueError(f"a panel must be a pandas DataFrame, not {type(frame).__name__}")
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise ValueError(f"steps= takes a whole number of at least 1, not {steps!r}")
+    refuse_flat(frame, features or ())
+    index, frame = frame.index, _objects_as_numbers(frame)
     positions, names = _columns(frame, features, n_features)
     if not len(frame):
         raise ValueError("the panel is empty: it has no rows")
     dtypes = list(frame.dtypes)
     compute = _compute_dtype({dtypes[i] for i in positions}, dtype)
-    order, ends = _windows(frame.index, int(steps))
+    order, ends = _windows(index, int(steps))
     values = _matrix(frame, positions, compute, row_major=order is not None)
-    return Panel(values, order, ends, cast(pd.MultiIndex, frame.index), names, int(steps))
+    return Panel(values, order, ends, cast(pd.MultiIndex, index), names, int(steps))
 
 
 # ---------------------------------------------------------------------------------------------- columns and values
@@ -126,19 +131,46 @@ def _columns(
         at = {name: i for i, name in enumerate(have)}
         missing = [name for name in names if name not in at]
         if missing:
-            raise ValueError(f"the panel lacks {len(missing)} of {len(names)} features: {suggest(missing, have)}")
+            raise ValueError(
+                f"the panel lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, have)}"
+            )
         positions = [at[name] for name in names]
     if n_features is not None and len(names) != n_features:
-        raise ValueError(f"the panel has {len(names)} columns, expected {n_features} features: {_few(names)}")
+        raise ValueError(
+            f"the panel has {count(len(names), 'column')}, expected {count(n_features, 'feature')}: {_few(names)}"
+        )
     if not names:
         raise ValueError("the panel has no columns, expected one for each feature")
     dtypes = list(frame.dtypes)
     plain = {dtype for dtype in set(dtypes) if _numeric(dtype)}
     odd = [i for i in positions if dtypes[i] not in plain]
     if odd:
-        shown = _few([f"{have[i]!r} ({dtypes[i]})" for i in odd])
+        shown = _few([_odd_column(frame, i) for i in odd[:9]], len(odd))
         raise ValueError(f"the panel has columns that do not hold real numbers: {shown}")
     return positions, names
+
+
+def _objects_as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with columns of Python objects as float64 where all are numbers or missing; a new frame if any are."""
+    at = [i for i, dtype in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(dtype)]
+    columns = {i: frame.iloc[:, i].to_numpy() for i in at}
+    converted = {i: real_numbers(column, "") for i, column in columns.items() if first_odd(column) is None}
+    if converted:
+        frame = frame.copy(deep=False)
+        for i, numbers in converted.items():
+            frame.isetitem(i, numbers)
+    return frame
+
+
+def _odd_column(frame: pd.DataFrame, i: int) -> str:
+    """A column that holds no real numbers, with its dtype and, where it holds objects, the first that is none."""
+    column = frame.iloc[:, i]
+    shown = f"{str(frame.columns[i])!r} ({column.dtype})"
+    at = first_odd(column.to_numpy()) if pd.api.types.is_object_dtype(column.dtype) else None
+    if at is None:
+        return shown
+    where = ", ".join(map(label, frame.index[at[0]]))
+    return f"{shown[:-1]}, {column.iloc[at[0]]!r:.40} at ({where}))"
 
 
 def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
@@ -150,8 +182,9 @@ def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def _few(names: Sequence[str], n: int | None = None) -> str:
+    n = len(names) if n is None else n
+    return ", ".join(names[:8]) + (f" and {n - 8} more" if n > 8 else "")
 
 
 def _numeric(dtype: Any) -> bool:

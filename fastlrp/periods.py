@@ -90,8 +90,8 @@ def time_level(index: pd.Index) -> int:
         raise ValueError(
             f"the panel's index has {levels}, expected two, a time and an asset: use frame.set_index(['date', 'asset'])"
         )
-    typed = [_is_time_type(level) for level in index.levels]
-    named = [_is_time_name(name) for name in index.names]
+    typed = [is_time_type(level) for level in index.levels]
+    named = [is_time_name(name) for name in index.names]
     for mark in (typed, named):
         if sum(mark) == 1:
             return mark.index(True)
@@ -142,12 +142,14 @@ def label(value: Any) -> str:
     return str(value)
 
 
-def _is_time_type(level: pd.Index) -> bool:
+def is_time_type(level: pd.Index) -> bool:
+    """Whether a level or column is one of datetimes or Periods."""
     plain = _plain(level)
     return isinstance(plain, pd.DatetimeIndex | pd.PeriodIndex)
 
 
-def _is_time_name(name: object) -> bool:
+def is_time_name(name: object) -> bool:
+    """Whether a level or column is called as times are."""
     return any(_TIME_WORDS.fullmatch(word) for word in re.split(r"[^a-z]+", str(name).lower()))
 
 

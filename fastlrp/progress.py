@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fastlrp.messages import install_hint
+
 
 @contextmanager
 def progress_bar(shown: bool, total: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
@@ -15,6 +17,6 @@ def progress_bar(shown: bool, total: int, what: str, unit: str) -> Iterator[Call
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        raise ImportError(f"the progress bar of {what} needs tqdm: pip install 'fastlrp[progress]'") from None
+        raise ImportError(f"the progress bar of {what} needs tqdm: {install_hint('tqdm', 'progress')}") from None
     with tqdm(total=total, desc=what, unit=f" {unit}", unit_scale=total >= 10_000) as bar:
         yield bar.update

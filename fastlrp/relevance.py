@@ -5,12 +5,11 @@ Whoever explains arrays needs no pandas, which takes longer to import than all o
 
 from __future__ import annotations
 
-import html
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cache (1 MiB), whatever the result's size
+_GAPS = ("median", "worst", "relative_median", "relative_worst")
 _TOTALS = ("score", "initial_state", "unattributed")
 
 
@@ -51,6 +51,21 @@ class Reconciliation:
     relative_median: float
     relative_worst: float
     worst_rows: Array
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={getattr(self, name):.2e}" for name in _GAPS)
+        return f"Reconciliation({numbers}, worst_rows={self.worst_rows.tolist()})"
+
+    def _repr_html_(self) -> str:
+        from fastlrp.display import html_table
+
+        pairs = (("gap", self.median, self.worst), ("gap / scale", self.relative_median, self.relative_worst))
+        table = html_table(("", "median", "worst"), [(name, f"{a:.2e}", f"{b:.2e}") for name, a, b in pairs], 1)
+        rows = ", ".join(map(str, self.worst_rows.tolist())) or "none"
+        return (
+            "<div><p>gap = score - (sum of relevance + initial_state + unattributed)</p>"
+            f"{table}<p>worst rows, by gap / scale: {rows}</p></div>"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -216,6 +231,12 @@ class Relevance:
             float(np.median(gap)), float(gap.max()), float(np.median(relative)), float(relative.max()), rows[top]
         )
 
+    def _relative(self, rows: Array) -> Iterator[tuple[int, float]]:
+        """Rows, each with its gap over its scale, signed."""
+        for row in rows.tolist():
+            scale = self._sums[row, 1]
+            yield row, float(self.gap[row] / scale) if scale else 0.0
+
     def median_unattributed_share(self) -> float:
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
         if len(self) == 1:  # one sample at a time must stay cheap: np.median alone costs 20 microseconds
@@ -306,13 +327,18 @@ class Relevance:
         return replace(self, index=frames.labels(self)[rows], **parts)
 
     def __repr__(self) -> str:
-        """One line: how much of what, by which rule."""
-        shape = f"{self.steps} steps{' (summed)' if self.reduced else ''} x {len(self.features)} features"
-        return f"<Relevance: {len(self):,} samples x {shape}, {self.rule!r}>"
+        """How much of what, by which rule, the top features, and some rows with the parts that add up to their score.
+
+        Few rows are read, so it is quick for any size.
+        """
+        from fastlrp.display import glance
+
+        return glance(self).text()
 
     def _repr_html_(self) -> str:
-        frame = cast(Any, self[:5].to_frame())
-        return f"<p>{html.escape(repr(self))}, the first rows:</p>{frame._repr_html_()}"
+        from fastlrp.display import glance
+
+        return glance(self).html()
 
     def _chunks(self) -> Iterator[tuple[slice, Array]]:
         """Relevance, some rows at a time."""

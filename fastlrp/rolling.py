@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from fastlrp.checkpoints import Checkpoints, fingerprint
 from fastlrp.errors import ConservationWarning
 from fastlrp.estimator import LSTMRegressor
+from fastlrp.messages import count
 from fastlrp.network import Aggregate, Network
 from fastlrp.panel import label, periods
 from fastlrp.parameters import architecture_of, check_parameters
@@ -166,10 +167,13 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _spans(self, n: int, steps: int) -> list[Span]:
         if self.window < steps:
-            raise ValueError(f"RollingLSTM(window={self.window}) is shorter than the {steps} steps of one sample")
+            raise ValueError(
+                f"RollingLSTM(window={self.window}) is shorter than the {count(steps, 'step')} of one sample"
+            )
         if n <= self.window + self.gap:
             raise ValueError(
-                f"X has {n} periods, expected more than window + gap = {self.window + self.gap}: one is to be predicted"
+                f"X has {count(n, 'period')}, expected more than window + gap = {self.window + self.gap}: one is to be "
+                "predicted"
             )
         spans = []
         for stop in range(self.window, n - self.gap, self.step):
@@ -187,7 +191,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.centers_, self.scales_ = np.zeros((K, self._width), dtype), np.ones((K, self._width), dtype)
         counts = [len(data.trains(span)) for span in spans]
         if not any(counts):
-            raise ValueError(f"no window has a complete sample of {model.steps or 1} steps with a target")
+            raise ValueError(f"no window has a complete sample of {count(model.steps or 1, 'step')} with a target")
         blank = architecture_of(model).network(
             self._width, self._n_outputs, np.random.default_rng(0), dtype, steps=model.steps or 1, **self._net_names
         )
@@ -307,7 +311,20 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def predict(self, X: pd.DataFrame) -> pd.Series[float] | pd.DataFrame:
         """Out-of-sample predictions on X's own index; NaN before the first model, and where no complete window ends.
 
-        X is the frame of ``fit``, or a later one that reaches back far enough for its windows.
+        Parameters
+        ----------
+        X : DataFrame
+            The frame of ``fit``, or a later one that reaches back far enough for its windows.
+
+        Returns
+        -------
+        Series, or DataFrame where y had several columns
+            In y's units, on X's index and in its order.
+
+        Raises
+        ------
+        ValueError
+            If X is not what ``fit`` took: says what was given, what was expected, and where.
         """
         model, samples, parts = self._parts(X)
         out = np.full((samples.n_given, self._n_outputs), np.nan, samples.rows.dtype)
@@ -330,8 +347,38 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     ) -> Relevance:
         """Relevance of every out-of-sample prediction, each by its own model, on X's own index.
 
-        It is the relevance of the scaled inputs, which are what the networks take. ``rule=None`` is the estimator's;
-        the other arguments are those of :func:`fastlrp.explain.explain`.
+        It is the relevance of the scaled inputs, which are what the networks take.
+
+        Parameters
+        ----------
+        X : DataFrame
+            The frame of ``fit``, or a later one that reaches back far enough for its windows.
+        rule : "arras", "rudder", Arras, Rudder or None
+            The rule through the LSTMs; None: the estimator's.
+        target : int, str or None
+            The output to explain, by position or name; needed if there are several.
+        aggregate : {"sequence", True, False}
+            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
+            last step, or the most recent step's at the last step.
+        reduce : {"steps", None}
+            "steps" sums over steps: values are (sample, feature).
+        progress : bool
+            Show a progress bar (needs the package tqdm, the extra ``progress``).
+
+        Returns
+        -------
+        Relevance
+            A sample a row of X, in its order; NaN where there is no prediction.
+
+        Raises
+        ------
+        ValueError
+            If an argument or X is not what is expected.
+
+        Warns
+        -----
+        ConservationWarning
+            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
         from fastlrp.relevance import Relevance, warn_if_unattributed
 
@@ -377,7 +424,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
         rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
-            raise ValueError(f"nothing to score: none of the {len(rows)} rows has both a prediction and a target")
+            raise ValueError(f"nothing to score: none of {count(len(rows), 'row')} has both a prediction and a target")
         return float(r2_score(actual[rows], predicted[rows]))
 
     def _parts(self, X: pd.DataFrame) -> tuple[LSTMRegressor, Samples, Iterator[tuple[Network, Array, Array]]]:

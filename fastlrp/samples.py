@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.messages import count
 from fastlrp.panel import as_panel, label, locate_infinite, periods
 
 Array = npt.NDArray[Any]
@@ -108,7 +109,9 @@ def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:
     if not isinstance(y, pd.Series | pd.DataFrame) or y.index.equals(X.index):
         return
     if len(y) != len(X):
-        raise ValueError(f"{name} has {len(y)} rows, but the panel has {len(X)}: align it with {name}.reindex(X.index)")
+        raise ValueError(
+            f"{name} has {count(len(y), 'row')}, but the panel has {len(X)}: align it with {name}.reindex(X.index)"
+        )
     row = next((k for k, (a, b) in enumerate(zip(y.index, X.index, strict=True)) if a != b), 0)
     raise ValueError(
         f"{name} is not on the panel's index: row {row} is {_shown(y.index[row])} in {name} and {_shown(X.index[row])} "

@@ -161,7 +161,8 @@ def train(trainer: Trainer, samples: Samples, y: Array, weight: Array | None, pl
             plan.report(epoch, history.losses[-1])
         if waited > plan.patience:
             what = "validation score" if plan.score is not None else "training loss"
-            history.stopped = f"the {what} did not improve by more than tol={plan.tol} for {plan.patience} epochs"
+            epochs = f"{plan.patience} epoch{'s' * (plan.patience != 1)}"
+            history.stopped = f"the {what} did not improve by more than tol={plan.tol} for {epochs}"
             break
     if plan.score is not None and best.state is not None:
         trainer.set_state(best.state)

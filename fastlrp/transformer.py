@@ -12,6 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from fastlrp.inputs import TakesWindows
+from fastlrp.messages import count, foreign_network
 from fastlrp.network import Aggregate, Network
 from fastlrp.rules import Rule
 from fastlrp.samples import is_panel
@@ -37,7 +38,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     target : int, str or None
         The output to explain, where there are several.
     aggregate : {"sequence", True, False}
-        As in :func:`fastlrp.explain.explain`.
+        As in :meth:`fastlrp.Network.explain`.
     steps : int or None
         T, where a network does not know it and X has not three axes.
     dtype : {"float32", "float64"}
@@ -107,7 +108,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         else:
             raise ValueError(
                 "LRPTransformer takes a Network, or an estimator with fit and explain such as LSTMRegressor, not "
-                f"{type(self.estimator).__name__}"
+                f"{foreign_network(self.estimator) or type(self.estimator).__name__}"
             )
         return self
 
@@ -120,7 +121,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         if net.features is not None and names is not None and set(net.features) <= set(names):
             width = net.n_features  # by name, as a network takes a panel's columns
         if width != net.n_features:
-            raise ValueError(f"X has {width} features a step, but the network takes {net.n_features}")
+            raise ValueError(f"X has {count(width, 'feature')} a step, but the network takes {net.n_features:,}")
         self.steps_, self.network_ = samples.steps, net
         self._features = None if net.features is None else list(net.features)
 

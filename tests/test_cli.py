@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -333,9 +334,7 @@ def test_bad_options(run, panel_csv, tmp_path):
 def test_missing_extras_are_said(run, panel_csv, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
-    refused(
-        run("explain", MODEL, panel_csv, "-o", tmp_path / "out.parquet"), "pyarrow", "pip install 'fastlrp[parquet]'"
-    )
+    refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "out.parquet"), "pip install pyarrow (or", '".[parquet]"')
     refused(run("explain", MODEL, tmp_path / "panel.parquet", "-o", tmp_path / "out.csv"), "pyarrow")
 
 
@@ -395,6 +394,16 @@ def test_a_link_stays_a_link(run, panel_csv, small, tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------------- other commands
 
 
+def test_info_on_what_cannot_be_explained_shows_it_and_exits_with_1(run, tmp_path):
+    with zipfile.ZipFile(Path(__file__).parent / "data" / "keras-3.15.zip") as archive:
+        archive.extract("refused_gru.keras", tmp_path)
+    code, printed, said = run("info", tmp_path / "refused_gru.keras")
+    assert (code, said) == (1, "")
+    assert "(3,12) (4,12) (2,12)" in printed
+    assert "113 parameters" in printed.splitlines()[0]
+    assert "cannot be explained: layer 'gru' (GRU)" in printed.splitlines()[-1]
+
+
 def test_version_help_and_info(run):
     assert run("--version") == (0, f"fastlrp {fastlrp.__version__}\n", "")
     for command in ([], ["demo"], ["info"], ["explain"], ["bench"]):
@@ -440,7 +449,7 @@ def test_demo_by_one_rule_and_without_matplotlib(run, monkeypatch):
     code, printed, _ = run("demo", "--rule", "rudder")
     assert code == 0
     assert "arras" not in printed
-    assert "pip install 'fastlrp[plot]'" in printed
+    assert 'pip install matplotlib (or, in a checkout of fastlrp, pip install ".[plot]")' in printed
     assert not list(Path().iterdir())
 
 

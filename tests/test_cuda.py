@@ -134,7 +134,9 @@ def test_the_command_line_says_so_in_a_sentence(no_gpu, tmp_path, capsys):
 
 def test_asking_for_a_gpu_without_the_package(monkeypatch):
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"which is missing: pip install 'fastlrp\[cuda\]'"):
+    with pytest.raises(
+        ValueError, match=r'missing: pip install "numba-cuda\[cu13\]" \(or, in a checkout of .* "\.\[cuda\]"\)'
+    ):
         small_network().predict(np.zeros((1, 2, 2)), device="cuda")
 
 

@@ -19,6 +19,7 @@ from fastlrp.cli.console import as_notes, installed
 from fastlrp.cli.demo import run_demo
 from fastlrp.cli.files import check_kind, check_output
 from fastlrp.cli.tables import read_panel, write_relevance
+from fastlrp.messages import count
 from fastlrp.network import Aggregate
 from fastlrp.rules import Arras, Rudder, Rule
 
@@ -28,7 +29,9 @@ _THREADS = "default: Numba's own setting"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    """Run one command; returns the exit code: 0, 1 where ``info`` finds a model that cannot be explained, 2 for bad
+    input, 130 for Ctrl-C.
+    """
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
@@ -121,8 +124,9 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
 def _info(arguments: argparse.Namespace) -> int:
     from fastlrp.keras import describe_keras
 
-    print(describe_keras(arguments.model, architecture=arguments.architecture))
-    return 0
+    found = describe_keras(arguments.model, architecture=arguments.architecture)
+    print(found)
+    return 0 if found.explainable else 1
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -142,12 +146,12 @@ def _explain(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     if relevance.missing.all():
         raise ValueError(
-            f"{arguments.panel} has no row to explain: none of its {len(panel):,} rows ends a complete window of "
-            f"{relevance.steps} steps without a missing value"
+            f"{arguments.panel} has no row to explain: none of its {count(len(panel), 'row')} ends a complete window "
+            f"of {count(relevance.steps, 'step')} without a missing value"
         )
     write_relevance(relevance, out, names, by_step=arguments.by_step, bar=bar)
     print(relevance.summary())
-    print(f"Wrote {out}: {len(relevance):,} rows")
+    print(f"Wrote {out}: {count(len(relevance), 'row')}")
     return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from fastlrp.cli.console import installed, say
 from fastlrp.cli.files import whole
 from fastlrp.errors import ConservationWarning
+from fastlrp.messages import install_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,8 @@ def run_demo(arguments: argparse.Namespace) -> int:
     if pictures:
         _draw(results, arguments.out)
     else:
-        print("\nNo pictures were drawn, since matplotlib is not installed: pip install 'fastlrp[plot]'")
+        hint = install_hint("matplotlib", "plot")
+        print(f"\nNo pictures were drawn, since matplotlib is not installed: {hint}")
     return 0
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastlrp.cli.console import installed
+from fastlrp.messages import install_hint
 
 
 def kind_of(path: Path) -> str | None:
@@ -28,7 +29,7 @@ def check_kind(path: Path, what: str, purpose: str) -> None:
     if kind is None:
         raise ValueError(f"{what} a .csv, .csv.gz or .parquet file, not {str(path)!r}")
     if kind == "parquet" and not installed("pyarrow"):
-        raise ValueError(f"{path} needs pyarrow {purpose}: pip install 'fastlrp[parquet]', or use csv")
+        raise ValueError(f"{path} needs pyarrow {purpose}: {install_hint('pyarrow', 'parquet')}, or use csv")
 
 
 def check_output(out: Path, inputs: Mapping[str, Path]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastlrp.cli.console import say
 from fastlrp.cli.files import kind_of, whole
+from fastlrp.messages import count
 from fastlrp.network import Network
 from fastlrp.progress import progress_bar
 
@@ -69,7 +70,7 @@ def _identify(columns: Sequence[str], arguments: argparse.Namespace) -> tuple[st
     names = [name if name is not None else next(free, None) for name in (arguments.time, arguments.asset)]
     if names[0] is None or names[1] is None or len(columns) < 3:
         raise ValueError(
-            f"{arguments.panel} has {len(columns)} column{'s' * (len(columns) != 1)}, expected a time, an asset and at "
+            f"{arguments.panel} has {count(len(columns), 'column')}, expected a time, an asset and at "
             "least one feature, separated by commas"
         )
     if names[0] == names[1]:
@@ -140,7 +141,9 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
         for name in names:
             _check_column(name, list(frame.columns), arguments.panel)
         if len(names) != net.n_features:
-            raise ValueError(f"--features names {len(names)} columns, but the network takes {net.n_features} features")
+            raise ValueError(
+                f"--features names {count(len(names), 'column')}, but the network takes {net.n_features:,}"
+            )
         return names
     left = [name for name in frame.columns if name not in arguments.drop]
     usable = [name for name in left if pd.api.types.is_numeric_dtype(frame[name])]
@@ -148,8 +151,9 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
     if len(usable) != net.n_features:
         odd = f", and {len(other)} that are not: {', '.join(map(repr, other[:5]))}" if other else ""
         raise ValueError(
-            f"{arguments.panel} has {len(usable)} columns of numbers besides time and asset{odd}; the network "
-            f"takes {net.n_features} features: leave columns out with --drop, or name its own in order with --features"
+            f"{arguments.panel} has {count(len(usable), 'column')} of numbers besides time and asset{odd}; the network "
+            f"takes {count(net.n_features, 'feature')}: leave columns out with --drop, or name its own in order with "
+            "--features"
         )
     say(f"note: the model does not name its inputs; they are taken to be, in this order: {', '.join(usable)}")
     return usable

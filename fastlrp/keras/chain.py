@@ -10,6 +10,7 @@ from typing import Any
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Node, brief
+from fastlrp.messages import count
 
 
 def functional_chain(
@@ -85,7 +86,9 @@ def _inbound(entry: dict[str, Any], name: str) -> list[tuple[str, int, int]]:
         if isinstance(options, dict):
             _refuse_options(options, name)
         if len(tensors) != 1:
-            raise ModelFileError(f"layer {name!r} takes {len(tensors)} inputs, expected one: only chains are explained")
+            raise ModelFileError(
+                f"layer {name!r} takes {count(len(tensors), 'input')}, expected one: only chains are explained"
+            )
         calls.append(_tensor(tensors[0], f"the input of layer {name!r}"))
     return calls
 

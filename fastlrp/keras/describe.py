@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastlrp.display import html_table
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile, open_model, sentence
+from fastlrp.keras.found import Groups, all_groups, weights_found
 from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
-from fastlrp.keras.legacy import legacy_groups, legacy_root
 from fastlrp.keras.read import Architecture, model_of, network_of
 from fastlrp.keras.tree import Node
-from fastlrp.keras.v3 import layer_groups
-from fastlrp.keras.weights import WeightFile
+from fastlrp.messages import count, printable
 
 _MAX_TEXT = 60
+_HEAD = ("layer", "class", "weights", "parameters", "")
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class LayerDescription:
     note: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FileDescription:
-    """What :func:`describe_keras` found; ``str()`` is a table.
+    """What :func:`describe_keras` found; it shows itself as a table, at a prompt and in a notebook.
 
     Attributes
     ----------
@@ -59,18 +61,8 @@ class FileDescription:
         """Number of weights in the listed layers."""
         return sum(layer.n_params for layer in self.layers)
 
-    def __str__(self) -> str:
-        head = ("layer", "class", "weights", "parameters", "")
-        rows = [
-            (
-                "  " * layer.depth + _short(layer.name),
-                _short(layer.kind),
-                _short(" ".join(str(shape).replace(", ", ",").replace(",)", ")") for shape in layer.shapes)),
-                f"{layer.n_params:,}",
-                layer.note,
-            )
-            for layer in self.layers
-        ]
+    def __repr__(self) -> str:
+        head, rows = _HEAD, self._cells()
         widths = [max(len(row[k]) for row in [head, *rows]) for k in range(4)]
         lines = []
         for row in [head, *rows]:
@@ -80,9 +72,30 @@ class FileDescription:
             ]
             lines.append("  ".join([*cells, row[4]]).rstrip())
         rule = "-" * min(max(map(len, lines)), 120)
-        title = f"{self.path}: {self.format}, Keras {self.version}, {self.n_params:,} parameters"
-        mark = "can be explained: " if self.explainable else "cannot be explained: "
-        return "\n".join([title, "", lines[0], rule, *lines[1:], rule, mark + self.verdict])
+        return "\n".join([self._title(), "", lines[0], rule, *lines[1:], rule, self._outcome()])
+
+    def _repr_html_(self) -> str:
+        title, outcome = html.escape(self._title()), html.escape(self._outcome())
+        return f"<div><p>{title}</p>{html_table(_HEAD, self._cells(), 3)}<p>{outcome}</p></div>"
+
+    def _title(self) -> str:
+        size = count(self.n_params, "parameter")
+        return f"{printable(self.path)}: {self.format}, Keras {printable(self.version)}, {size}"
+
+    def _outcome(self) -> str:
+        return printable(("can be explained: " if self.explainable else "cannot be explained: ") + self.verdict)
+
+    def _cells(self) -> list[tuple[str, str, str, str, str]]:
+        return [
+            (
+                "  " * layer.depth + _short(printable(layer.name)),
+                _short(printable(layer.kind)),
+                _short(" ".join(str(shape).replace(", ", ",").replace(",)", ")") for shape in layer.shapes)),
+                f"{layer.n_params:,}",
+                printable(layer.note),
+            )
+            for layer in self.layers
+        ]
 
 
 def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture | None = None) -> FileDescription:
@@ -110,19 +123,16 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
         try:
             tree, _ = model_of(file, architecture)
         except ModelFileError as error:
-            rows = tuple(_bare(file))
+            rows = tuple(_unknown(file, all_groups(file.weights)))
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
-        try:
-            weights: WeightFile | None = WeightFile(file.weights, tree)
-        except ModelFileError:
-            weights = None  # the verdict says why
-        rows = tuple(_rows(tree, file, weights, 0))
+        found, left = weights_found(file.weights, tree)
+        rows = (*_rows(tree, file, found, 0), *_unknown(file, left))
         try:
             network = network_of(file, architecture)
         except (ModelFileError, ValueError) as error:
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
         window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
-        verdict = f"windows {window} in, {network.n_outputs} output{'s' * (network.n_outputs > 1)}, {network.dtype}"
+        verdict = f"windows {window} in, {count(network.n_outputs, 'output')}, {network.dtype}"
         return FileDescription(str(where), file.format, _version(file), rows, True, verdict)
 
 
@@ -130,17 +140,15 @@ def _version(file: ModelFile) -> str:
     return _short(file.version) if file.version else "unknown"
 
 
-def _rows(node: Node, file: ModelFile, weights: WeightFile | None, depth: int) -> Iterator[LayerDescription]:
+def _rows(node: Node, file: ModelFile, found: dict[Node, tuple[str, ...]], depth: int) -> Iterator[LayerDescription]:
     """A model's layers in the order of its configuration, nested ones further in."""
+    datasets = file.weights.datasets
     for layer in node.layers or ():
-        if layer.layers is not None:
-            yield LayerDescription(layer.name, layer.class_name, depth, (), 0, "a model of its own:")
-            yield from _rows(layer, file, weights, depth + 1)
-            continue
-        paths = weights.paths.get(layer, ()) if weights else ()
-        shapes = tuple(file.weights.datasets[p].shape for p in paths if p in file.weights.datasets)
-        size = sum(file.weights.datasets[p].size for p in paths if p in file.weights.datasets)
-        yield LayerDescription(layer.name, layer.class_name, depth, shapes, size, _note(layer))
+        stored = [datasets[path] for path in found.get(layer, ()) if path in datasets]
+        shapes, size = tuple(one.shape for one in stored), sum(one.size for one in stored)
+        note = "a model of its own:" if layer.layers is not None else _note(layer)
+        yield LayerDescription(layer.name, layer.class_name, depth, shapes, size, note)
+        yield from _rows(layer, file, found, depth + 1)
 
 
 def _note(layer: Node) -> str:
@@ -160,14 +168,11 @@ def _note(layer: Node) -> str:
     return _short(", ".join(part for part in [read_as, *options] if part))
 
 
-def _bare(file: ModelFile) -> Iterator[LayerDescription]:
+def _unknown(file: ModelFile, groups: Groups) -> Iterator[LayerDescription]:
     """Groups of weights, where nothing says what they belong to."""
-    datasets, root = file.weights.datasets, legacy_root(file.weights)
-    groups = layer_groups(file.weights) if root is None else legacy_groups(file.weights, root)
     for name, paths in groups:
-        found = [datasets[path] for path in paths if path in datasets]
-        if found:
-            yield LayerDescription(name, "unknown", 0, tuple(s.shape for s in found), sum(s.size for s in found), "")
+        stored = [file.weights.datasets[path] for path in paths]
+        yield LayerDescription(name, "unknown", 0, tuple(s.shape for s in stored), sum(s.size for s in stored), "")
 
 
 def _without(text: str, path: Path) -> str:

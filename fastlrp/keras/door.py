@@ -14,8 +14,12 @@ from fastlrp.keras.archive import is_zip, read_archive
 from fastlrp.keras.config import parse_json
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.legacy import legacy_groups, legacy_root
+from fastlrp.messages import FROM_TORCH, printable
 
 MAX_FILE = 2 << 30
+#: How torch's files begin until 1.5, a pickled magic number, and the member that each of its zip files has.
+_TORCH_PICKLE, _DATA_PKL = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", b"/data.pkl"
+_TAIL = 66_000  # a zip file lists its members at its end
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def sentence(path: Path) -> Iterator[None]:
     except (MemoryError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged or far too large: {type(error).__name__}") from None
     except ValueError as error:  # a ModelFileError, or what a layer's own checks say
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+        text = printable(str(error))
         raise ModelFileError(text if str(path) in text else f"{path}: {text}") from None
     except Exception as error:  # no case is known; a damaged file must still not end in a traceback
         raise ModelFileError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:100]!a}") from error
@@ -47,6 +51,7 @@ def sentence(path: Path) -> Iterator[None]:
 def open_model(path: Path) -> Iterator[ModelFile]:
     """Open a file of any of Keras' formats; raises ModelFileError if it is none."""
     head = _head(path)
+    _refuse_pickles(path, head)
     if is_zip(head):
         archive = read_archive(path)
         config = parse_json(archive.config, f"config.json in {path}")
@@ -86,6 +91,24 @@ def _head(path: Path) -> bytes:
     if head.lstrip().startswith(b"{"):
         raise ModelFileError(f"{path} is JSON text, expected a file with weights (.h5 or .keras)")
     return head
+
+
+def _refuse_pickles(path: Path, head: bytes) -> None:
+    """Refuse files of torch, old (a pickle) and new (a zip of one), and other pickles; none is ever unpickled."""
+    torch = head.startswith(_TORCH_PICKLE)
+    if is_zip(head):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            torch = any(_DATA_PKL in part for part in (head, file.read()))
+    if torch:
+        raise ModelFileError(
+            f"{path} is a torch file, whose pickle is never opened: load it with torch and {FROM_TORCH}"
+        )
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise ModelFileError(
+            f"{path} is a Python pickle, which is never opened, expected a Keras file (.h5 or .keras): load it where "
+            "it is from, and save the model with Keras or give fastlrp.Network its arrays"
+        )
 
 
 def contents(file: HDF5File) -> str:

@@ -11,6 +11,7 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.options import label, roles
 from fastlrp.keras.tree import Node
+from fastlrp.messages import count
 
 ROLES = {
     "kernel",
@@ -74,7 +75,9 @@ def legacy_weights(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[s
             raise ModelFileError(f"{file.label} holds no weights for {label(top)}; it has {_listed(groups)}")
         paths = groups.pop(top.name)
         if len(paths) != len(order):
-            raise ModelFileError(f"{file.label} holds {len(paths)} weights for {label(top)}, expected {len(order)}")
+            raise ModelFileError(
+                f"{file.label} holds {count(len(paths), 'weight')} for {label(top)}, expected {len(order)}"
+            )
         taken: dict[Node, list[str]] = {}
         for (leaf, role), path in zip(order, paths, strict=True):
             base = path.rsplit("/", 1)[-1].split(":")[0]

@@ -53,7 +53,7 @@ def _container(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[s
         if any(roles(leaf)[0] or roles(leaf)[1] for leaf in layer.leaves()):
             by_class.setdefault(snake_case(layer.class_name), []).append(layer)
     for prefix, nodes in by_class.items():
-        groups = _numbered(file, base, prefix)
+        groups = numbered_groups(file, base, prefix)
         if len(groups) != len(nodes):
             raise _Missing
         names = [
@@ -68,7 +68,7 @@ def _container(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[s
                 found[node] = _variables(file, group, kind_of(node))
 
 
-def _numbered(file: HDF5File, base: str, prefix: str) -> list[str]:
+def numbered_groups(file: HDF5File, base: str, prefix: str) -> list[str]:
     """The groups ``prefix``, ``prefix_1``, ... that hold any weights, by number."""
     pattern = re.compile(rf"{re.escape(prefix)}(?:_(\d{{1,6}}))?")
     hits = [(int(m[1] or 0), name) for name in file.groups[base] if (m := pattern.fullmatch(name))]

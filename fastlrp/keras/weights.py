@@ -14,6 +14,7 @@ from fastlrp.keras.legacy import legacy_root, legacy_weights
 from fastlrp.keras.options import label
 from fastlrp.keras.tree import Node
 from fastlrp.keras.v3 import v3_weights
+from fastlrp.messages import count
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +42,7 @@ class WeightFile:
             raise ModelFileError(f"{self.file.label} holds no weights for {label(node)}")
         if len(paths) != len(shapes):
             raise ModelFileError(
-                f"{self.file.label} holds {len(paths)} weights for {label(node)}, expected {len(shapes)}"
+                f"{self.file.label} holds {count(len(paths), 'weight')} for {label(node)}, expected {len(shapes)}"
             )
         return [self._read(node, path, shape) for path, shape in zip(paths, shapes, strict=True)]
 

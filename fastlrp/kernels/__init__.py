@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.messages import install_hint
+
 Array = npt.NDArray[Any]
 
 
@@ -101,7 +103,7 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
 def _why_no_cuda(*, simulated: bool = True) -> str | None:
     """What is missing for CUDA, as the end of a sentence; None where it answers."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return "it needs the package numba-cuda, which is missing: pip install 'fastlrp[cuda]'"
+        return f"it needs the package numba-cuda, which is missing: {install_hint('numba-cuda[cu13]', 'cuda')}"
     try:
         from fastlrp.kernels.cuda import why_unavailable
     except Exception as error:  # a broken installation must not break the CPU

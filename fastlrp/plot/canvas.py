@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastlrp.messages import install_hint
+
 INK, FAINT = "#22313f", "#5f6c78"  # 13 and 5 to 1 on white
 SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")  # lightness 37, 65, 76, 18: told apart in grey and colour-blind
 TITLE = {"fontsize": 13, "fontweight": "bold", "color": INK}
@@ -18,7 +20,7 @@ def sheet(width: float, rows: float, down: int = 1) -> Any:
     try:
         from fastlrp.plot.figure import Picture
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'fastlrp[plot]'") from None
+        raise ImportError(f"pictures need matplotlib: {install_hint('matplotlib', 'plot')}") from None
     height = down * (2.0 + min(max(rows, _LEAST), _MOST / down))
     figure: Any = Picture(figsize=(width, height), dpi=160, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 from keras_files import VERSIONS, architecture, folder, names
 
 import fastlrp as fl
+import fastlrp.keras
 from fastlrp.keras import describe_keras, read_keras
 
 
@@ -58,3 +64,75 @@ def test_a_broken_file_is_an_error(tmp_path) -> None:
     path.write_bytes(b"not a model")
     with pytest.raises(fl.ModelFileError, match="not a Keras file"):
         describe_keras(path)
+
+
+def test_a_file_shows_itself_as_a_table():
+    found = fl.describe_keras(folder(VERSIONS[0]) / "nested.h5")
+    assert repr(found) == str(found)
+    page = found._repr_html_()
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    assert rows[0] == ["layer", "class", "weights", "parameters", ""]
+    assert [row[3] for row in rows[1:]] == [f"{layer.n_params:,}" for layer in found.layers]
+    assert any(row[0].endswith("&nbsp;&nbsp;lstm") and row[2] == "(3,16) (4,16) (16)" for row in rows)
+    assert "can be explained: windows (5, 3) in" in page
+
+
+def test_names_in_a_file_are_shown_as_text():
+    layer = fastlrp.keras.LayerDescription("<b>\x1b[31m", "<i>", 0, ((1,),), 1, "<u>")
+    found = fastlrp.keras.FileDescription("<p>.h5", "x", "<v>", (layer,), False, "<s>\x1b[0m")
+    assert "\x1b" not in repr(found)
+    page = found._repr_html_()
+    assert "\x1b" not in page
+    assert not re.search(r"<(b|i|u|v|s)>|<p>\.h5", page)
+
+
+REFUSED = {  # weights of each layer, as Keras counts them, the same in every version and format
+    "refused_attention": {"lstm": 128, "attention": 42, "lstm_1": 144, "dense": 5},
+    "refused_conv": {"conv": None, "lstm": None, "dense": 5},
+    "refused_gru": {"gru": 108, "dense": 5},
+    "refused_layer_norm": {"lstm": 128, "norm": 8, "dense": 5},
+    "refused_simple_rnn": {"rnn": 32, "dense": 5},
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", REFUSED)
+def test_weights_are_shown_where_a_network_is_refused(version: str, case: str) -> None:
+    files = [name for name in names(version) if name.startswith(f"{case}.")]
+    assert files
+    for name in files:
+        found = describe_keras(folder(version) / name)
+        assert not found.explainable
+        held = {layer.name: layer.n_params for layer in found.layers if layer.n_params}
+        want = REFUSED[case]
+        assert list(held) == list(want), name
+        assert all(size in (None, held[layer]) for layer, size in want.items()), name
+        assert "unknown" not in {layer.kind for layer in found.layers}
+        assert str(found.n_params) in str(found).splitlines()[0]
+
+
+def test_two_layers_of_a_refused_class_are_told_apart(tmp_path: Path) -> None:
+    """Groups are numbered by class; from Keras 3.6 they say the layer's name, and the name decides."""
+    with h5py.File(folder(VERSIONS[0]) / "refused_gru.keras") as model:
+        config = json.loads(model.attrs["model_config"])
+    layers = config["config"]["layers"]
+    gru = next(layer for layer in layers if layer["class_name"] == "GRU")
+    second = json.loads(json.dumps(gru))
+    second["config"]["name"] = "gru_above"
+    layers.insert(layers.index(gru) + 1, second)
+    path, arch = tmp_path / "model.weights.h5", tmp_path / "model.json"
+    arch.write_text(json.dumps(config))
+    for named in (False, True):
+        with h5py.File(path, "w") as file:
+            for group, size in (("gru", 3), ("gru_1", 4)):
+                held = file.create_group(f"layers/{group}/cell/vars")
+                held.create_dataset("0", data=np.zeros((size, 12), np.float32))
+                if named:
+                    text = "gru" if group == "gru_1" else "gru_above"
+                    file.create_group(f"layers/{group}/vars").attrs["name"] = text
+            file.create_dataset("layers/dense/vars/0", data=np.zeros((4, 1), np.float32))
+            file.create_dataset("elsewhere/vars/0", data=np.zeros(7, np.float32))
+        found = describe_keras(path, architecture=arch)
+        held = {layer.name: layer.n_params for layer in found.layers if layer.n_params}
+        first, above = (48, 36) if named else (36, 48)
+        assert held == {gru["config"]["name"]: first, "gru_above": above, "dense": 4, "elsewhere": 7}

@@ -240,7 +240,10 @@ def test_wrappers_within_wrappers(tmp_path: Path, kind: str) -> None:
         (replaced(h5py.Empty("f4")), r"shape \(\), expected"),
         (lambda f: f.__delitem__(KERNEL), "lacks .*kernel"),
         (lambda f: f.__delitem__("model_weights/lstm"), "no group"),
-        (lambda f: f["model_weights/lstm"].attrs.__setitem__("weight_names", ["lstm/lstm_cell/kernel"]), "1 weights"),
+        (
+            lambda f: f["model_weights/lstm"].attrs.__setitem__("weight_names", ["lstm/lstm_cell/kernel"]),
+            "1 weight for",
+        ),
         (
             lambda f: f["model_weights/lstm"].attrs.__setitem__("weight_names", ["../../x", "/etc/passwd", ".."]),
             "lacks",

@@ -1,0 +1,168 @@
+"""What results show of themselves at a prompt and in a notebook: some rows and totals, never a table of everything."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.messages import count
+
+if TYPE_CHECKING:
+    from fastlrp.relevance import Relevance
+
+Array = npt.NDArray[Any]
+
+_ROWS, _TOP = 5, 3  # what fits on a screen
+_LOOK = 1 << 21  # values read to find the top features: a few milliseconds, whatever the result's size
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A result in a few lines: sentences, and a table whose rows add up."""
+
+    title: str
+    notes: tuple[str, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_names: int  # so many columns name the row
+
+    def text(self) -> str:
+        """Lines for a prompt."""
+        table = text_table([self.head, *self.rows], self.n_names) if self.rows else []
+        return "\n".join([self.title, *(f"  {line}" for line in (*self.notes, *table))])
+
+    def html(self) -> str:
+        """A fragment for a notebook."""
+        parts = "".join(f"<br>{html.escape(note)}" for note in self.notes)
+        table = html_table(self.head, self.rows, self.n_names) if self.rows else ""
+        return f"<div><p>{html.escape(self.title)}{parts}</p>{table}</div>"
+
+
+def glance(relevance: Relevance) -> Glance:
+    """A result's size, its top features, and some rows that have relevance, each with the parts that add up to it."""
+    found = np.flatnonzero(~relevance.missing)
+    n = len(relevance)
+    if not len(found):
+        return Glance(title(relevance), (f"no row has relevance: {_why(relevance)}",), (), (), 0)
+    notes = []
+    if len(found) < n:
+        have, lack = ("has" if len(found) == 1 else "have"), ("has" if n - len(found) == 1 else "have")
+        notes.append(f"{count(len(found), 'row')} {have} relevance, {n - len(found):,} {lack} none: {_why(relevance)}")
+    shares, looked = _shares(relevance, found)
+    top = np.argsort(-shares, kind="stable")[:_TOP]
+    at = found if len(found) <= _ROWS else np.concatenate([found[: _ROWS - 2], found[-2:]])
+    names, labels = _row_labels(relevance, at)
+    head, columns = _columns(relevance, at, top)
+    cells = _numbers(columns)
+    rows = [(*label, *row) for label, row in zip(labels, cells, strict=True)]
+    if len(found) > _ROWS:
+        rows.insert(_ROWS - 2, ("...",) * (len(names) + len(head)))
+    blank = [""] * (len(names) - 1)
+    rest = [f"{100 * max(0.0, 1 - shares[top].sum()):.1f} %"] * (len(shares) > len(top))
+    part = ["", "", *(f"{100 * shares[j]:.1f} %" for j in top), *rest, "", ""]
+    rows.append(("mean share", *blank, *part))
+    if looked < len(found):
+        notes.append(f"mean shares of |relevance| are those of {looked:,} rows, evenly spread; summary() reads all")
+    return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names))
+
+
+def title(relevance: Relevance) -> str:
+    """One line: how much of what, by which rule."""
+    steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
+    shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
+    target = "" if relevance.target is None else f", target {relevance.target!r}"
+    return f"<Relevance: {shape}, {relevance.rule!r}{target}>"
+
+
+def _why(relevance: Relevance) -> str:
+    if relevance.index is None:
+        return "a value is missing there"
+    return "no full window ends there, or a value is missing"
+
+
+def _shares(relevance: Relevance, found: Array) -> tuple[Array, int]:
+    """Each feature's mean share of |relevance|, over so many of the rows that have relevance."""
+    width = max(1, int(np.prod(relevance.values.shape[1:])))
+    some = found[:: max(1, -(-len(found) * width // _LOOK))]
+    summed = _summed(relevance, some)
+    size = np.abs(summed)
+    total = size.sum(axis=1, keepdims=True)
+    usable = np.isfinite(total[:, 0]) & (total[:, 0] > 0)
+    if not usable.any():
+        return np.zeros(size.shape[1]), len(some)
+    return (size[usable] / total[usable]).mean(axis=0), len(some)
+
+
+def _summed(relevance: Relevance, rows: Array) -> Array:
+    """Some rows of relevance by feature, in float64."""
+    values = np.asarray(relevance.values[rows])
+    return values.astype(np.float64) if relevance.reduced else values.sum(axis=1, dtype=np.float64)
+
+
+def _row_labels(relevance: Relevance, at: Array) -> tuple[list[str], list[list[str]]]:
+    """What the rows' names are called, and these."""
+    if relevance.index is None:
+        return ["sample"], [[f"{row:,}"] for row in at]
+    from fastlrp.periods import label
+
+    index = relevance.index[at]
+    names = ["" if name is None else str(name) for name in index.names]
+    return names, [[label(value) for value in (key if isinstance(key, tuple) else (key,))] for key in index]
+
+
+def _columns(relevance: Relevance, at: Array, top: Array) -> tuple[list[str], Array]:
+    """The columns of the table: the prediction, the score, and the parts that add up to it."""
+    summed, prediction = _summed(relevance, at), relevance.prediction[at]
+    if prediction.ndim == 2:
+        names = list(relevance.outputs or range(prediction.shape[1]))
+        prediction = prediction[:, names.index(relevance.target) if relevance.target in names else 0]
+    others = summed.shape[1] - len(top)
+    head = ["prediction", "score =", *(f"{relevance.features[j]} +" for j in top)]
+    parts = [prediction, relevance.score[at], *(summed[:, j] for j in top)]
+    if others:
+        head.append(f"{others:,} more +")
+        parts.append(np.delete(summed, top, axis=1).sum(axis=1))
+    head += ["initial_state +", "unattributed"]
+    return head, np.stack([*parts, relevance.initial_state[at], relevance.unattributed[at]], axis=1)
+
+
+def _numbers(table: Array) -> list[list[str]]:
+    """Numbers with as many decimals as show four digits of the largest."""
+    size = np.abs(table[np.isfinite(table)]).max(initial=0.0)
+    exponent = math.floor(math.log10(size)) if size > 0 else 0
+    form = f"+.{min(max(3 - exponent, 0), 7)}f" if -4 <= exponent < 7 else "+.3e"
+    return [[format(value, form) for value in row] for row in table.tolist()]
+
+
+def text_table(rows: Sequence[Sequence[str]], n_names: int) -> list[str]:
+    """Aligned lines: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if k < n_names else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int) -> str:
+    """The same as HTML, in the notebook's own style; whatever cells hold is shown as text."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(_cell(cell, "th" if k < n_names else tag, k < n_names) for k, cell in enumerate(cells))
+
+    body = "".join(f"{line(row, 'td')}</tr>" for row in rows)
+    return f'<table border="1" class="dataframe"><thead>{line(head, "th")}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(text: str, tag: str, left: bool) -> str:
+    words = text.lstrip(" ")
+    inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # names that are indented stay so
+    return f'<{tag} style="text-align: {"left" if left else "right"}">{inside}</{tag}>'

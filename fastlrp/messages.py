@@ -1,0 +1,43 @@
+"""Turns of phrase that many messages share: numbers with their nouns, what to install, and networks of other libraries.
+
+Nothing here imports more than Python itself: whoever meets an error should not wait for it.
+"""
+
+from __future__ import annotations
+
+#: What to do with a network that torch trained.
+FROM_TORCH = (
+    "give fastlrp.Network its arrays: W = weight_ih_l0.T, U = weight_hh_l0.T and b = bias_ih_l0 + bias_hh_l0 make an "
+    "fl.LSTM, W = weight.T and b = bias an fl.Dense (each .detach().cpu().numpy())"
+)
+
+
+def count(n: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun: "1 name", "2,000 names"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    """Text of unknown origin without what would steer a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def install_hint(package: str, extra: str | None = None) -> str:
+    """How to get an optional package: fastlrp is on no index, so its extras are installed from a checkout."""
+    quoted = f'"{package}"' if "[" in package else package
+    checkout = "" if extra is None else f' (or, in a checkout of fastlrp, pip install ".[{extra}]")'
+    return f"pip install {quoted}{checkout}"
+
+
+def foreign_network(value: object) -> str | None:
+    """What a network, or a layer, of another library is and how it gets here; None where it is none."""
+    for kind in type(value).__mro__:
+        library, own = kind.__module__.partition(".")[0], type(value).__name__
+        if library == "torch" and kind.__name__ == "Module":
+            return f"the torch module {own}: {FROM_TORCH}"
+        if library in ("keras", "tf_keras", "tensorflow") and kind.__name__ in ("Layer", "Model"):
+            what = "model" if any(base.__name__ == "Model" for base in type(value).__mro__) else "layer"
+            return (
+                f"the Keras {what} {own}: save its model, model.save('model.keras'), and fl.read_keras('model.keras')"
+            )
+    return None

@@ -1,0 +1,73 @@
+"""Arrays of Python objects, which pandas and lists leave behind, as arrays of numbers."""
+
+from __future__ import annotations
+
+import numbers
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def as_array(value: object, where: str, expected: str) -> Array:
+    """What NumPy makes of a value, objects as float64; its dtype may still be one that holds no real numbers.
+
+    Raises
+    ------
+    ValueError
+        If it makes nothing of it, or an object in it is no number: names the first.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # a torch tensor that requires grad says what to do
+        raise ValueError(f"{where} must be {expected}: {error}") from None
+    return real_numbers(array, where) if array.dtype == object else array
+
+
+def real_numbers(array: Array, where: str) -> Array:
+    """An array of objects as float64; None and pandas' NA are missing, so NaN.
+
+    Raises
+    ------
+    ValueError
+        If one is no number: says which and where. Text that could be read as a number is text.
+    """
+    at = first_odd(array)
+    if at is not None:
+        place = f"{where}[{', '.join(map(str, at))}]" if at else where
+        raise ValueError(f"{place} is {_shown(array[at])}, expected a number")
+    if any(kind.__name__ == "NAType" for kind in set(map(type, array.flat))):
+        array = array.copy()
+        array[np.vectorize(_is_na, otypes=[bool])(array)] = None
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"{where} holds a whole number beyond float64's range: {error}") from None
+
+
+def first_odd(array: Array) -> tuple[int, ...] | None:
+    """Where the first object is that is neither a number nor missing; None where there is none such."""
+    usable = {kind: _usable(kind) for kind in set(map(type, array.flat))}
+    if all(usable.values()):
+        return None
+    return next(at for at, value in np.ndenumerate(array) if not usable[type(value)])
+
+
+def _usable(kind: type) -> bool:
+    """Whether values of this type are numbers, or stand for a missing one."""
+    return issubclass(kind, numbers.Real | Decimal | np.bool_ | type(None)) or kind.__name__ == "NAType"
+
+
+def _is_na(value: object) -> bool:
+    return type(value).__name__ == "NAType"
+
+
+def _shown(value: object) -> str:
+    """A value, or for what is long its type."""
+    if isinstance(value, np.ndarray):
+        return f"itself an array, of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else f"of type {type(value).__name__}"
