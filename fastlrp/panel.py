@@ -126,7 +126,8 @@ def _columns(
         at = {name: i for i, name in enumerate(have)}
         missing = [name for name in names if name not in at]
         if missing:
-            raise ValueError(f"the panel lacks {len(missing)} of {len(names)} features: {suggest(missing, have)}")
+            spare = [name for name in have if name not in names]
+            raise ValueError(f"the panel lacks {len(missing)} of {len(names)} features: {suggest(missing, spare)}")
         positions = [at[name] for name in names]
     if n_features is not None and len(names) != n_features:
         raise ValueError(f"the panel has {len(names)} columns, expected {n_features} features: {_few(names)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class FileDescription:
         Whether ``read_keras`` reads it.
     verdict : str
         The sentence that says so, or why not and what to do.
+    features : tuple of str or None
+        Names of the inputs, in the network's order, where the file has them.
     """
 
     path: str
@@ -53,6 +56,7 @@ class FileDescription:
     layers: tuple[LayerDescription, ...]
     explainable: bool
     verdict: str
+    features: tuple[str, ...] | None = None
 
     @property
     def n_params(self) -> int:
@@ -82,7 +86,8 @@ class FileDescription:
         rule = "-" * min(max(map(len, lines)), 120)
         title = f"{self.path}: {self.format}, Keras {self.version}, {self.n_params:,} parameters"
         mark = "can be explained: " if self.explainable else "cannot be explained: "
-        return "\n".join([title, "", lines[0], rule, *lines[1:], rule, mark + self.verdict])
+        named = [] if self.features is None else [_listed("inputs, in this order: ", self.features)]
+        return "\n".join([title, "", lines[0], rule, *lines[1:], rule, mark + self.verdict, *named])
 
 
 def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture | None = None) -> FileDescription:
@@ -123,7 +128,7 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
         window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
         verdict = f"windows {window} in, {network.n_outputs} output{'s' * (network.n_outputs > 1)}, {network.dtype}"
-        return FileDescription(str(where), file.format, _version(file), rows, True, verdict)
+        return FileDescription(str(where), file.format, _version(file), rows, True, verdict, network.features)
 
 
 def _version(file: ModelFile) -> str:
@@ -173,6 +178,11 @@ def _bare(file: ModelFile) -> Iterator[LayerDescription]:
 def _without(text: str, path: Path) -> str:
     """A sentence without the file's name in front, which the table's title has."""
     return text.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+
+
+def _listed(head: str, names: Sequence[str]) -> str:
+    """Names in lines that a terminal shows whole."""
+    return textwrap.fill(", ".join(names), 100, initial_indent=head, subsequent_indent="  ", break_long_words=False)
 
 
 def _short(text: str) -> str:
