@@ -48,7 +48,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         "to try fastlrp on.",
         f"Explained {found:,} windows of {net.steps} months by {by} in {seconds:.3f} s, {rate} a second; loading and "
         f"compiling took {ready - start:.1f} s before that.",
-        f"What its columns stand for, each ranked over the month's stocks (fastlrp.data.describe() says more)\n\n"
+        f"What the factors are, each ranked over the month's stocks (fastlrp.data.describe() says more)\n\n"
         f"{_codes(describe())}",
         f"Factors, largest first (share: of a window's |relevance|; mean: of relevance)\n\n{_factors(results, GROUPS)}",
         f"Groups of factors\n\n{_groups(results, GROUPS)}",
