@@ -101,6 +101,7 @@ def _label(
         target=named,
         outputs=net.outputs,
         reduced=reduced,
+        by_position=panel is not None and net.features is None,
     )
     warn_if_unattributed(relevance, stacklevel=5)
     return relevance

@@ -92,6 +92,8 @@ def summary(relevance: Relevance, top: int) -> str:
     if found < n:
         are = "is" if n - found == 1 else "are"
         lines.append(f"  {n - found:,} of {n:,} rows {are} missing: no full window ends there, or a value is missing")
+    if relevance.by_position:
+        lines.append("  columns were taken by position: the network has no names (net.with_features([...]))")
     if not found:
         return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {count(steps, 'step')}"])
     mean = _mean_share(relevance)

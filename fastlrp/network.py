@@ -309,10 +309,12 @@ class Dropout(_Layer):
 Layer = LSTM | Bidirectional | Dense | Dropout
 
 
-def _names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | None:
+def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | None:
     """Names of features or outputs: as many as there are, and no two the same."""
     if value is None:
         return None
+    if isinstance(value, set | frozenset):
+        raise ValueError(f"{where} takes a list of names, not a {type(value).__name__}, which has no order")
     if isinstance(value, str) or (not isinstance(value, Sequence | np.ndarray) and not hasattr(value, "__iter__")):
         raise ValueError(f"{where} takes a list of names, not {value!r}")
     names = tuple(str(name) for name in value)
@@ -372,10 +374,12 @@ class Network:
         self._steps = None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
         self._n_params = sum(layer.n_params for layer in self._layers)
-        self._features = _names(
+        self._features = as_names(
             features, self._n_features, "Network(features=...)", "one for each input of its first layer"
         )
-        self._outputs = _names(outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer")
+        self._outputs = as_names(
+            outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer"
+        )
         self.name = name
         self._plans: dict[Any, Any] = {}  # what kernels packed for this network, by dtype; never part of its value
 
@@ -446,6 +450,36 @@ class Network:
     def outputs(self) -> tuple[str, ...] | None:
         """Names of the output units, or None."""
         return self._outputs
+
+    def with_features(self, features: Sequence[str] | None) -> Network:
+        """The same network with names for its inputs; panels' columns are then found by name, whatever their order.
+
+        Parameters
+        ----------
+        features : list of str or None
+            A name for each of the D inputs, in the order of W's rows: the order in which the columns stood when the
+            network was trained. None takes the names away.
+
+        Returns
+        -------
+        Network
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer names, one stands twice, or a name that the network has stands at another input
+            (which ``net.with_features(None).with_features([...])`` forces).
+        """
+        names = as_names(features, self._n_features, "features", "one for each input of the network")
+        at = {name: i for i, name in enumerate(self._features or ())}
+        moved = next((i for i, name in enumerate(names or ()) if at.get(name, i) != i), None)
+        if names is not None and moved is not None:
+            raise ValueError(
+                f"features: input {moved} would be called {names[moved]!r}, which is the network's input "
+                f"{at[names[moved]]}: names stand in the order of its inputs and cannot change it"
+            )
+        return Network(self._layers, steps=self._steps, features=names, outputs=self._outputs, name=self.name)
 
     @property
     def n_params(self) -> int:

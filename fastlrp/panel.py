@@ -131,8 +131,9 @@ def _columns(
         at = {name: i for i, name in enumerate(have)}
         missing = [name for name in names if name not in at]
         if missing:
+            spare = [name for name in have if name not in names]
             raise ValueError(
-                f"the panel lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, have)}"
+                f"the panel lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, spare)}"
             )
         positions = [at[name] for name in names]
     if n_features is not None and len(names) != n_features:

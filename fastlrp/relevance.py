@@ -99,6 +99,8 @@ class Relevance:
         Names of the outputs.
     reduced : bool
         Whether ``values`` are sums over steps already.
+    by_position : bool
+        Whether a panel's columns were taken as they stand, since the network has no names to find them by.
     """
 
     values: Array
@@ -113,6 +115,7 @@ class Relevance:
     target: int | str | None = None
     outputs: tuple[str, ...] | None = None
     reduced: bool = False
+    by_position: bool = False
 
     def __post_init__(self) -> None:
         """Name features that have no names."""

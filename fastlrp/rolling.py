@@ -412,6 +412,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             target=named,
             outputs=self._net_names["outputs"],
             reduced=reduce is not None,
+            by_position=False,  # every window was trained on these columns, by name
             **totals,
         )
         warn_if_unattributed(relevance, stacklevel=3)

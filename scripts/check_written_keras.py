@@ -1,7 +1,8 @@
 """Load what write_keras writes with real Keras and compare predictions: ``python scripts/check_written_keras.py``.
 
 Run it in an environment with Keras (2.15, or 3 on any backend), h5py and pandas. What the predictions should be comes
-from tests/reference.py, which shares no code with fastlrp. Ends with 1 if any differs by more than 1e-6 of the largest.
+from tests/reference.py, which shares no code with fastlrp. The files hold names of features and outputs, which Keras
+must not mind and read_keras brings back. Ends with 1 if any prediction differs by more than 1e-6 of the largest.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ except ImportError:
 import reference  # noqa: E402
 
 import fastlrp as fl  # noqa: E402
-from fastlrp.keras import write_keras  # noqa: E402
+from fastlrp.keras import read_keras, write_keras  # noqa: E402
 
 KERAS_2 = keras.__version__.startswith("2.")
 
@@ -78,12 +79,19 @@ def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
     }
 
 
+def named(network: fl.Network) -> fl.Network:
+    """The network with names for its three features and its outputs."""
+    outputs = [f"output {k}" for k in range(network.n_outputs)]
+    names = {"features": ["beta", "size, in logs", "größe"], "outputs": outputs, "name": network.name}
+    return fl.Network(network.layers, steps=network.steps, **names)
+
+
 def main() -> None:
     rng = np.random.default_rng(7)
     worst, count = 0.0, 0
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, network in networks(rng).items():
+        for name, network in ((name, named(network)) for name, network in networks(rng).items()):
             X = rng.normal(size=(6, 5, 3)).astype(network.dtype)
             want = np.stack([reference.predict([as_dict(layer) for layer in network], x) for x in X])
             for suffix in (".h5", ".keras"):
@@ -91,6 +99,9 @@ def main() -> None:
                     continue  # Keras 2's hard_sigmoid cannot be said in a .keras file
                 path = Path(folder) / f"model{suffix}"
                 write_keras(network, path)
+                read = read_keras(path)
+                if (read.features, read.outputs) != (network.features, network.outputs):
+                    sys.exit(f"{name + suffix}: names came back as {read.features}, {read.outputs}")
                 got = keras.models.load_model(path, compile=False).predict(X, verbose=0)
                 error = float(np.abs(got - want).max() / np.abs(want).max())
                 print(f"{name + suffix:28s} {error:.1e}")

@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fastlrp
+from fastlrp.data import model_path
 from fastlrp.keras import describe_keras, read_keras
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
@@ -33,8 +34,8 @@ OK, SENTENCE, WRONG = 0, 1, 3
 
 
 def seeds() -> list[tuple[str, bytes, str | None]]:
-    """The real files, those of weights alone with the json of their models."""
-    found = []
+    """The real files, those of weights alone with the json of their models, and the embedded one, which has names."""
+    found: list[tuple[str, bytes, str | None]] = [("embedded/model.h5", model_path().read_bytes(), None)]
     for archive in sorted(DATA.glob("keras-*.zip")):
         with zipfile.ZipFile(archive) as bundle:
             names = [name for name in bundle.namelist() if name.endswith((".h5", ".keras"))]

@@ -3,14 +3,17 @@
     pip install tensorflow-cpu==2.15.1 pandas
     python scripts/train_demo_model.py
 
-LSTM, Dropout, Dense on windows of 12 months. What it prints is written down in ``fastlrp/data/PROVENANCE.md``.
+LSTM, Dropout, Dense on windows of 12 months. What it prints is written down in ``fastlrp/data/PROVENANCE.md``. The
+names of the characteristics are added to the file, where ``fastlrp.read_keras`` looks for them and Keras does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +69,12 @@ def report(period: str, predicted: Floats, target: Floats, index: pd.Index) -> N
     )
 
 
+def name_features(path: Path, names: list[str]) -> None:
+    """Add the names of the inputs, in their order, to a file that Keras wrote."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["fastlrp_features"] = json.dumps(names)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DATA / "model.h5", help="default: %(default)s")
@@ -85,6 +94,7 @@ def main() -> None:
     for period, (X, y, index) in data.items():
         report(period, model.predict(X, verbose=0)[:, 0], y, index)
     model.save(options.out, include_optimizer=False)
+    name_features(options.out, list(panel.columns))
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
     X, _, index = data["test"]
     stocks = index.get_level_values("stock")[-20:]

@@ -20,7 +20,7 @@ import pytest
 import fastlrp
 from fastlrp import cli, plot
 from fastlrp.cli import tables
-from fastlrp.data import GROUPS, load_model, load_panel, model_path, panel_path
+from fastlrp.data import GROUPS, describe, load_model, load_panel, model_path, panel_path
 from fastlrp.errors import ConservationWarning
 from fastlrp.relevance import Relevance
 from fastlrp.rules import Arras, Rudder
@@ -43,6 +43,14 @@ def panel_csv(small, tmp_path):
     path = tmp_path / "panel.csv"
     small.to_csv(path, date_format="%Y-%m")
     return path
+
+
+@pytest.fixture(scope="module")
+def nameless(tmp_path_factory):
+    """The embedded network in a file as Keras writes it, without names."""
+    path = tmp_path_factory.mktemp("nameless") / "model.h5"
+    fastlrp.write_keras(load_model().with_features(None), path)
+    return str(path)
 
 
 @pytest.fixture
@@ -110,7 +118,8 @@ def test_csv_holds_the_librarys_numbers(run, panel_csv, small, tmp_path, rule):
     assert "worst" in printed
     assert "explain:" in said  # the progress bar
     assert ("note: rule 'rudder' leaves" in said) == (rule == "rudder")
-    assert "taken to be, in this order: mom1m, mom6m" in said
+    assert "in this order" not in said  # the model names its inputs
+    assert "by position" not in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "panel.csv", "relevance.csv"]
 
 
@@ -157,23 +166,65 @@ def test_files_are_written_in_blocks(run, panel_csv, small, tmp_path, monkeypatc
 
 
 @compiled_only
-def test_columns_are_found_dropped_and_named(run, small, tmp_path):
+def test_columns_are_found_dropped_and_named(run, small, nameless, tmp_path):
     panel, out = tmp_path / "panel.csv", tmp_path / "relevance.csv"
     frame = small.reset_index()
     frame.insert(0, "sector", "Tech")
     frame["ret_next"] = 0.1
     frame = frame[[*frame.columns[:1], *frame.columns[:0:-1]]]  # features in the wrong order, the index last
     frame.to_csv(panel, index=False)
-    refused(run("explain", MODEL, panel, "-o", out, "--time", "month", "--asset", "stock"),
-            "21 columns of numbers", "1 that are not: 'sector'", "20 features")  # fmt: skip
-    features = ",".join(small.columns)
-    code, _, said = run(
-        "explain", MODEL, panel, "-o", out, "--asset", "stock", "--time", "month", "--features", features
-    )
+    base = ["explain", nameless, panel, "-o", out, "--time", "month", "--asset", "stock"]
+    refused(run(*base), "21 columns of numbers", "1 that are not: 'sector'", "20 features")
+    code, printed, said = run(*base, "--features", ",".join(small.columns))
     assert code == 0, said
     got = pd.read_csv(out)
     assert list(got.columns[:2]) == ["month", "stock"]
     same_frame(got.drop(columns=["month", "stock"]), explained(small).to_frame())
+    assert "by position" not in printed  # they were named
+    assert "in this order" not in said
+
+
+@compiled_only
+def test_a_nameless_model_takes_columns_by_position_and_says_so(run, panel_csv, small, nameless, tmp_path):
+    out = tmp_path / "relevance.csv"
+    code, printed, said = run("explain", nameless, panel_csv, "-o", out, "--no-progress")
+    assert code == 0, said
+    notes = [line for line in said.splitlines() if line.startswith("note: the model does not name its inputs")]
+    assert len(notes) == 1
+    assert notes[0].endswith(": " + ", ".join(small.columns))
+    assert printed.count("columns were taken by position: the network has no names") == 1
+    same_frame(pd.read_csv(out, index_col=["month", "stock"]), explained(small).to_frame())
+
+
+@compiled_only
+def test_a_named_model_finds_its_columns(run, small, tmp_path):
+    """In another order, among others, with and without --drop and --features: the same numbers."""
+    panel, out = tmp_path / "panel.csv", tmp_path / "relevance.csv"
+    frame = small[small.columns[::-1]].assign(ret_next=0.1)
+    frame.insert(3, "sector", "Tech")
+    frame.to_csv(panel)
+    want, turned = explained(small).to_frame(), ",".join(small.columns[::-1])
+    for options in ([], ["--drop", "ret_next", "--drop", "sector"], ["--features", turned]):
+        code, printed, said = run("explain", MODEL, panel, "-o", out, "--no-progress", *options)
+        assert code == 0, said
+        same_frame(pd.read_csv(out, index_col=["month", "stock"]), want)
+        assert "note" not in said
+        assert "by position" not in printed
+
+
+@compiled_only
+def test_a_file_may_call_a_named_models_inputs_otherwise(run, small, tmp_path):
+    panel, out = tmp_path / "panel.csv", tmp_path / "relevance.csv"
+    renamed = small.rename(columns={"beta": "bta", "mom1m": "reversal"})
+    renamed.to_csv(panel)
+    base = ["explain", MODEL, panel, "-o", out, "--no-progress"]
+    refused(run(*base), "lacks 2 of the network's 20 features: 'mom1m', 'beta' (did you mean 'bta'?)", "--features")
+    names = list(renamed.columns)
+    assert run(*base, "--features", ",".join(names))[0] == 0
+    want = explained(small).to_frame().rename(columns={"beta": "bta", "mom1m": "reversal"})
+    same_frame(pd.read_csv(out, index_col=["month", "stock"]), want)
+    names[1], names[2] = names[2], names[1]
+    refused(run(*base, "--features", ",".join(names)), "input 1 would be called 'mom12m'", "the network's input 2")
 
 
 @compiled_only
@@ -274,7 +325,7 @@ def test_bad_panels(run, panel_csv, tmp_path, name):
     assert not list(tmp_path.glob("*out*")), "a file stayed"
 
 
-def test_panels_that_are_no_such_files(run, panel_csv, tmp_path):
+def test_panels_that_are_no_such_files(run, panel_csv, nameless, tmp_path):
     out, folder = tmp_path / "out.csv", tmp_path / "folder.csv"
     folder.mkdir()
     refused(run("explain", MODEL, tmp_path / "none.csv", "-o", out), "does not exist")
@@ -282,7 +333,8 @@ def test_panels_that_are_no_such_files(run, panel_csv, tmp_path):
     refused(run("explain", MODEL, tmp_path / "panel.xlsx", "-o", out), ".csv, .csv.gz or .parquet", "panel.xlsx")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--time", "mnth"), "no column 'mnth'", "did you mean 'month'?")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--drop", "size"), "no column 'size'")
-    refused(run("explain", MODEL, panel_csv, "-o", out, "--drop", "beta"), "19 columns of numbers", "20 features")
+    refused(run("explain", nameless, panel_csv, "-o", out, "--drop", "beta"), "19 columns of numbers", "20 features")
+    refused(run("explain", MODEL, panel_csv, "-o", out, "--drop", "beta"), "leaves out 'beta'", "takes as an input")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--features", "beta,mom1m"), "names 2 columns")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--features", "bta"), "did you mean 'beta'?")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--time", "month", "--asset", "month"), "both name")
@@ -412,7 +464,7 @@ def test_version_help_and_info(run):
         assert "usage: fastlrp" in printed
     code, printed, _ = run("info", MODEL)
     assert code == 0
-    for word in ("LSTM", "Dense", "(20,64)", "2,385 parameters", "can be explained"):
+    for word in ("LSTM", "Dense", "(20,64)", "2,385 parameters", "can be explained", "in this order: mom1m, mom6m"):
         assert word in printed
 
 
@@ -422,6 +474,8 @@ def test_demo(run, tmp_path):
     assert code == 0
     assert "Explained 6,980 windows of 12 months by arras and rudder" in printed
     panel = load_panel()
+    for factor, (group, meaning) in describe()[["group", "meaning"]].iterrows():
+        assert re.search(rf"^  {factor} +{group} +{re.escape(meaning)}$", printed, re.MULTILINE)
     for rule in ("arras", "rudder"):
         rel = explained(panel, rule=rule)
         share, gaps = 100 * rel.share().mean(), rel.reconcile()
@@ -490,7 +544,7 @@ def test_as_a_program(tmp_path):
             env=os.environ | {"PYTHONPATH": path}, check=False, timeout=300,
         )  # fmt: skip
 
-    done = program("explain", MODEL, panel_path(), "-o", "relevance.csv", "--drop", "ret_next")
+    done = program("explain", MODEL, panel_path(), "-o", "relevance.csv")
     assert done.returncode == 0, done.stderr
     assert "6,980 samples of 12 steps x 20 features" in done.stdout
     got = pd.read_csv(tmp_path / "relevance.csv")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from fastlrp import Dense, Dropout, data
+from fastlrp import Dense, Dropout, data, read_keras
 
 ROOT = Path(__file__).resolve().parents[1]
 PROVENANCE = (data.panel_path().parent / "PROVENANCE.md").read_text(encoding="utf-8")
@@ -195,8 +195,20 @@ def test_files_are_small_and_are_those_of_the_provenance():
     for path in (panel, model):
         assert path.name in PROVENANCE
         assert hashlib.sha256(path.read_bytes()).hexdigest() in PROVENANCE
-    for name in data.load_panel():
-        assert f"`{name}`" in PROVENANCE
+    assert "fastlrp_features" in PROVENANCE
+
+
+def test_codes_are_spelled_out_as_the_provenance_defines_them(panel):
+    table = data.describe()
+    assert list(table.index) == list(panel[0].columns)
+    assert table.index.name == "factor"
+    assert list(table.columns) == ["group", "meaning", "unit", "definition", "needs", "source"]
+    assert (table.map(len) > 0).all(axis=None)
+    assert table["meaning"].is_unique
+    assert table["meaning"].str.len().max() <= 72  # a line of the demo
+    for code, row in table.iterrows():
+        assert f"| `{code}` | {row['definition']} | {row['needs']} | {row['source']} |" in PROVENANCE.splitlines()
+        assert code in data.GROUPS[row["group"]]
 
 
 def test_licence_of_the_prices_is_passed_on():
@@ -221,6 +233,17 @@ def test_model_is_lstm_dropout_dense_and_knows_steps_and_features(panel):
     assert net.steps == 12
     assert net.features == tuple(panel[0].columns)
     assert net.dtype == np.float32
+
+
+def test_the_models_own_file_names_its_features(panel):
+    """No table beside it: whoever reads the file has the names, and so columns in any order."""
+    X = panel[0].loc["2020-01":]
+    net = read_keras(data.model_path())
+    assert net == data.load_model()
+    assert net.features == tuple(X.columns)
+    predicted = net.predict(X[X.columns[::-1]])
+    assert predicted.equals(net.predict(X))
+    assert not predicted.isna().all()
 
 
 def test_model_predicts_what_keras_predicted(panel):

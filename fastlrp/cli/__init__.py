@@ -97,7 +97,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("columns of the panel").add_argument
     add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order")
     add("--asset", metavar="COL", help="likewise")
-    add("--features", metavar="A,B,C", help="the network's inputs, in its order (default: all that are left)")
+    add("--features", metavar="A,B,C", help="the network's inputs, in its order (default: those that the model names, "
+        "else all that are left)")  # fmt: skip
     add("--drop", metavar="COL", action="append", default=[], help="leave out a column, as the target; may be repeated")
     add = parser.add_argument_group("what is computed").add_argument
     add("--rule", choices=["arras", "rudder"], default="arras", help="default: arras")
@@ -138,6 +139,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
     net = read_keras(arguments.model, architecture=arguments.architecture)
     panel, names = read_panel(arguments, net)
+    if arguments.features is not None:
+        net = net.with_features(list(panel.columns))
     with as_notes():
         relevance = net.explain(
             panel, rule=rule, steps=arguments.steps, target=arguments.target, dtype=arguments.dtype,

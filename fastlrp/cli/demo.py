@@ -29,7 +29,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     pictures = installed("matplotlib")
     if pictures:
         _make_folder(arguments.out)
-    from fastlrp.data import GROUPS, load_model, load_panel
+    from fastlrp.data import GROUPS, describe, load_model, load_panel
 
     net, panel = load_model(), load_panel()
     rules = ["arras", "rudder"] if arguments.rule == "both" else [arguments.rule]
@@ -49,6 +49,8 @@ def run_demo(arguments: argparse.Namespace) -> int:
         "to try fastlrp on.",
         f"Explained {found:,} windows of {net.steps} months by {by} in {seconds:.3f} s, {rate} a second; loading and "
         f"compiling took {ready - start:.1f} s before that.",
+        f"What the factors are, each ranked over the month's stocks (fastlrp.data.describe() says more)\n\n"
+        f"{_codes(describe())}",
         f"Factors, largest first (share: of a window's |relevance|; mean: of relevance)\n\n{_factors(results, GROUPS)}",
         f"Groups of factors\n\n{_groups(results, GROUPS)}",
         f"Highest predictions of the last month, and why, by {rules[0]}\n\n{_last_month(first)}",
@@ -84,6 +86,12 @@ def _table(frame: pd.DataFrame, formats: Mapping[str, str]) -> str:
         width, words = max(map(len, cells)), all(cell[:1].isalpha() for cell in cells)
         columns.append([cell.ljust(width) if words else cell.rjust(width) for cell in cells])
     return "\n".join("  " + "  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def _codes(described: pd.DataFrame) -> str:
+    """What the factors' codes stand for, group by group."""
+    table = described.reset_index()[["factor", "group", "meaning"]]
+    return _table(table.sort_values("group", kind="stable"), {})
 
 
 def _factors(results: Mapping[str, Relevance], groups: Mapping[str, Sequence[str]]) -> str:

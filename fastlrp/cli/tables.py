@@ -133,19 +133,22 @@ def _read_parquet(path: Path, arguments: argparse.Namespace) -> tuple[pd.DataFra
 
 
 def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) -> list[str]:
-    """Columns for the network's inputs: those named, those it names itself, or all of numbers if they are as many."""
+    """Columns for the network's inputs, in its order: those named, those it names itself, or all of numbers."""
     import pandas as pd
 
-    if arguments.features is not None or net.features is not None:
-        names = list(net.features or ()) if arguments.features is None else arguments.features.split(",")
-        for name in names:
+    if arguments.features is not None:
+        asked = arguments.features.split(",")
+        for name in asked:
             _check_column(name, list(frame.columns), arguments.panel)
-        if len(names) != net.n_features:
+        if len(asked) != net.n_features:
             raise ValueError(
-                f"--features names {count(len(names), 'column')}, but the network takes {net.n_features:,}"
+                f"--features names {count(len(asked), 'column')}, but the network takes {net.n_features:,}"
             )
-        return names
+        return list(net.features) if net.features and set(asked) == set(net.features) else asked
     left = [name for name in frame.columns if name not in arguments.drop]
+    if net.features is not None:
+        _refuse_missing(net.features, left, arguments)
+        return list(net.features)
     usable = [name for name in left if pd.api.types.is_numeric_dtype(frame[name])]
     other = [name for name in left if name not in usable]
     if len(usable) != net.n_features:
@@ -155,8 +158,28 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
             f"takes {count(net.n_features, 'feature')}: leave columns out with --drop, or name its own in order with "
             "--features"
         )
-    say(f"note: the model does not name its inputs; they are taken to be, in this order: {', '.join(usable)}")
+    say(
+        "note: the model does not name its inputs; they are taken to be, in this order (--features says otherwise): "
+        + ", ".join(usable)
+    )
     return usable
+
+
+def _refuse_missing(features: Sequence[str], left: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Refuse a file that lacks columns which the network names as its inputs."""
+    from fastlrp.panel import suggest
+
+    dropped = [name for name in features if name in arguments.drop]
+    if dropped:
+        raise ValueError(f"--drop leaves out {', '.join(map(repr, dropped))}, which the network takes as an input")
+    missing = [name for name in features if name not in left]
+    if missing:
+        spare = [name for name in left if name not in features]
+        raise ValueError(
+            f"{arguments.panel} lacks {len(missing)} of the network's {len(features)} features: "
+            f"{suggest(missing, spare)}; where it calls them otherwise, name its columns in the network's order with "
+            "--features"
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- writing

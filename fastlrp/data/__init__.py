@@ -24,7 +24,7 @@ GROUPS: dict[str, list[str]] = {
     "Lottery": ["maxret", "returnskew"],
 }
 
-__all__ = ["GROUPS", "load_model", "load_panel", "model_path", "panel_path"]
+__all__ = ["GROUPS", "describe", "load_model", "load_panel", "model_path", "panel_path"]
 
 
 def panel_path() -> Path:
@@ -33,7 +33,7 @@ def panel_path() -> Path:
 
 
 def model_path() -> Path:
-    """The embedded network's file, a whole model as Keras 2.15 wrote it (.h5)."""
+    """The embedded network's file, a whole model as Keras 2.15 wrote it (.h5), with its features' names."""
     return _path("model.h5")
 
 
@@ -72,14 +72,28 @@ def load_panel(target: bool = False) -> pd.DataFrame | tuple[pd.DataFrame, pd.Se
 def load_model() -> Network:
     """The embedded network: LSTM(16), Dropout, Dense(1) on windows of 12 months, with the features' names.
 
-    It predicts next month's return, standardised over the stocks of that month. Keras files hold no feature names;
-    they are taken from the panel that the network was trained on.
+    It predicts next month's return, standardised over the stocks of that month.
+    """
+    from fastlrp.keras.read import read_keras
+
+    return read_keras(model_path())
+
+
+def describe() -> pd.DataFrame:
+    """What the embedded panel's 20 codes stand for, a row a characteristic, in the order of its columns.
+
+    Returns
+    -------
+    DataFrame (20, 6)
+        ``group`` (of ``GROUPS``), ``meaning`` in plain words, ``unit`` and ``definition`` before it is ranked over the
+        month's stocks (R(a, b) is the return from the end of month t-b to the end of month t-a), the history that it
+        ``needs``, and the ``source``. The panel itself holds the ranks, scaled to [-1, 1]: they have no unit.
     """
     import pandas as pd
 
-    from fastlrp.keras.read import read_keras
-    from fastlrp.network import Network
+    from fastlrp.data.factors import FACTORS
 
-    net = read_keras(model_path())
-    features = pd.read_csv(panel_path(), nrows=0).columns.drop(["month", "stock", "ret_next"])
-    return Network(net.layers, steps=net.steps, features=list(features), name=net.name)
+    table = pd.DataFrame.from_dict({code: factor._asdict() for code, factor in FACTORS.items()}, orient="index")
+    group_of = {code: group for group, codes in GROUPS.items() for code in codes}
+    table.insert(0, "group", [group_of[code] for code in table.index])
+    return table.rename_axis("factor")

@@ -17,16 +17,21 @@ from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Node, Use, brief
 MAX_JSON = 4 << 20
 
 
-def parse_json(text: str, where: str) -> dict[str, Any]:
-    """A JSON object, or a sentence about why it is none."""
+def load_json(text: str, where: str) -> Any:
+    """What JSON text says, or a sentence about why it is none."""
     if len(text) > MAX_JSON:
         raise ModelFileError(f"{where} is {len(text) / 1e6:.0f} MB of JSON, more than the {MAX_JSON / 1e6:.0f} MB read")
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except RecursionError:
-        raise ModelFileError(f"{where} is nested too deeply to be a model's configuration") from None
+        raise ModelFileError(f"{where} is nested too deeply to be what Keras or fastlrp writes") from None
     except ValueError as error:
         raise ModelFileError(f"{where} is not JSON: {str(error)[:100]}") from None
+
+
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """A JSON object, or a sentence about why it is none."""
+    value = load_json(text, where)
     if not isinstance(value, dict):
         raise ModelFileError(f"{where} must be a JSON object, not {brief(value)}")
     return value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fastlrp.messages import count, printable
 
 _MAX_TEXT = 60
 _HEAD = ("layer", "class", "weights", "parameters", "")
+_INPUTS = "inputs, in this order: "
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class FileDescription:
         Whether ``read_keras`` reads it.
     verdict : str
         The sentence that says so, or why not and what to do.
+    features : tuple of str or None
+        Names of the inputs, in the network's order, where the file has them.
     """
 
     path: str
@@ -55,6 +59,7 @@ class FileDescription:
     layers: tuple[LayerDescription, ...]
     explainable: bool
     verdict: str
+    features: tuple[str, ...] | None = None
 
     @property
     def n_params(self) -> int:
@@ -72,11 +77,13 @@ class FileDescription:
             ]
             lines.append("  ".join([*cells, row[4]]).rstrip())
         rule = "-" * min(max(map(len, lines)), 120)
-        return "\n".join([self._title(), "", lines[0], rule, *lines[1:], rule, self._outcome()])
+        named = [] if self.features is None else [_listed(_INPUTS, self.features)]
+        return "\n".join([self._title(), "", lines[0], rule, *lines[1:], rule, self._outcome(), *named])
 
     def _repr_html_(self) -> str:
         title, outcome = html.escape(self._title()), html.escape(self._outcome())
-        return f"<div><p>{title}</p>{html_table(_HEAD, self._cells(), 3)}<p>{outcome}</p></div>"
+        named = "" if self.features is None else f"<p>{html.escape(_INPUTS + ', '.join(self.features))}</p>"
+        return f"<div><p>{title}</p>{html_table(_HEAD, self._cells(), 3)}<p>{outcome}</p>{named}</div>"
 
     def _title(self) -> str:
         size = count(self.n_params, "parameter")
@@ -133,7 +140,7 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
         window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
         verdict = f"windows {window} in, {count(network.n_outputs, 'output')}, {network.dtype}"
-        return FileDescription(str(where), file.format, _version(file), rows, True, verdict)
+        return FileDescription(str(where), file.format, _version(file), rows, True, verdict, network.features)
 
 
 def _version(file: ModelFile) -> str:
@@ -178,6 +185,11 @@ def _unknown(file: ModelFile, groups: Groups) -> Iterator[LayerDescription]:
 def _without(text: str, path: Path) -> str:
     """A sentence without the file's name in front, which the table's title has."""
     return text.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+
+
+def _listed(head: str, names: Sequence[str]) -> str:
+    """Names in lines that a terminal shows whole."""
+    return textwrap.fill(", ".join(names), 100, initial_indent=head, subsequent_indent="  ", break_long_words=False)
 
 
 def _short(text: str) -> str:

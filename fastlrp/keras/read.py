@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastlrp.keras.config import MAX_JSON, model_tree, parse_json, uses
 from fastlrp.keras.door import ModelFile, contents, open_model, sentence
 from fastlrp.keras.kinds import REFUSED, cannot, kind_of, refusal
 from fastlrp.keras.layers import build
+from fastlrp.keras.names import with_stored_names
 from fastlrp.keras.template import tree_of
 from fastlrp.keras.tree import Node
 from fastlrp.keras.weights import WeightFile
@@ -27,6 +28,7 @@ def read_keras(
     path: str | os.PathLike[str],
     *,
     architecture: Architecture | None = None,
+    features: Sequence[str] | None = None,
     check: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Network:
     """The network in a file that Keras wrote; neither Keras nor TensorFlow is needed, and nothing in it is run.
@@ -39,6 +41,9 @@ def read_keras(
     architecture : Network, dict, str or path, optional
         What the file does not say itself: a Network of the same layers (its weights are ignored), or what
         ``model.to_json()`` gives as text, as a dict, or as a file. It replaces the file's own description.
+    features : list of str, optional
+        Names of the inputs, in the order in which the model was trained: panels' columns are then found by name.
+        Files that :func:`fastlrp.write_keras` wrote bring their own.
     check : (X, expected), optional
         Windows (sample, step, feature) and Keras' own predictions for them; the network must give the same to 1e-5 of
         the largest.
@@ -55,6 +60,8 @@ def read_keras(
     ModelFileError
         If the file is damaged, holds what no Keras writes, lacks its architecture, has layers that cannot be
         explained (named, with the reason), or fails ``check``.
+    ValueError
+        If ``features`` are not names for the network's inputs, or put names that the file has in another order.
 
     Examples
     --------
@@ -63,6 +70,8 @@ def read_keras(
     where = Path(path)
     with sentence(where), open_model(where) as file:
         network = network_of(file, architecture)
+    if features is not None:
+        network = network.with_features(features)
     if check is not None:
         _compare(network, check, where)
     return network
@@ -77,7 +86,10 @@ def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
         raise ModelFileError(cannot(leaf, refusal(leaf) or ""))
     with np.errstate(all="ignore"):  # what overflows while folding is found by the layers' own checks
         built = build(list(uses(tree)), WeightFile(file.weights, tree), is_keras2(version))
-    return Network(built.layers, steps=built.steps, name=tree.name)
+    given = architecture if isinstance(architecture, Network) else None
+    network = Network(built.layers, steps=built.steps, outputs=given.outputs if given else None, name=tree.name)
+    network = with_stored_names(network, file.weights)
+    return network if given is None or given.features is None else network.with_features(given.features)
 
 
 def model_of(file: ModelFile, architecture: Architecture | None) -> tuple[Node, str | None]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.fold import Array
+from fastlrp.keras.names import name_attributes
 from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
 from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
@@ -29,7 +30,8 @@ def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     network : Network
-        Names of features and outputs have no place in Keras' files and are left out.
+        Names of its features and outputs are kept beside the weights, as attributes that Keras does not look at:
+        :func:`fastlrp.read_keras` brings them back.
     path : str or path
         Ends in ``.h5`` (read by tf.keras 2 and Keras 3) or ``.keras`` (Keras 3). An existing file is replaced only when
         the new one is complete.
@@ -37,7 +39,8 @@ def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the path ends otherwise, or the network mixes both kinds of hard_sigmoid, which no version of Keras has.
+        If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras has, or a
+        name holds control characters.
     """
     where = Path(path)
     if where.suffix not in {".h5", ".keras"}:
@@ -136,6 +139,7 @@ def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
         for group in (file, root := file.create_group("model_weights")):
             group.attrs["keras_version"], group.attrs["backend"] = _VERSIONS[version], "tensorflow"
         file.attrs["model_config"] = config
+        file.attrs.update(name_attributes(network))
         root.attrs["layer_names"] = list(names)
         for layer, name in zip(network, names, strict=True):
             group = root.create_group(name)
@@ -174,6 +178,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
                 for i, array in enumerate(part):
                     file.create_dataset(f"{where}/{i}", data=array)
         file.create_group("vars")
+        file.attrs.update(name_attributes(network))
     members = {
         "metadata.json": json.dumps({"keras_version": _VERSIONS[3], "date_saved": "2000-01-01@00:00:00"}).encode(),
         "config.json": json.dumps(_model(network, names)).encode(),

@@ -43,6 +43,20 @@ def test_a_table_that_a_person_can_read() -> None:
     assert lines[-1] == "can be explained: windows (5, 3) in, 1 output, float32"
 
 
+def test_inputs_are_listed_in_their_order_where_the_file_names_them(tmp_path) -> None:
+    names = [f"factor {j}" for j in range(20, 0, -1)]
+    net = fl.Network([fl.LSTM(np.ones((20, 4)), np.ones((1, 4))), fl.Dense(np.ones((1, 1)))], features=names)
+    for path in (tmp_path / "model.h5", tmp_path / "model.keras"):
+        fl.write_keras(net, path)
+        found = describe_keras(path)
+        assert found.features == tuple(names)
+        table, listed = str(found).split("inputs, in this order: ")
+        assert table.splitlines()[-1] == "can be explained: windows (any, 20) in, 1 output, float64"
+        assert " ".join(listed.split()) == ", ".join(names)
+        assert max(map(len, str(found).splitlines()[-3:])) <= 100
+    assert describe_keras(folder(VERSIONS[0]) / "nested.h5").features is None
+
+
 def test_says_which_layer_is_in_the_way() -> None:
     found = describe_keras(folder(VERSIONS[0]) / "refused_gru.keras")
     assert not found.explainable

@@ -222,6 +222,60 @@ def test_wrappers_within_wrappers(tmp_path: Path, kind: str) -> None:
     refused(configured(tmp_path, change))
 
 
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attribute", ["fastlrp_features", "fastlrp_outputs"])
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ('["a"', "is not JSON"),
+        ("beta", "is not JSON"),
+        ("", "is not JSON"),
+        ('{"a": 1}', "is a dict of 1, expected a json list of names"),
+        ('"abc"', "is 'abc', expected a json list of names"),
+        ("[1, 2, 3]", "is a list of 3, expected a json list of names"),
+        ('["a", null, "c"]', "expected a json list of names"),
+        ("[]", "expected [13]"),
+        ('["a", "b"]', "has 2 name.*expected [13]"),
+        ('["a", "b", "c", "d"]', "has 4 name.*expected [13]"),
+        ('["a\\u001b[31m", "b", "c"]', "has a control character"),
+        ('["a\\ud800"]', "has a control character"),
+        ('["' + "x" * 5_000_000 + '"]', "5 MB of JSON"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        (7, "no text"),
+        (np.zeros(3), "no text"),
+        (np.array([b"a", b"b", b"c"]), "holds 3 texts, expected one"),
+        (np.array([], dtype="S1"), "holds 0 texts, expected one"),
+        (h5py.Empty("f4"), "no text"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_names_that_are_none(tmp_path: Path, attribute: str, value: Any, match: str) -> None:
+    text = refused(edited(tmp_path, lambda file: file.attrs.__setitem__(attribute, value)), match)
+    assert attribute in text
+    assert text.isprintable()
+    weights = io.BytesIO()
+
+    def change(members: dict[str, bytes]) -> None:  # the same in an archive
+        weights.write(members["model.weights.h5"])
+        with h5py.File(weights, "r+") as file:
+            file.attrs[attribute] = value
+        members["model.weights.h5"] = weights.getvalue()
+
+    refused(zipped(tmp_path, change), match)
+
+
+def test_a_name_twice(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file.attrs["fastlrp_features"] = '["a", "b", "a"]'
+
+    refused(edited(tmp_path, edit), "attribute 'fastlrp_features' of .* names 'a' twice")
+    found = describe_keras(tmp_path / "model.h5")
+    assert not found.explainable
+    assert "names 'a' twice" in found.verdict
+
+
 # -- the weights -------------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +476,12 @@ def _crowded_config(path: Path) -> None:
         file.attrs["model_config"] = json.dumps({"a": [[]] * 4_000_000})
 
 
+def _huge_names(path: Path) -> None:
+    path.write_bytes(original("functional.h5"))
+    with h5py.File(path, "r+") as file:
+        file.attrs["fastlrp_features"] = json.dumps([""] * 1_000_000)
+
+
 def _terabytes(path: Path) -> None:
     path.write_bytes(original("functional.h5"))
     with h5py.File(path, "r+") as file:
@@ -525,7 +585,8 @@ def _empty_heap(path: Path) -> None:
 
 
 BOMBS = {
-    "huge.h5": _huge_config, "crowded.h5": _crowded_config, "terabytes.h5": _terabytes,
+    "huge.h5": _huge_config, "crowded.h5": _crowded_config, "names-of-features.h5": _huge_names,
+    "terabytes.h5": _terabytes,
     "chunks.h5": _terabytes_of_chunks,
     "deflated.h5": _deflated, "shared.h5": _shared, "names.h5": _many_names, "objects.h5": _many_objects,
     "deep.h5": _deep_groups, "bomb.keras": _zip_bomb, "config.keras": _config_bomb, "lying.keras": _lying_zip,

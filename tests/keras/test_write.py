@@ -72,9 +72,13 @@ def drawn(draw: st.DrawFn) -> fl.Network:
             layers.append(fl.Dropout(0.25, f"dropout_{i}"))
     head = rng.normal(size=(width, 2)).astype(dtype)
     layers.append(fl.Dense(head, activation=draw(st.sampled_from([*activations, "softmax"])), name="head"))
-    return (
-        fl.Network(layers, steps=draw(st.none() | st.integers(1, 6)), name="drawn") if features else fl.Network(layers)
-    )
+    text = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), max_size=30)
+
+    def called(size: int) -> list[str] | None:
+        return draw(st.none() | st.lists(text, min_size=size, max_size=size, unique=True))
+
+    steps = draw(st.none() | st.integers(1, 6))
+    return fl.Network(layers, steps=steps, features=called(features), outputs=called(2), name="drawn")
 
 
 @settings(max_examples=40)
@@ -110,6 +114,48 @@ def test_the_same_network_is_the_same_bytes(tmp_path: Path) -> None:
     for path in ("a.keras", "b.keras"):
         write_keras(_net(), tmp_path / path)
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_names_come_back_and_can_be_given_or_changed_on_reading(tmp_path: Path, suffix: str) -> None:
+    path, net = tmp_path / f"model{suffix}", _net()
+    write_keras(net, path)
+    assert read_keras(path).features is None
+    assert read_keras(path, features=["beta", "size"]).features == ("beta", "size")
+    named = fl.Network(net.layers, features=["beta", "größe, log"], outputs=["return"])
+    write_keras(named, path)
+    assert (read_keras(path).features, read_keras(path).outputs) == (("beta", "größe, log"), ("return",))
+    assert read_keras(path, features=["beta", "size"]).features == ("beta", "size")
+    assert read_keras(path, architecture=net).features == named.features
+    renamed = fl.Network(net.layers, features=["beta", "size"], outputs=["y"])
+    assert read_keras(path, architecture=renamed).features == ("beta", "size")
+    for wrong, words in [
+        (["beta"], "features has 1 name.* expected 2"),
+        (["x", "x"], "features names 'x' twice"),
+        (["größe, log", "beta"], "input 0 would be called 'größe, log', which is the network's input 1"),
+    ]:
+        with pytest.raises(ValueError, match=words) as caught:
+            read_keras(path, features=wrong)
+        assert not isinstance(caught.value, fl.ModelFileError)  # the file is right
+
+
+def test_more_names_than_an_attribute_of_hdf5_holds(tmp_path: Path) -> None:
+    """An array of texts would be refused by HDF5 from 64 KiB on."""
+    names = [f"characteristic number {j} of a very wide panel" for j in range(4000)]
+    net = fl.Network([fl.LSTM(np.ones((4000, 4), "f4"), np.ones((1, 4), "f4")), fl.Dense(np.ones((1, 1), "f4"))])
+    for suffix in (".h5", ".keras"):
+        write_keras(net.with_features(names), tmp_path / f"model{suffix}")
+        assert read_keras(tmp_path / f"model{suffix}").features == tuple(names)
+
+
+def test_names_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
+    for name in ("a\x1b[31m", "\0", "\ud800"):
+        with pytest.raises(ValueError, match="holds a control character, which is not written") as caught:
+            write_keras(_net().with_features(["beta", name]), tmp_path / "model.keras")
+        assert str(caught.value).isprintable()
+    with pytest.raises(ValueError, match="names take 5 MB, more than is written"):
+        write_keras(_net().with_features(["beta", "x" * 5_000_000]), tmp_path / "model.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_paths_leave_nothing_behind(tmp_path: Path) -> None:
