@@ -100,9 +100,9 @@ def explain(
         The rule through the LSTMs, with its parameters.
     target : int, str or None
         The output unit to explain, by position or by the network's ``outputs`` names; needed if there are several.
-    aggregate : {"sequence", True, False}
+    aggregate : {"sequence", "average", "last"}
         What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the last
-        step, or the most recent step's at the last step.
+        step, or the most recent step's at the last step. True means "average", False "last".
     reduce : {"steps", None}
         "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
 
@@ -123,8 +123,9 @@ def explain(
     """
     chosen = as_rule(rule)
     unit = _target(net, target)
-    if not (aggregate == "sequence" or isinstance(aggregate, bool)):
-        raise ValueError(f"aggregate= takes 'sequence', True or False, not {aggregate!r}")
+    if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
+        raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
+    aggregate = {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
     if reduce not in (None, "steps"):
         raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
     windows, panel, T = _windows(net, X, steps, dtype)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 MergeMode = Literal["concat", "sum", "ave"]
-Aggregate = Literal["sequence"] | bool
+Aggregate = Literal["sequence", "average", "last"] | bool  # True is "average", False is "last"
 
 #: Activations of an LSTM's gates and of its signals. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
 #: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
