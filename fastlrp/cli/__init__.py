@@ -24,7 +24,7 @@ from fastlrp.cli.writing import write_relevance
 from fastlrp.rules import Arras, Rudder, Rule
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
-_KERNELS = ("fastlrp.keras", "fastlrp.panel", "fastlrp.kernels.cpu")  # what takes a second to import
+_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panel", "fastlrp.kernels.cpu")  # what takes a second to import
 _THREADS = "default: Numba's own setting"
 
 
@@ -93,7 +93,7 @@ def _parser() -> _Parser:
                       help="folder for the pictures (default: fastlrp-demo)")  # fmt: skip
 
     about = "Show a Keras file's layers, shapes and weights, and whether it can be explained."
-    info = command("info", _info, about, imports=("fastlrp.keras",))
+    info = command("info", _info, about, imports=("h5py", "fastlrp.keras"))
     info.add_argument("model", metavar="MODEL", type=Path, help=".h5, .keras or .weights.h5")
     info.add_argument("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
 

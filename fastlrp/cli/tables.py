@@ -55,13 +55,13 @@ def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFram
         raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     for note in table.keys.notes:
         say(f"note: {note}")
-    frame = _index(table, arguments)
+    frame, place = _index(table, arguments)
     written = cast("pd.MultiIndex", frame.index)
     if table.frame.empty:
         raise ValueError(f"{path} has no rows, only a header")
-    _make_numbers(frame, table.place, _wanted(arguments, net), path)
+    _make_numbers(frame, place, _wanted(arguments, net), path)
     frame = frame[_features(frame, arguments, net)]
-    frame.index = _timed(written, table, arguments)
+    frame.index = _timed(written, table.keys, place, arguments)
     return frame, written
 
 
@@ -145,8 +145,11 @@ def _check_names(names: Sequence[str], path: object) -> None:
 # ----------------------------------------------------------------------------------------------- names of the rows
 
 
-def _index(table: Table, arguments: argparse.Namespace) -> pd.DataFrame:
-    """The rows that hold something, named as the file writes them; columns without name and values left out."""
+def _index(table: Table, arguments: argparse.Namespace) -> tuple[pd.DataFrame, Callable[[int], str]]:
+    """The rows that hold something, named as the file writes them, and where each stands in it.
+
+    Columns without a name and without values are left out.
+    """
     import pandas as pd
 
     path, keys = arguments.panel, table.keys
@@ -171,19 +174,20 @@ def _index(table: Table, arguments: argparse.Namespace) -> pd.DataFrame:
     levels: Any = [whole_numbers(pd.Index(labels)) for _, labels in found]
     codes: Any = [codes for codes, _ in found]
     frame = frame.drop(columns=list(keys.written))
-    # The rows' own numbers stay with the cells, so that a bad one can be found in the file.
-    frame.attrs = {"rows": frame.index}
+    rows = frame.index.to_numpy()
     frame.index = pd.MultiIndex(levels, codes, names=list(keys.written))
-    return frame
+    return frame, lambda row: table.place(int(rows[row]))
 
 
-def _timed(index: pd.MultiIndex, table: Table, arguments: argparse.Namespace) -> pd.MultiIndex:
+def _timed(
+    index: pd.MultiIndex, keys: Keys, place: Callable[[int], str], arguments: argparse.Namespace
+) -> pd.MultiIndex:
     """The same rows by time and asset under these names, so that the panel need not guess which is which."""
     import pandas as pd
 
     from fastlrp.periods import AmbiguousDates, is_times, written_dates
 
-    keys, path = table.keys, arguments.panel
+    path = arguments.panel
     codes = dict(zip(index.names, index.codes, strict=True))
     levels = dict(zip(index.names, index.levels, strict=True))
     if len(keys.time) > 1:
@@ -201,7 +205,7 @@ def _timed(index: pd.MultiIndex, table: Table, arguments: argparse.Namespace) ->
                                  f"it holds {texts[0]!r}")  # fmt: skip
             times = pd.DatetimeIndex(dates.astype("datetime64[s]"))
         elif not is_times(times):
-            raise ValueError(f"{what} {_odd_time(times, rows, table)}; {_DATES}")
+            raise ValueError(f"{what} {_odd_time(times, rows, place)}; {_DATES}")
     except AmbiguousDates as error:
         which = str(error).split(":")[0]
         raise ValueError(f"{what}: {which}: say --dates day-first or --dates month-first") from None
@@ -225,7 +229,7 @@ def _combined(parts: Sequence[pd.Index], names: Sequence[str], path: object) -> 
     return rows, pd.Index(texts)
 
 
-def _odd_time(times: pd.Index, rows: Any, table: Table) -> str:
+def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
     """What is wrong with a column that is not understood as times."""
     from fastlrp.periods import is_dates
 
@@ -233,7 +237,7 @@ def _odd_time(times: pd.Index, rows: Any, table: Table) -> str:
     if odd is None or odd == 0:
         return f"is not understood: it holds {str(times[0])!r}" + ("" if odd == 0 else ", and times written otherwise")
     row = int((rows == odd).nonzero()[0][0])
-    return f"holds {str(times[odd])!r} in {table.place(row)}, which is not understood as a time as {str(times[0])!r} is"
+    return f"holds {str(times[odd])!r} in {place(row)}, which is not understood as a time as {str(times[0])!r} is"
 
 
 # ----------------------------------------------------------------------------------------------- columns of numbers
@@ -253,7 +257,6 @@ def _make_numbers(frame: pd.DataFrame, place: Callable[[int], str], wanted: Sequ
     """
     import pandas as pd
 
-    rows = frame.attrs["rows"]
     for name in frame.columns if wanted is None else [name for name in wanted if name in frame.columns]:
         column = frame[name]
         if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
@@ -267,7 +270,7 @@ def _make_numbers(frame: pd.DataFrame, place: Callable[[int], str], wanted: Sequ
         if len(bad):
             cell = str(column.iloc[bad[0]])
             raise ValueError(
-                f"{path} holds {cell!r} in {place(int(rows[bad[0]]))}, column {name!r}, where a number is due: "
+                f"{path} holds {cell!r} in {place(int(bad[0]))}, column {name!r}, where a number is due: "
                 f"{_todo(cell, name, wanted)}"
             )
         frame[name] = numbers
