@@ -375,7 +375,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             The rule through the LSTMs; None: the model's own.
         target : int, str or None
             The output to explain, by position or name; needed if there are several.
-        aggregate : {"sequence", True, False}
+        aggregate : {"sequence", "average", "last"}
             What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
             last step, or the most recent step's at the last step.
         reduce : {"steps", None}

@@ -67,8 +67,9 @@ def explain(
     _check_network(net)
     chosen = as_rule(rule)
     unit = _target(net, target)
-    if not (aggregate == "sequence" or isinstance(aggregate, bool)):
-        raise ValueError(f"aggregate= takes 'sequence', True or False, not {aggregate!r}")
+    if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
+        raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
+    aggregate = {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
     if reduce not in (None, "steps"):
         raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
     windows, panel, T = _windows(net, X, steps, dtype)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 MergeMode = Literal["concat", "sum", "ave"]
-Aggregate = Literal["sequence"] | bool
+Aggregate = Literal["sequence", "average", "last"] | bool  # True is "average", False is "last"
 
 #: Activations of an LSTM's gates and of its signals. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
 #: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
@@ -622,7 +622,7 @@ class Network:
             T of a panel's windows, in periods; may be left out where the network knows it.
         target : int, str or None
             The output to explain, by position or by one of the network's ``outputs``; needed if there are several.
-        aggregate : {"sequence", True, False}
+        aggregate : {"sequence", "average", "last"}
             What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
             last step, or the most recent step's at the last step.
         reduce : {"steps", None}

@@ -21,7 +21,23 @@ _TIME_WORDS = re.compile(
 )
 _MONTH = re.compile(r"(\d{4})(?:[-/_. ]?[mM]?(?=\d\d)|[-/_. mM])(\d\d?)")  # 1990-01, 1990/1, 199001, 1990m1
 _QUARTER = re.compile(r"(\d{4})[-/_. ]?[qQ](\d)")
+_DAY = re.compile(r"(?P<first>\d\d?)([-/.])(?P<second>\d\d?)\2(?P<year>\d{4})")  # 31/01/2015, 31.01.2015, 1/31/2015
+_NAMED = (  # months by their English names, and 01/2015
+    re.compile(r"(?:(?P<day>\d\d?)[-/. ]*)?(?P<name>[a-z]{3,9})[-/., ]*(?P<year>\d{4})"),  # 31 Jan 2015, JAN2015
+    re.compile(r"(?P<name>[a-z]{3,9})\.? (?P<day>\d\d?),? (?P<year>\d{4})"),  # January 31, 2015
+    re.compile(r"(?P<year>\d{4})[-/. ]?(?P<name>[a-z]{3,9})\.?"),  # 2015 Jan
+    re.compile(r"(?P<month>\d\d?)[-/.](?P<year>\d{4})"),  # 01/2015
+)
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+_MIDNIGHT = re.compile(r"[T ]0?0:00(:00(\.0+)?)?$")
 _YEARS = (1700, 2300)  # numbers outside are no years: firm identifiers must not look like dates
+
+
+class AmbiguousDates(ValueError):
+    """Dates such as 01/02/2015, of which nothing tells whether the day or the month comes first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +111,7 @@ def time_level(index: pd.Index) -> int:
     for mark in (typed, named):
         if sum(mark) == 1:
             return mark.index(True)
-    dates = [_read_dates(_plain(level)) is not None for level in index.levels]
+    dates = [is_dates(level) for level in index.levels]
     if sum(dates) == 1:
         return dates.index(True)
     whole = [pd.api.types.is_integer_dtype(_plain(level).dtype) for level in index.levels]
@@ -140,6 +156,93 @@ def label(value: Any) -> str:
     if isinstance(value, pd.Timestamp) and value == value.normalize():
         return str(value.date())
     return str(value)
+
+
+def is_dates(level: pd.Index) -> bool:
+    """Whether all are times on a calendar, though it may be unclear which."""
+    try:
+        return _read_dates(_plain(level)) is not None
+    except AmbiguousDates:
+        return True
+
+
+def is_times(level: pd.Index) -> bool:
+    """Whether all are understood as times: on a calendar, or as whole numbers.
+
+    Raises
+    ------
+    AmbiguousDates
+        If it is unclear which.
+    """
+    plain = _plain(level)
+    return (_read_dates(plain) or _read_numbers(plain)) is not None
+
+
+def written_dates(texts: list[str], *, day_first: bool | None = None) -> Array | None:
+    """Dates as spreadsheets write them, 31/01/2015, 31.01.2015 or 1/31/2015, as datetime64[D]; None if they are not.
+
+    Parameters
+    ----------
+    texts : list of str
+    day_first : bool or None
+        None: day and month are told apart by a number above 12, which one of the dates must have in one place, and
+        none in the other.
+
+    Raises
+    ------
+    AmbiguousDates
+        If ``day_first`` is None and both orders are possible and differ.
+    """
+    found = [_DAY.fullmatch(_MIDNIGHT.sub("", text)) for text in texts]
+    if not texts or not all(found):
+        return None
+    first, second, year = np.array([match.group("first", "second", "year") for match in found if match], np.int64).T
+    if day_first is None:
+        if first.max() <= 12 and second.max() <= 12 and (first != second).any():
+            text = texts[int(np.flatnonzero(first != second)[0])]
+            raise AmbiguousDates(
+                f"whether the day or the month comes first in {text!r} is not clear, as no date has a number above 12 "
+                "there: make it a datetime with pd.to_datetime(..., dayfirst=True) or dayfirst=False"
+            )
+        day_first = bool(second.max() <= 12)
+    day, month = (first, second) if day_first else (second, first)
+    return _dates(year, month, day)
+
+
+def _dates(year: Array, month: Array, day: Array) -> Array | None:
+    """datetime64[D], or None where one is no date."""
+    if not _are_years(year) or month.min() < 1 or month.max() > 12 or day.min() < 1:
+        return None
+    start = (year * 12 + month - 1 - 1970 * 12).astype("datetime64[M]")
+    dates = start.astype("datetime64[D]") + (day - 1)
+    return dates if (dates.astype("datetime64[M]") == start).all() else None
+
+
+def _read_named(texts: list[str]) -> Times | None:
+    """Months by name, Jan 2015, 31 January 2015, 31JAN2015, and as 01/2015; all of one kind."""
+    lower = [_MIDNIGHT.sub("", text).lower() for text in texts]
+    for pattern in _NAMED:
+        found = [pattern.fullmatch(text) for text in lower]
+        if not all(found):
+            continue
+        parts = [match.groupdict() for match in found if match]
+        month = np.array([int(part["month"]) if "month" in part else _month_number(part["name"]) for part in parts])
+        year = np.array([int(part["year"]) for part in parts])
+        days = [part.get("day") for part in parts]
+        dates = _dates(year, month, np.array([int(day or 1) for day in days]))
+        if dates is None or (None in days and any(days)):
+            return None
+        return Times(year * 12 + month - 1, month=year * 12 + month - 1) if None in days else _of_days(dates)
+    return None
+
+
+def _month_number(name: str) -> int:
+    """1 to 12; 0 where it is no month's name."""
+    return next((k for k, month in enumerate(_MONTHS, 1) if month.startswith(name)), 0)
+
+
+def _of_days(dates: Array) -> Times | None:
+    return _read_dates(pd.DatetimeIndex(dates.astype("datetime64[s]")))
 
 
 def is_time_type(level: pd.Index) -> bool:
@@ -215,6 +318,11 @@ def _read_strings(texts: list[str], *, digits: bool) -> Times | None:
     number = all(text.isdecimal() and len(text) == 8 for text in texts)
     if digits and not number:
         return None
+    written = written_dates(texts)
+    if written is not None:
+        return _of_days(written)
+    if (named := _read_named(texts)) is not None:
+        return named
     try:
         dates = pd.DatetimeIndex(pd.to_datetime(texts, format="%Y%m%d" if number else "ISO8601"))
     except (ValueError, TypeError):

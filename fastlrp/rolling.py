@@ -357,7 +357,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             The rule through the LSTMs; None: the estimator's.
         target : int, str or None
             The output to explain, by position or name; needed if there are several.
-        aggregate : {"sequence", True, False}
+        aggregate : {"sequence", "average", "last"}
             What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
             last step, or the most recent step's at the last step.
         reduce : {"steps", None}

@@ -37,7 +37,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         What relevance is summed to: a column a feature, a column a step, or one for each of both, step-major.
     target : int, str or None
         The output to explain, where there are several.
-    aggregate : {"sequence", True, False}
+    aggregate : {"sequence", "average", "last"}
         As in :meth:`fastlrp.Network.explain`.
     steps : int or None
         T, where a network does not know it and X has not three axes.

@@ -421,6 +421,21 @@ def test_bad_arrays_are_refused_in_one_sentence(kind, rng):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("word", "flag"), [("average", True), ("last", False)])
+def test_aggregate_takes_words_and_flags(word, flag, rng):
+    lower = fl.LSTM(*lstm_arrays(rng, 3, 4), return_sequences=True)
+    net = fl.Network([lower, fl.LSTM(*lstm_arrays(rng, 4, 2)), fl.Dense(rng.normal(size=(2, 1)), np.zeros(1))])
+    X = rng.normal(size=(5, 4, 3))
+    got, want, other = (net.explain(X, aggregate=aggregate).values for aggregate in (word, flag, not flag))
+    np.testing.assert_array_equal(got, want)
+    assert not np.array_equal(got, other)
+
+
+def lstm_arrays(rng, inputs, units):
+    """Weights of an LSTM."""
+    return rng.normal(size=(inputs, 4 * units)), rng.normal(size=(units, 4 * units)), rng.normal(size=4 * units)
+
+
 BAD_OPTIONS = {
     "rule": ({"rule": "gradient"}, "'arras'.*'gradient'"),
     "rule value": ({"rule": 3}, "rule"),

@@ -19,7 +19,7 @@ import pytest
 
 import fastlrp
 from fastlrp import cli, plot
-from fastlrp.cli import tables
+from fastlrp.cli import writing
 from fastlrp.data import GROUPS, describe, load_model, load_panel, model_path, panel_path
 from fastlrp.errors import ConservationWarning
 from fastlrp.relevance import Relevance
@@ -102,8 +102,9 @@ def same_frame(got, want, tol=1e-12):
 
 
 @pytest.mark.parametrize("rule", ["arras", "rudder"])
-def test_csv_holds_the_librarys_numbers(run, panel_csv, small, tmp_path, rule):
+def test_csv_holds_the_librarys_numbers(run, panel_csv, small, tmp_path, monkeypatch, rule):
     out = tmp_path / "relevance.csv"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, printed, said = run("explain", MODEL, panel_csv, "-o", out, "--rule", rule)
     assert code == 0, said
     got = pd.read_csv(out)
@@ -157,7 +158,7 @@ def test_options_reach_the_library(run, panel_csv, small, tmp_path):
 
 @compiled_only
 def test_files_are_written_in_blocks(run, panel_csv, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 7)
+    monkeypatch.setattr(writing, "_BLOCK", 7)
     want = explained(small).to_frame()
     for name in ("relevance.csv", "relevance.parquet"):
         assert run("explain", MODEL, panel_csv, "-o", tmp_path / name, "--no-progress")[0] == 0
@@ -276,8 +277,8 @@ def test_bad_models(run, panel_csv, tmp_path):
 def broken(panel_csv, name):
     """A panel's file with something wrong in it."""
     lines, path = panel_csv.read_text().splitlines(), panel_csv.with_name(name)
-    if name == "semicolons.csv":
-        lines = [line.replace(",", ";") for line in lines]
+    if name == "spaces.csv":
+        lines = [line.replace(",", " ") for line in lines]
     elif name == "twice.csv":
         lines[0] = lines[0].replace("mom6m", "mom1m")
     elif name == "longer.csv":
@@ -301,13 +302,13 @@ def broken(panel_csv, name):
 
 
 BROKEN = {
-    "semicolons.csv": "separated by commas",
+    "spaces.csv": "separated by commas",
     "twice.csv": "called 'mom1m'",
     "longer.csv": "cannot be read as csv",
-    "words.csv": "'residmom'",
+    "words.csv": "holds 'n.v.' in line 5, column 'residmom', where a number is due",
     "infinite.csv": "infinite",
     "repeated.csv": "twice",
-    "nameless.csv": "no asset in row 3",
+    "nameless.csv": "no asset in line 5, column 'stock'",
     "header.csv": "no rows",
     "empty.csv": "cannot be read",
     "bytes.csv": "cannot be read",
@@ -330,7 +331,7 @@ def test_panels_that_are_no_such_files(run, panel_csv, nameless, tmp_path):
     folder.mkdir()
     refused(run("explain", MODEL, tmp_path / "none.csv", "-o", out), "does not exist")
     refused(run("explain", MODEL, folder, "-o", out), "is a folder")
-    refused(run("explain", MODEL, tmp_path / "panel.xlsx", "-o", out), ".csv, .csv.gz or .parquet", "panel.xlsx")
+    refused(run("explain", MODEL, tmp_path / "panel.dta", "-o", out), ".csv, .csv.gz or .parquet", "panel.dta")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--time", "mnth"), "no column 'mnth'", "did you mean 'month'?")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--drop", "size"), "no column 'size'")
     refused(run("explain", nameless, panel_csv, "-o", out, "--drop", "beta"), "19 columns of numbers", "20 features")
@@ -374,9 +375,9 @@ def test_bad_options(run, panel_csv, tmp_path):
     refused(run(*base, "--eps", "0"), "eps", "positive")
     refused(run(*base, "--eps", "x"), "--eps")
     refused(run(*base, "--rule", "rudder", "--no-recurrent"), "belongs to the rule arras")
-    refused(run(*base, "--target", "3"), "target=3")
+    refused(run(*base, "--target", "3"), "--target 3 is")
     refused(run(*base, "--steps", "5"), "12 steps")
-    refused(run(*base, "--threads", "0"), "threads=")
+    refused(run(*base, "--threads", "0"), "--threads takes")
     refused(run("explain", MODEL), "PANEL")
     refused(run(), "COMMAND")
     refused(run("report"), "report")
@@ -400,7 +401,7 @@ class Broken(Exception):
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Broken()])
 def test_no_half_file_stays(run, panel_csv, small, tmp_path, monkeypatch, name, error):
-    out, whole, rel = tmp_path / name, tables._frames, made_up(small)
+    out, whole, rel = tmp_path / name, writing._frames, made_up(small)
     out.write_text("what was there")
 
     def breaks(*args):
@@ -408,7 +409,7 @@ def test_no_half_file_stays(run, panel_csv, small, tmp_path, monkeypatch, name, 
         raise error
 
     monkeypatch.setattr(fastlrp.Network, "explain", lambda *args, **kwargs: rel)
-    monkeypatch.setattr(tables, "_frames", breaks)
+    monkeypatch.setattr(writing, "_frames", breaks)
     arguments = ("explain", MODEL, panel_csv, "-o", out, "--no-progress")
     if isinstance(error, Broken):
         with pytest.raises(Broken):  # a traceback, since nobody expected it

@@ -436,3 +436,40 @@ def test_an_index_renamed_in_place_is_looked_at_again():
     assert as_panel(frame, 3).ends.sum() == 3 * 10
     frame.index.names = ["asset", "month"]
     assert as_panel(frame, 3).ends.sum() != 3 * 10
+
+
+WRITTEN = {
+    "%d/%m/%Y": "31/01/1994", "%m/%d/%Y": "01/31/1994", "%d.%m.%Y": "31.01.1994", "%d/%m/%Y 00:00": "31/01/1994 00:00",
+    "%b %Y": "Jan 1994", "%d%b%Y": "31Jan1994", "%B %d, %Y": "January 31, 1994", "%m/%Y": "01/1994",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_dates_as_spreadsheets_write_them_are_months(form):
+    months = pd.date_range("1994-01-31", periods=14, freq=pd.offsets.MonthEnd())
+    assert months[0].strftime(form) == WRITTEN[form]
+    index = pd.MultiIndex.from_product([["a", "b"], months], names=["id", "when"])
+    texts = pd.MultiIndex.from_product([["a", "b"], months.strftime(form)], names=["id", "when"])
+    values = np.zeros((28, 2))
+    got, want = (as_panel(pd.DataFrame(values, i, ["x", "y"]).drop(i[5]), 4) for i in (texts, index))
+    np.testing.assert_array_equal(got.ends, want.ends)
+    assert 0 < want.ends.sum() < 27
+
+
+@pytest.mark.parametrize("mark", ["/", ".", "-"])
+def test_dates_of_which_day_and_month_may_change_places_are_refused(mark):
+    texts = [f"01{mark}{k:02d}{mark}1994" for k in range(1, 13)]  # firsts of months, or twelve days of January
+    index = pd.MultiIndex.from_product([texts, ["a"]], names=["date", "id"])
+    with pytest.raises(ValueError, match=r"'01.02.1994' is not clear.*dayfirst=True"):
+        as_panel(pd.DataFrame(np.zeros((12, 1)), index, ["x"]), 2)
+    both = pd.MultiIndex.from_product([["01/01/1994", "02/02/1994"], ["a"]], names=["date", "id"])
+    assert as_panel(pd.DataFrame(np.zeros((2, 1)), both, ["x"]), 2).ends.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "texts", [["31/02/1994"], ["31/01/1994", "01/31/1994"], ["31/01/94"], ["Foo 1994"], ["13/1994"]]
+)
+def test_what_is_no_date_is_refused(texts):
+    index = pd.MultiIndex.from_product([texts, ["a"]], names=["date", "id"])
+    with pytest.raises(ValueError, match=r"not understood as times.*pd\.to_datetime"):
+        as_panel(pd.DataFrame(np.zeros((len(texts), 1)), index, ["x"]), 1)

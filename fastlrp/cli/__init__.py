@@ -7,47 +7,64 @@ nobody expected keeps its traceback.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import fastlrp
 from fastlrp.cli.bench import run_bench
-from fastlrp.cli.console import as_notes, installed
+from fastlrp.cli.console import as_notes, as_options, drop_stdout, is_of_stdout, quick_to_stop, say, shows_progress
 from fastlrp.cli.demo import run_demo
-from fastlrp.cli.files import check_kind, check_output
-from fastlrp.cli.tables import read_panel, write_relevance
+from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
+from fastlrp.cli.tables import counted_times, read_panel
+from fastlrp.cli.writing import write_relevance
 from fastlrp.messages import count
-from fastlrp.network import Aggregate
 from fastlrp.rules import Arras, Rudder, Rule
 
-_AGGREGATES: dict[str, Aggregate] = {"sequence": "sequence", "average": True, "last": False}
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
+_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panel", "fastlrp.kernels.cpu")  # what takes a second to import
 _THREADS = "default: Numba's own setting"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 where ``info`` finds a model that cannot be explained, 2 for bad
-    input, 130 for Ctrl-C.
+    input and a full disk, 130 for Ctrl-C, 141 for `| head`.
     """
     try:
+        code = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a reader that has gone, and a full disk, are met here, not at exit
+        return code
+    except ValueError as error:
+        say(f"fastlrp: {as_options(' '.join(str(error).split()))}")
+        return 2
+    except KeyboardInterrupt:
+        say("\nfastlrp: interrupted")
+        return 130
+    except BrokenPipeError:  # as in `fastlrp info model.h5 | head`
+        drop_stdout()
+        return 141
+    except OSError as error:
+        if not is_of_stdout(error):
+            raise
+        drop_stdout()
+        say(f"fastlrp: stdout cannot be written: {error.strerror}")
+        return 2
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
         arguments = _parser().parse_args(argv)
+        with quick_to_stop():
+            for module in arguments.imports:
+                import_module(module)
         code: int = arguments.run(arguments)
-        sys.stdout.flush()  # a reader that has gone is met here, not at exit
         return code
     except SystemExit as end:  # argparse has said all
         return end.code if isinstance(end.code, int) else 0
-    except ValueError as error:
-        print(f"fastlrp: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nfastlrp: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # as in `fastlrp info model.h5 | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
 
 
 # -------------------------------------------------------------------------------------------------------- arguments
@@ -66,9 +83,11 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"fastlrp {fastlrp.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], about: str, imports: Sequence[str] = _KERNELS
+    ) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        one.set_defaults(run=run)
+        one.set_defaults(run=run, imports=imports)
         return one
 
     demo = command("demo", run_demo, "Explain the embedded network on the embedded panel: tables, totals and pictures.")
@@ -76,7 +95,8 @@ def _parser() -> _Parser:
     demo.add_argument("--out", metavar="DIR", type=Path, default=Path("fastlrp-demo"),
                       help="folder for the pictures (default: fastlrp-demo)")  # fmt: skip
 
-    info = command("info", _info, "Show a Keras file's layers, shapes and weights, and whether it can be explained.")
+    about = "Show a Keras file's layers, shapes and weights, and whether it can be explained."
+    info = command("info", _info, about, imports=("h5py", "fastlrp.keras"))
     info.add_argument("model", metavar="MODEL", type=Path, help=".h5, .keras or .weights.h5")
     info.add_argument("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
 
@@ -91,12 +111,16 @@ def _parser() -> _Parser:
 def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5")
-    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .csv.gz or .parquet")
-    add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .csv.gz or .parquet")
+    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet or .xlsx; - for a "
+        "csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
+    add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
+        "with .gz, .bz2 or .xz), .parquet or .xlsx; - for a csv on stdout")  # fmt: skip
     add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
     add = parser.add_argument_group("columns of the panel").add_argument
-    add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order")
+    add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order, or else the "
+        "columns that are called so; YEAR,MONTH where two columns make the time")  # fmt: skip
     add("--asset", metavar="COL", help="likewise")
+    add("--dates", choices=["day-first", "month-first"], help="what 01/02/2015 means, where no date tells")
     add("--features", metavar="A,B,C", help="the network's inputs, in its order (default: those that the model names, "
         "else all that are left)")  # fmt: skip
     add("--drop", metavar="COL", action="append", default=[], help="leave out a column, as the target; may be repeated")
@@ -108,8 +132,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-recurrent", action="store_true", help="arras: leave out the path through the step before's h")
     add("--target", metavar="N", type=int, help="the output to explain, from 0, where there are several")
     add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
-    add("--aggregate", choices=list(_AGGREGATES), default="sequence", help="what a lower LSTM gets from the one above: "
-        "each step its own, their average, or the last step's (default: sequence)")  # fmt: skip
+    add("--aggregate", choices=["sequence", "average", "last"], default="sequence", help="what a lower LSTM "
+        "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
     add = parser.add_argument_group("how").add_argument
     add("--by-step", action="store_true", help="a column a feature and step, NAME_lag0 the newest, instead of the sum")
     add("--dtype", choices=["float32", "float64"], help="default: float32 where all columns are, else float64")
@@ -133,28 +157,31 @@ def _info(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from fastlrp.keras import read_keras
 
-    out, bar = arguments.output, not arguments.no_progress and installed("tqdm")
+    out, bar = arguments.output, shows_progress(arguments)
     rule = _rule(arguments)
-    check_kind(arguments.panel, "the panel is read from", "to be read")
+    if arguments.panel.suffix or arguments.panel.is_file():  # <(...) has no name
+        check_kind(kind_of(arguments.panel, reads=True), arguments.panel, "the panel is read from", "to be read")
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
     net = read_keras(arguments.model, architecture=arguments.architecture)
-    panel, names = read_panel(arguments, net)
+    panel, written = read_panel(arguments, net)
     if arguments.features is not None:
         net = net.with_features(list(panel.columns))
     with as_notes():
         relevance = net.explain(
             panel, rule=rule, steps=arguments.steps, target=arguments.target, dtype=arguments.dtype,
-            aggregate=_AGGREGATES[arguments.aggregate], reduce=None if arguments.by_step else "steps",
+            aggregate=arguments.aggregate, reduce=None if arguments.by_step else "steps",
             device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip
     if relevance.missing.all():
         raise ValueError(
             f"{arguments.panel} has no row to explain: none of its {count(len(panel), 'row')} ends a complete window "
-            f"of {count(relevance.steps, 'step')} without a missing value"
+            f"of {count(relevance.steps, 'step')} without a missing value{counted_times(panel)}"
         )
-    write_relevance(relevance, out, names, by_step=arguments.by_step, bar=bar)
-    print(relevance.summary())
-    print(f"Wrote {out}: {count(len(relevance), 'row')}")
+    relevance = replace(relevance, index=written)  # the file's own names of rows
+    write_relevance(relevance, out, by_step=arguments.by_step, bar=bar)
+    tell = say if out == STDOUT else print
+    tell(relevance.summary())
+    tell(f"Wrote {'stdout' if out == STDOUT else out}: {count(len(relevance), 'row')}")
     return 0
 
 

@@ -1,135 +1,287 @@
-"""Tables in files, csv and parquet: a panel is read for a network, and relevance is written, some rows at a time."""
+"""Panels in files: a table is read for a network, whatever wrote it, or refused with what to do."""
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import warnings
+import io
+import lzma
+import re
+import sys
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from fastlrp.cli.columns import Keys, check_column, find_keys, whole_numbers
 from fastlrp.cli.console import say
-from fastlrp.cli.files import kind_of, whole
+from fastlrp.cli.files import STDIN, check_kind, kind_of
+from fastlrp.cli.text import find_text, is_workbook
 from fastlrp.messages import count
 from fastlrp.network import Network
-from fastlrp.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastlrp.relevance import Relevance
-
-_MISSING = ["", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "."]  # of features, never of names
-_BLOCK = 50_000  # rows turned into a frame and written at once: memory stays bounded, and Ctrl-C is heard
-
-
-# ----------------------------------------------------------------------------------------------------------- reading
+_SAMPLE = 1000  # rows looked at to find the columns of time and asset
+_DATES = "write times as 2015-01-31, 2015-01 or 31/01/2015, years with four digits, or name another column with --time"
+_LIKE_NUMBER = re.compile(r"[-+]?(\d{1,3}([,.' \xa0]\d{3})+([.,]\d+)?|\d+,\d+|\d+([.,]\d+)? ?%)")
 
 
-def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFrame, tuple[str, str]]:
-    """The panel with its two index levels and the features' columns in the network's order; the index's own names.
+class Table(NamedTuple):
+    """A file's rows and columns, which of them name a row, and where a row stands in the file."""
+
+    frame: pd.DataFrame
+    keys: Keys
+    place: Callable[[int], str]
+
+
+def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFrame, pd.MultiIndex]:
+    """The panel, with the features' columns in the network's order, and its rows' names as the file writes them.
 
     Raises
     ------
     ValueError
         If the file cannot be read as a table, or is no panel that fits the network and the arguments.
     """
-    from fastlrp.periods import time_level
-
     path = arguments.panel
-    if path.is_dir() or not path.exists():
+    if path != STDIN and (path.is_dir() or not path.exists()):
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise ValueError(f"{path} {problem}, expected a csv or parquet file")
     try:
-        frame, names = (_read_parquet if kind_of(path) == "parquet" else _read_csv)(path, arguments)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        table = _read(arguments)
+    except UnicodeError as error:
+        encoding = getattr(error, "encoding", "utf-8").upper()
+        raise ValueError(f"{path} cannot be read as text in {encoding} ({error}): save it as csv in UTF-8") from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if frame.empty:
+    for note in table.keys.notes:
+        say(f"note: {note}")
+    frame, place = _index(table, arguments)
+    written = cast("pd.MultiIndex", frame.index)
+    if table.frame.empty:
         raise ValueError(f"{path} has no rows, only a header")
-    features = _features(frame, arguments, net)
-    frame = frame[features]
-    given = [names.index(name) for name in (arguments.time, arguments.asset) if name is not None]
-    if given:  # the user has said which is which: under these names the panel need not guess
-        time = given[0] if arguments.time is not None else 1 - given[0]
-        frame.index = frame.index.set_names(["asset" if k != time else "time" for k in (0, 1)])
-    try:
-        time_level(frame.index)
-    except ValueError:
-        raise ValueError(f"{path}: whether {names[0]!r} or {names[1]!r} is the time is not clear: say --time") from None
-    return frame, names
+    _make_numbers(frame, place, _wanted(arguments, net), path)
+    frame = frame[_features(frame, arguments, net)]
+    frame.index = _timed(written, table.keys, place, arguments)
+    return frame, written
 
 
-def _identify(columns: Sequence[str], arguments: argparse.Namespace) -> tuple[str, str]:
-    """The two columns that say which row is whose and when."""
-    asked = [name for name in (arguments.time, arguments.asset) if name is not None]
-    for name in [*asked, *arguments.drop]:
-        _check_column(name, columns, arguments.panel)
-    free = (name for name in columns if name not in asked and name not in arguments.drop)
-    names = [name if name is not None else next(free, None) for name in (arguments.time, arguments.asset)]
-    if names[0] is None or names[1] is None or len(columns) < 3:
-        raise ValueError(
-            f"{arguments.panel} has {count(len(columns), 'column')}, expected a time, an asset and at "
-            "least one feature, separated by commas"
-        )
-    if names[0] == names[1]:
-        raise ValueError(f"--time and --asset both name the column {names[0]!r}, expected two columns")
-    return names[0], names[1]
+def counted_times(panel: pd.DataFrame) -> str:
+    """What to add where no window was found: that the times are plain numbers, as spreadsheets' and SAS' dates are."""
+    from fastlrp.periods import is_dates
+
+    times = panel.index.levels[0]  # type: ignore[attr-defined]
+    return "" if is_dates(times) else f"; its times are plain numbers such as {times[0]}: {_DATES}"
 
 
-def _check_column(name: str, columns: Sequence[str], path: Path) -> None:
-    from fastlrp.panel import suggest
-
-    if name not in columns:
-        raise ValueError(f"{path} has no column {suggest([name], list(columns))}")
-
-
-def _read_csv(path: Path, arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, str]]:
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose values
-            head = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
-            twice = head[head.duplicated() & (head != "")]
-            if len(twice):
-                raise ValueError(f"two columns are called {twice.iloc[0]!r}")
-            columns = [str(name) for name in pd.read_csv(path, nrows=0, index_col=False).columns]
-            names = _identify(columns, arguments)
-            # A ticker may be called NA, and an identifier may start with 0: names of rows are read as they stand.
-            frame = pd.read_csv(
-                path, index_col=False, low_memory=False, dtype=dict.fromkeys(names, str), keep_default_na=False,
-                na_values={name: [""] if name in names else _MISSING for name in columns},
-            )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
-        raise ValueError(f"{path} cannot be read as csv: {str(error).strip()}") from None
-    found = [pd.factorize(frame.pop(name)) for name in names]
-    levels: Any = [_whole_numbers(pd.Index(labels)) for _, labels in found]
-    codes: Any = [codes for codes, _ in found]
-    frame.index = pd.MultiIndex(levels, codes, names=list(names))
-    return frame, names
+def source_of(path: Any) -> Callable[[], BinaryIO]:
+    """What opens the file's bytes: of a pipe, which can be read once, they are kept."""
+    if path != STDIN and path.is_file():
+        return lambda: path.open("rb")
+    data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    return lambda: io.BytesIO(data)
 
 
-def _whole_numbers(labels: pd.Index) -> pd.Index:
-    """Labels as whole numbers where all are written as such: 199001 and 1, but not 001."""
-    plain = len(labels) > 0 and all(str(text).isdecimal() and str(int(text)) == str(text) for text in labels)
-    return labels.astype("int64") if plain and max(map(len, labels)) < 19 else labels
+def _read(arguments: argparse.Namespace) -> Table:
+    """The file by what its bytes are; its name has been checked before."""
+    path = arguments.panel
+    source = source_of(path)
+    with source() as file:
+        start = file.read(4)
+    kind = "parquet" if start == b"PAR1" or kind_of(path) == "parquet" else None
+    kind = "xlsx" if kind is None and is_workbook(source) else kind
+    if kind is None:
+        if kind_of(path) == "xlsx":
+            raise ValueError(f"{path} cannot be read: it is no Excel workbook (.xlsx), whatever its name")
+        text = find_text(path, source)
+        keys = find_keys(text.sample(), arguments)
+        return Table(text.read([*keys.time, keys.asset]), keys, text.place)
+    check_kind(kind, path, "the panel is read from", "to be read")
+    frame = (_read_parquet if kind == "parquet" else _read_workbook)(path, source)
+    place = "row {}".format if kind == "parquet" else "row {} of the sheet".format
+    first = 1 if kind == "parquet" else 2  # below a sheet's header
+    return Table(frame, find_keys(frame.head(_SAMPLE), arguments), lambda row: place(row + first))
 
 
-def _read_parquet(path: Path, arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, str]]:
+def _read_parquet(path: object, source: Callable[[], BinaryIO]) -> pd.DataFrame:
     import pandas as pd
     import pyarrow
 
     try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-    except pyarrow.ArrowException as error:
+        with source() as file:
+            frame = pd.read_parquet(file, engine="pyarrow")
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as parquet: {error}") from None
     if frame.index.nlevels > 1 or frame.index.name is not None:
         frame = frame.reset_index()
     frame.columns = frame.columns.map(str)
-    names = _identify(list(frame.columns), arguments)
-    return frame.set_index(list(names)), names
+    _check_names(list(frame.columns), path)
+    return frame
+
+
+def _read_workbook(path: object, source: Callable[[], BinaryIO]) -> pd.DataFrame:
+    import pandas as pd
+
+    with source() as file:
+        sheets = pd.read_excel(
+            file, sheet_name=None, engine="openpyxl", header=None, dtype=object, keep_default_na=False, na_values=[""]
+        )
+    filled = {name: sheet for name, sheet in sheets.items() if not sheet.empty}
+    if len(filled) != 1:
+        names = f": {', '.join(map(repr, filled))}" if filled else ""
+        raise ValueError(f"{path} has {len(filled)} sheets that hold something{names}; expected one: save it as csv")
+    (sheet,) = filled.values()
+    head = [f"Unnamed: {j}" if pd.isna(name) or name == "" else str(name) for j, name in enumerate(sheet.iloc[0])]
+    _check_names(head, path)
+    frame = sheet.iloc[1:].set_axis(head, axis=1).reset_index(drop=True)
+    return frame.replace("", None).infer_objects()
+
+
+def _check_names(names: Sequence[str], path: object) -> None:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{path}: two columns are called {twice!r}")
+
+
+# ----------------------------------------------------------------------------------------------- names of the rows
+
+
+def _index(table: Table, arguments: argparse.Namespace) -> tuple[pd.DataFrame, Callable[[int], str]]:
+    """The rows that hold something, named as the file writes them, and where each stands in it.
+
+    Columns without a name and without values are left out.
+    """
+    import pandas as pd
+
+    path, keys = arguments.panel, table.keys
+    frame = table.frame.drop(columns=list(keys.aside))
+    empty = [name for name in frame if str(name).startswith("Unnamed: ") and frame[name].isna().all()]
+    frame = frame.drop(columns=empty)
+    for name in keys.aside:
+        if table.frame[name].dropna().duplicated().any():
+            raise ValueError(
+                f"{path}: the first column has no name, and what it is is not clear: name it in the header"
+            )
+    absent = frame[list(keys.written)].isna()
+    if absent.to_numpy().any():
+        blank = frame.isna().all(axis=1)  # as spreadsheets leave below a table
+        for name in keys.written:
+            missing = (absent[name] & ~blank).to_numpy().nonzero()[0]
+            if len(missing):
+                what = "asset" if name == keys.asset else "time"
+                raise ValueError(f"{path} has no {what} in {table.place(int(missing[0]))}, column {name!r}")
+        frame = frame[~blank]
+    found = [pd.factorize(frame[name]) for name in keys.written]
+    levels: Any = [whole_numbers(pd.Index(labels)) for _, labels in found]
+    codes: Any = [codes for codes, _ in found]
+    frame = frame.drop(columns=list(keys.written))
+    rows = frame.index.to_numpy()
+    frame.index = pd.MultiIndex(levels, codes, names=list(keys.written))
+    return frame, lambda row: table.place(int(rows[row]))
+
+
+def _timed(
+    index: pd.MultiIndex, keys: Keys, place: Callable[[int], str], arguments: argparse.Namespace
+) -> pd.MultiIndex:
+    """The same rows by time and asset under these names, so that the panel need not guess which is which."""
+    import pandas as pd
+
+    from fastlrp.periods import AmbiguousDates, is_times, written_dates
+
+    path = arguments.panel
+    codes = dict(zip(index.names, index.codes, strict=True))
+    levels = dict(zip(index.names, index.levels, strict=True))
+    if len(keys.time) > 1:
+        rows, times = _combined([levels[name].take(codes[name]) for name in keys.time], keys.time, path)
+    else:
+        (name,) = keys.time
+        rows, times = codes[name], levels[name]
+    texts = [str(text).strip() for text in times]
+    what = f"{path}: the time column {' and '.join(map(repr, keys.time))}"
+    try:
+        if arguments.dates is not None:
+            dates = written_dates(texts, day_first=arguments.dates == "day-first")
+            if dates is None:
+                raise ValueError(f"{what} is not written {arguments.dates} with numbers and four digits for the year: "
+                                 f"it holds {texts[0]!r}")  # fmt: skip
+            times = pd.DatetimeIndex(dates.astype("datetime64[s]"))
+        elif not is_times(times):
+            raise ValueError(f"{what} {_odd_time(times, rows, place)}; {_DATES}")
+    except AmbiguousDates as error:
+        which = str(error).split(":")[0]
+        raise ValueError(f"{what}: {which}: say --dates day-first or --dates month-first") from None
+    both: Any = [times, levels[keys.asset]]
+    return pd.MultiIndex(both, cast(Any, [rows, codes[keys.asset]]), names=["time", "asset"])
+
+
+def _combined(parts: Sequence[pd.Index], names: Sequence[str], path: object) -> tuple[Any, pd.Index]:
+    """Codes and labels of times that stand in several columns: year and month or quarter, maybe day."""
+    import pandas as pd
+
+    numbers = pd.DataFrame({k: pd.to_numeric(pd.Series(part), errors="coerce") for k, part in enumerate(parts)})
+    if numbers.isna().to_numpy().any() or (numbers % 1 != 0).to_numpy().any():
+        raise ValueError(f"{path}: the columns {' and '.join(map(repr, names))} must hold whole numbers to make a time")
+    mark = "q" if re.search("q", names[1], re.IGNORECASE) else "-"
+    rows, labels = pd.factorize(pd.MultiIndex.from_frame(numbers.astype("int64")))
+    texts = [
+        f"{label[0]:04d}{mark}{label[1]:0{1 if mark == 'q' else 2}d}" + "".join(f"-{d:02d}" for d in label[2:])
+        for label in labels
+    ]
+    return rows, pd.Index(texts)
+
+
+def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
+    """What is wrong with a column that is not understood as times."""
+    from fastlrp.periods import is_dates
+
+    odd = next((k for k in range(len(times)) if not is_dates(times[k : k + 1])), None)
+    if odd is None or odd == 0:
+        return f"is not understood: it holds {str(times[0])!r}" + ("" if odd == 0 else ", and times written otherwise")
+    row = int((rows == odd).nonzero()[0][0])
+    return f"holds {str(times[odd])!r} in {place(row)}, which is not understood as a time as {str(times[0])!r} is"
+
+
+# ----------------------------------------------------------------------------------------------- columns of numbers
+
+
+def _wanted(arguments: argparse.Namespace, net: Network) -> list[str] | None:
+    """The columns that must hold numbers, where they are named."""
+    if arguments.features is not None:
+        return list(arguments.features.split(","))
+    return None if net.features is None else list(net.features)
+
+
+def _make_numbers(frame: pd.DataFrame, place: Callable[[int], str], wanted: Sequence[str] | None, path: object) -> None:
+    """Cells of numbers in columns of anything become numbers; the first that is none is named, with its place.
+
+    A column that nobody named is one of numbers if half of its cells are.
+    """
+    import pandas as pd
+
+    for name in frame.columns if wanted is None else [name for name in wanted if name in frame.columns]:
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            continue
+        numbers = pd.to_numeric(column, errors="coerce")
+        bad = (numbers.isna() & column.notna()).to_numpy().nonzero()[0]
+        if len(bad) and wanted is None:
+            odd = sum(not _LIKE_NUMBER.fullmatch(str(cell)) for cell in column.iloc[bad])
+            if 2 * odd > column.notna().sum():
+                continue
+        if len(bad):
+            cell = str(column.iloc[bad[0]])
+            raise ValueError(
+                f"{path} holds {cell!r} in {place(int(bad[0]))}, column {name!r}, where a number is due: "
+                f"{_todo(cell, name, wanted)}"
+            )
+        frame[name] = numbers
+
+
+def _todo(cell: str, name: str, wanted: Sequence[str] | None) -> str:
+    if _LIKE_NUMBER.fullmatch(cell):
+        return "write numbers as 1234.5, without separators of thousands and signs such as %"
+    drop = "" if wanted is not None else f", or leave the column out with --drop {name!r}"
+    return f"correct it, or leave the cell empty where the value is missing{drop}"
 
 
 def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) -> list[str]:
@@ -139,7 +291,7 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
     if arguments.features is not None:
         asked = arguments.features.split(",")
         for name in asked:
-            _check_column(name, list(frame.columns), arguments.panel)
+            check_column(name, list(frame.columns), arguments.panel)
         if len(asked) != net.n_features:
             raise ValueError(
                 f"--features names {count(len(asked), 'column')}, but the network takes {net.n_features:,}"
@@ -176,58 +328,7 @@ def _refuse_missing(features: Sequence[str], left: Sequence[str], arguments: arg
     if missing:
         spare = [name for name in left if name not in features]
         raise ValueError(
-            f"{arguments.panel} lacks {len(missing)} of the network's {len(features)} features: "
+            f"{arguments.panel} lacks {len(missing)} of the network's {count(len(features), 'feature')}: "
             f"{suggest(missing, spare)}; where it calls them otherwise, name its columns in the network's order with "
             "--features"
         )
-
-
-# ----------------------------------------------------------------------------------------------------------- writing
-
-
-def write_relevance(relevance: Relevance, out: Path, names: tuple[str, str], *, by_step: bool, bar: bool) -> None:
-    """Relevance as a file with the panel's own ``names`` for its index: whole, or not at all.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be written.
-    """
-    with whole(out) as temporary, progress_bar(bar, len(relevance), "write", "rows") as advance:
-        blocks = _frames(relevance, names, by_step, advance)
-        if kind_of(out) == "parquet":
-            _write_parquet(temporary, blocks)
-            return
-        opened = gzip.open if kind_of(out) == "csv.gz" else open
-        with opened(temporary, "wt", encoding="utf-8", newline="") as file:
-            for i, block in enumerate(blocks):
-                block.to_csv(file, header=i == 0)
-
-
-def _frames(
-    relevance: Relevance, names: tuple[str, str], by_step: bool, advance: Callable[[int], object]
-) -> Iterator[pd.DataFrame]:
-    """What is written, some rows at a time."""
-    import pandas as pd
-
-    for start in range(0, len(relevance), _BLOCK):
-        part = relevance[start : start + _BLOCK]
-        frame = part.to_frame()
-        if by_step:
-            steps = part.to_frame(steps=True)
-            steps.columns = [f"{feature}_lag{step}" for step in part.lags for feature in part.features]
-            frame = pd.concat([steps, frame.iloc[:, len(part.features) :]], axis=1)
-        frame.index = frame.index.set_names(list(names))
-        yield frame
-        advance(len(frame))
-
-
-def _write_parquet(path: Path, blocks: Iterator[pd.DataFrame]) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    first = pyarrow.Table.from_pandas(next(blocks))
-    with parquet.ParquetWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for block in blocks:
-            writer.write_table(pyarrow.Table.from_pandas(block, schema=first.schema))

@@ -1,0 +1,36 @@
+"""What tests of the command line share: a small panel, and commands run in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastlrp import cli
+from fastlrp.data import load_panel
+
+Answer = tuple[int, str, str]
+
+
+@pytest.fixture(scope="session")
+def small() -> pd.DataFrame:
+    """Three stocks in 15 months, a row each with month ends in ``month``, the name in ``stock`` and 20 features."""
+    panel = load_panel().loc["1994-01":"1995-03"].loc[(slice(None), ["AAPL", "KO", "XOM"]), :].astype("float64")
+    panel.iloc[0, 3] = np.nan
+    return panel.reset_index()
+
+
+@pytest.fixture
+def run(capsys: Any, tmp_path: Any, monkeypatch: Any) -> Callable[..., Answer]:
+    """Run a command in an empty folder: exit code, what it printed, what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Answer:
+        code = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
