@@ -377,7 +377,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             The output to explain, by position or name; needed if there are several.
         aggregate : {"sequence", "average", "last"}
             What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
-            last step, or the most recent step's at the last step.
+            last step, or the most recent step's at the last step. True means "average", False "last".
         reduce : {"steps", None}
             "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
         progress : bool

@@ -359,7 +359,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             The output to explain, by position or name; needed if there are several.
         aggregate : {"sequence", "average", "last"}
             What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
-            last step, or the most recent step's at the last step.
+            last step, or the most recent step's at the last step. True means "average", False "last".
         reduce : {"steps", None}
             "steps" sums over steps: values are (sample, feature).
         progress : bool
