@@ -1,6 +1,7 @@
 """fastlrp: LSTM forward passes and layer-wise relevance propagation over whole panels, compiled.
 
-Only values are imported with the package. What needs Numba, h5py or scikit-learn is imported when it is first used.
+Nothing is imported with the package: each name is when it is first used, and what needs Numba, h5py, pandas or
+scikit-learn only where it is needed.
 """
 
 from __future__ import annotations
@@ -8,18 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import fastlrp.kernels.program.rules  # noqa: F401  # registers Arras and Rudder with their programs
-from fastlrp.errors import ConservationWarning, ModelFileError
-from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Network
-from fastlrp.rules import Arras, Rudder
-
 if TYPE_CHECKING:
-    from fastlrp.estimator import LSTMRegressor
+    from fastlrp.errors import ConservationWarning, ModelFileError
     from fastlrp.keras import describe_keras, read_keras, write_keras
-    from fastlrp.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
-    from fastlrp.relevance import Relevance
-    from fastlrp.rolling import RollingLSTM
-    from fastlrp.transformer import LRPTransformer
+    from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
+    from fastlrp.learning.regressor import LSTMRegressor
+    from fastlrp.learning.rolling import RollingLSTM
+    from fastlrp.learning.transformer import LRPTransformer
+    from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
+    from fastlrp.network import Network
+    from fastlrp.relevance.result import Relevance
+    from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,20 +44,28 @@ __all__ = [
     "write_keras",
 ]
 
-_LATER = {
-    "CrossSectionalRank": "preprocessing",
-    "CrossSectionalWinsorizer": "preprocessing",
-    "CrossSectionalZScore": "preprocessing",
-    "LRPTransformer": "transformer",
-    "LSTMRegressor": "estimator",
-    "Relevance": "relevance",
-    "RollingLSTM": "rolling",
+#: Where each public name is.
+_HOMES = {
+    "LSTM": "model.layers",
+    "Arras": "rules",
+    "Bidirectional": "model.layers",
+    "ConservationWarning": "errors",
+    "CrossSectionalRank": "learning.preprocessing",
+    "CrossSectionalWinsorizer": "learning.preprocessing",
+    "CrossSectionalZScore": "learning.preprocessing",
+    "Dense": "model.layers",
+    "Dropout": "model.layers",
+    "LRPTransformer": "learning.transformer",
+    "LSTMRegressor": "learning.regressor",
+    "ModelFileError": "errors",
+    "Network": "network",
+    "Relevance": "relevance.result",
+    "RollingLSTM": "learning.rolling",
+    "Rudder": "rules",
     "describe_keras": "keras",
     "read_keras": "keras",
     "write_keras": "keras",
 }
-
-
 #: Modules that users import; not in ``__all__``, where ``from fastlrp import *`` would overwrite what they call data.
 _MODULES = ("data", "plot")
 
@@ -65,9 +73,9 @@ _MODULES = ("data", "plot")
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"fastlrp.{name}")
-    if name not in _LATER:
+    if name not in _HOMES:
         raise AttributeError(f"module 'fastlrp' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"fastlrp.{_LATER[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"fastlrp.{_HOMES[name]}"), name)
     return value
 
 

@@ -5,6 +5,9 @@ Nothing here imports more than Python itself: whoever meets an error should not 
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 #: What to do with a network that torch trained.
 FROM_TORCH = (
     "give fastlrp.Network its arrays: W = weight_ih_l0.T, U = weight_hh_l0.T and b = bias_ih_l0 + bias_hh_l0 make an "
@@ -41,3 +44,12 @@ def foreign_network(value: object) -> str | None:
                 f"the Keras {what} {own}: save its model, model.save('model.keras'), and fl.read_keras('model.keras')"
             )
     return None
+
+
+def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
+    """Unknown names, each with the known one that it may stand for."""
+    shown = []
+    for name in missing[:8]:
+        close = difflib.get_close_matches(name, have, n=1)
+        shown.append(f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name))
+    return ", ".join(shown) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 Stabilizer = Literal["paper", "absorbed"]
+Aggregate = Literal["sequence", "average", "last"] | bool  # True is "average", False is "last"
 
 
 class Rule(ABC):

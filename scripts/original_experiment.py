@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastlrp.estimator import LSTMRegressor
 from fastlrp.kernels.training import trainer as kernels
-from fastlrp.rolling import RollingLSTM
+from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.learning.rolling import RollingLSTM
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "PredictorLSretWide.csv"
 GROUPS = {

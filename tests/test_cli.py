@@ -22,7 +22,7 @@ from fastlrp import cli, plot
 from fastlrp.cli import writing
 from fastlrp.data import GROUPS, describe, load_model, load_panel, model_path, panel_path
 from fastlrp.errors import ConservationWarning
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras, Rudder
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
@@ -374,7 +374,7 @@ def test_bad_options(run, panel_csv, tmp_path):
     refused(run(*base, "--rule", "foo"), "--rule", "'arras', 'rudder'")
     refused(run(*base, "--eps", "0"), "eps", "positive")
     refused(run(*base, "--eps", "x"), "--eps")
-    refused(run(*base, "--rule", "rudder", "--no-recurrent"), "belongs to the rule arras")
+    refused(run(*base, "--rule", "rudder", "--no-recurrent"), "--no-recurrent does not belong to the rule rudder")
     refused(run(*base, "--target", "3"), "--target 3 is")
     refused(run(*base, "--steps", "5"), "12 steps")
     refused(run(*base, "--threads", "0"), "--threads takes")

@@ -11,8 +11,8 @@ import pytest
 from test_relevance import GONE, made_up
 
 import fastlrp as fl
-import fastlrp.display
-from fastlrp.device_relevance import DeviceRelevance
+import fastlrp.relevance.display
+from fastlrp.relevance.device import DeviceRelevance
 
 
 def table_of(text):
@@ -101,7 +101,7 @@ def test_a_large_result_is_not_read_whole(monkeypatch):
             Counted.read += part.size
             return np.asarray(part)
 
-    monkeypatch.setattr(fastlrp.display, "_LOOK", 1000)
+    monkeypatch.setattr(fastlrp.relevance.display, "_LOOK", 1000)
     n = 100_000
     values = np.ones((n, 2, 5), np.float32).view(Counted)
     zero = np.zeros(n, np.float32)

@@ -25,10 +25,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlrp import ConservationWarning, Rudder
 from fastlrp.data import load_panel
-from fastlrp.estimator import LSTMRegressor
-from fastlrp.network import LSTM, Dense
-from fastlrp.samples import Samples
-from fastlrp.training import Architecture, Plan, train
+from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.learning.training import Architecture, Plan, train
+from fastlrp.model.layers import LSTM, Dense
+from fastlrp.panels.samples import Samples
 
 STEPS = 4
 
@@ -156,7 +156,7 @@ def test_state_is_plain(cube, tmp_path, copy):
         sio = pytest.importorskip("skops.io", reason="skops is not installed: its file format is not tried")
         data = sio.dumps(fitted)
         kinds = sio.get_untrusted_types(data=data)
-        assert kinds == ["fastlrp.estimator.LSTMRegressor"]
+        assert kinds == ["fastlrp.learning.regressor.LSTMRegressor"]
         again = sio.loads(data, trusted=kinds)
     assert_array_equal(again.predict(X), fitted.predict(X))
     assert again.network_ == fitted.network_

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 import fastlrp as fl
-from fastlrp.kernels import Windows, cpu, runs
+from fastlrp.kernels import cpu
 from fastlrp.kernels.cpu.months import segment_size, segments
 from fastlrp.kernels.program.rows import LANES
+from fastlrp.panels.windows import Windows, runs
 
 T, D = 4, 5
 RULES = [fl.Arras(), fl.Rudder(), fl.Arras(recurrent=False, delta=1.0), fl.Rudder(stabilizer="absorbed")]

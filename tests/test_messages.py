@@ -17,8 +17,8 @@ import pytest
 
 import fastlrp as fl
 from fastlrp.explain import explain
-from fastlrp.flat_panels import refuse_flat
 from fastlrp.messages import FROM_TORCH, count, install_hint, printable
+from fastlrp.panels.flat import refuse_flat
 from fastlrp.progress import progress_bar
 
 ROOT = Path(__file__).resolve().parents[1]

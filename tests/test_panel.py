@@ -12,14 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlrp import panel as panels
-from fastlrp.panel import as_panel, locate_infinite, locate_infinite_array, periods, time_level
+from fastlrp.panels import order
+from fastlrp.panels.infinities import locate_infinite, locate_infinite_array
+from fastlrp.panels.panel import as_panel
+from fastlrp.panels.periods import periods, time_level
 
 
 def windows(panel):
     """Every window as {caller's row at its end: caller's rows, oldest first}."""
-    order = np.arange(len(panel.ends)) if panel.order is None else panel.order
-    return {int(order[r]): tuple(order[r - panel.steps + 1 : r + 1].tolist()) for r in np.flatnonzero(panel.ends)}
+    order = np.arange(len(panel.windows.ends)) if panel.windows.order is None else panel.windows.order
+    return {
+        int(order[r]): tuple(order[r - panel.steps + 1 : r + 1].tolist()) for r in np.flatnonzero(panel.windows.ends)
+    }
 
 
 def windows_by_search(rows, steps, stride=1):
@@ -73,7 +77,7 @@ def test_windows_of_a_messy_panel(spelling, time_first, steps):
     assert windows(panel) == windows_by_search(MESSY, steps)
     assert panel.index is frame.index
     assert panel.features == ("f0", "f1", "f2")
-    np.testing.assert_array_equal(panel.values, frame.to_numpy())
+    np.testing.assert_array_equal(panel.windows.rows, frame.to_numpy())
 
 
 rows_of_panels = st.lists(st.tuples(st.sampled_from("XYZ"), st.integers(0, 30)), max_size=60, unique=True).map(
@@ -91,7 +95,7 @@ def test_windows_of_any_panel(rows, steps, spelling, first):
 def test_sorted_rows_are_recognised(rows, steps):
     for ordered in (sorted(rows), sorted(rows, key=lambda row: (-ord(row[0]), row[1]))):
         panel = as_panel(frame_of(ordered, SPELLINGS["month end"]), steps)
-        assert panel.order is None
+        assert panel.windows.order is None
         assert windows(panel) == windows_by_search(ordered, steps)
 
 
@@ -136,7 +140,7 @@ def test_other_grids(times, gap):
     panel = as_panel(pd.DataFrame({"x": np.ones(len(index))}, index=index), 2)
     ends = np.ones(len(times), bool)
     ends[[0, gap]] = False
-    np.testing.assert_array_equal(panel.ends, np.tile(ends, 2))
+    np.testing.assert_array_equal(panel.windows.ends, np.tile(ends, 2))
 
 
 @pytest.mark.parametrize("kind", ["datetime", "period"])
@@ -184,8 +188,8 @@ def test_more_assets_than_sixteen_bits(rng):
     asset, month = np.tile(rng.permutation(n), 2), np.repeat([1, 0], n)
     index = pd.MultiIndex.from_arrays([asset, 199001 + month], names=["permno", "yyyymm"])
     panel = as_panel(pd.DataFrame({"x": np.zeros(2 * n)}, index=index), 2)
-    np.testing.assert_array_equal(panel.order, np.lexsort((month, asset)))
-    np.testing.assert_array_equal(panel.ends, np.tile([False, True], n))
+    np.testing.assert_array_equal(panel.windows.order, np.lexsort((month, asset)))
+    np.testing.assert_array_equal(panel.windows.ends, np.tile([False, True], n))
 
 
 # ------------------------------------------------------------------------------------------------- which level is time
@@ -235,14 +239,14 @@ def test_values_are_a_view_where_they_can_be(dtype, order):
     frame = pd.DataFrame(X, plain.index, plain.columns, copy=False)
     for names, columns in ((None, [0, 1, 2]), (["f1", "f2"], [1, 2]), (["f0", "f2"], [0, 2]), (["f1"], [1])):
         panel = as_panel(frame, 3, names)
-        assert np.shares_memory(panel.values, X)
-        assert panel.values.dtype == dtype
-        np.testing.assert_array_equal(panel.values, X[:, columns])
+        assert np.shares_memory(panel.windows.rows, X)
+        assert panel.windows.rows.dtype == dtype
+        np.testing.assert_array_equal(panel.windows.rows, X[:, columns])
     backwards = as_panel(frame, 3, ["f2", "f0"])
-    np.testing.assert_array_equal(backwards.values, X[:, [2, 0]])
+    np.testing.assert_array_equal(backwards.windows.rows, X[:, [2, 0]])
     unsorted = as_panel(frame.iloc[::-1].copy(), 3)
-    assert unsorted.values.strides[1] == unsorted.values.itemsize
-    np.testing.assert_array_equal(unsorted.values, X[::-1])
+    assert unsorted.windows.rows.strides[1] == unsorted.windows.rows.itemsize
+    np.testing.assert_array_equal(unsorted.windows.rows, X[::-1])
 
 
 def test_columns_of_every_numeric_dtype():
@@ -261,10 +265,10 @@ def test_columns_of_every_numeric_dtype():
     panel = as_panel(frame, 2)
     expected = np.repeat(want[:, None], len(frame.columns), axis=1)
     expected[3, [8, 9, 10, 11, 12, 13]] = np.nan
-    assert panel.values.dtype == np.float64
-    np.testing.assert_array_equal(panel.values, expected)
-    assert as_panel(frame, 2, dtype="float32").values.dtype == np.float32
-    np.testing.assert_array_equal(as_panel(frame, 2, dtype="float32").values, expected)
+    assert panel.windows.rows.dtype == np.float64
+    np.testing.assert_array_equal(panel.windows.rows, expected)
+    assert as_panel(frame, 2, dtype="float32").windows.rows.dtype == np.float32
+    np.testing.assert_array_equal(as_panel(frame, 2, dtype="float32").windows.rows, expected)
 
 
 @pytest.mark.parametrize(
@@ -282,15 +286,15 @@ def test_columns_of_every_numeric_dtype():
 def test_compute_dtype(dtypes, asked, want):
     frame = frame_of([("A", month) for month in range(3)], SPELLINGS["month end"], width=2)
     frame = frame.astype(dict(zip(frame.columns, dtypes, strict=True)))
-    assert as_panel(frame, 2, dtype=asked).values.dtype == want
+    assert as_panel(frame, 2, dtype=asked).windows.rows.dtype == want
 
 
 def test_missing_values_do_not_end_a_run():
     frame = frame_of([("A", month) for month in range(6)], SPELLINGS["month end"])
     frame.iloc[2] = np.nan
     panel = as_panel(frame, 3)
-    assert panel.ends.tolist() == [False, False, True, True, True, True]
-    assert np.isnan(panel.values[2]).all()
+    assert panel.windows.ends.tolist() == [False, False, True, True, True, True]
+    assert np.isnan(panel.windows.rows[2]).all()
 
 
 def test_features_are_taken_by_name():
@@ -298,7 +302,7 @@ def test_features_are_taken_by_name():
     frame["ticker"] = "text that is not asked for"
     panel = as_panel(frame, 2, ["f2", "f0"], n_features=2)
     assert panel.features == ("f2", "f0")
-    np.testing.assert_array_equal(panel.values, frame[["f2", "f0"]].to_numpy())
+    np.testing.assert_array_equal(panel.windows.rows, frame[["f2", "f0"]].to_numpy())
     numbered = frame_of([("A", month) for month in range(3)], SPELLINGS["month end"]).set_axis([0, 1, 2], axis=1)
     assert as_panel(numbered, 2).features == ("0", "1", "2")
 
@@ -415,27 +419,27 @@ def test_the_windows_of_the_last_panel_are_remembered_as_long_as_it_lives():
     frame = frame_of(rows, SPELLINGS["month end"])
     first = as_panel(frame, 4)
     again = as_panel(frame * 2, 4, ["f2", "f0"])  # other values and columns on the same index
-    assert (again.order is first.order, again.ends is first.ends) == (True, True)
-    np.testing.assert_array_equal(again.values, 2 * first.values[:, [2, 0]])
-    assert not np.array_equal(as_panel(frame, 5).ends, first.ends)
+    assert (again.windows.order is first.windows.order, again.windows.ends is first.windows.ends) == (True, True)
+    np.testing.assert_array_equal(again.windows.rows, 2 * first.windows.rows[:, [2, 0]])
+    assert not np.array_equal(as_panel(frame, 5).windows.ends, first.windows.ends)
     other = as_panel(frame.iloc[3:], 4)
-    assert len(other.ends) == len(frame) - 3
-    np.testing.assert_array_equal(as_panel(frame, 4).ends, first.ends)
-    for part in (first.order, first.ends):
+    assert len(other.windows.ends) == len(frame) - 3
+    np.testing.assert_array_equal(as_panel(frame, 4).windows.ends, first.windows.ends)
+    for part in (first.windows.order, first.windows.ends):
         with pytest.raises(ValueError, match="read-only"):
             part[0] = 0
-    assert panels._last is not None
+    assert order._last is not None
     del frame, first, again, other
     gc.collect()
-    assert panels._last is None
+    assert order._last is None
 
 
 def test_an_index_renamed_in_place_is_looked_at_again():
     rows = [(asset, period) for asset in range(190_001, 190_004) for period in range(12)]
     frame = frame_of(rows, lambda m: 199_001 + m, names=("month", "asset"))
-    assert as_panel(frame, 3).ends.sum() == 3 * 10
+    assert as_panel(frame, 3).windows.ends.sum() == 3 * 10
     frame.index.names = ["asset", "month"]
-    assert as_panel(frame, 3).ends.sum() != 3 * 10
+    assert as_panel(frame, 3).windows.ends.sum() != 3 * 10
 
 
 WRITTEN = {
@@ -452,8 +456,8 @@ def test_dates_as_spreadsheets_write_them_are_months(form):
     texts = pd.MultiIndex.from_product([["a", "b"], months.strftime(form)], names=["id", "when"])
     values = np.zeros((28, 2))
     got, want = (as_panel(pd.DataFrame(values, i, ["x", "y"]).drop(i[5]), 4) for i in (texts, index))
-    np.testing.assert_array_equal(got.ends, want.ends)
-    assert 0 < want.ends.sum() < 27
+    np.testing.assert_array_equal(got.windows.ends, want.windows.ends)
+    assert 0 < want.windows.ends.sum() < 27
 
 
 @pytest.mark.parametrize("mark", ["/", ".", "-"])
@@ -463,7 +467,7 @@ def test_dates_of_which_day_and_month_may_change_places_are_refused(mark):
     with pytest.raises(ValueError, match=r"'01.02.1994' is not clear.*dayfirst=True"):
         as_panel(pd.DataFrame(np.zeros((12, 1)), index, ["x"]), 2)
     both = pd.MultiIndex.from_product([["01/01/1994", "02/02/1994"], ["a"]], names=["date", "id"])
-    assert as_panel(pd.DataFrame(np.zeros((2, 1)), both, ["x"]), 2).ends.tolist() == [False, True]
+    assert as_panel(pd.DataFrame(np.zeros((2, 1)), both, ["x"]), 2).windows.ends.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from fastlrp import plot
 from fastlrp.plot.canvas import SERIES
 from fastlrp.plot.timeline import timeline
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras, Rudder
 
 YYYYMM = [year * 100 + month for year in range(1990, 2000) for month in range(1, 13)]

@@ -10,8 +10,8 @@ from scipy.stats import rankdata
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastlrp.estimator import LSTMRegressor
-from fastlrp.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
+from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
+from fastlrp.learning.regressor import LSTMRegressor
 
 ALL = [CrossSectionalRank(), CrossSectionalZScore(clip=3.0), CrossSectionalWinsorizer((0.1, 0.9))]
 SUITE = [*ALL, *(type(one)(missing=missing) for one in ALL for missing in ("center", "error"))]

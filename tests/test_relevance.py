@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import fastlrp.relevance
+import fastlrp.relevance.arrays
 from fastlrp.errors import ConservationWarning
-from fastlrp.relevance import Relevance, warn_if_unattributed
+from fastlrp.relevance.arrays import warn_if_unattributed
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras, Rudder
 
 T, FEATURES = 3, ("beta", "mom12m", "size", "value")
@@ -150,7 +151,7 @@ def test_shares(dtype):
 @pytest.mark.parametrize("chunk", [1, 40, 1 << 20])
 @pytest.mark.parametrize("statistic", ["abs", "mean", "share"])
 def test_by_time(statistic, chunk, monkeypatch):
-    monkeypatch.setattr(fastlrp.relevance, "_CHUNK", chunk)
+    monkeypatch.setattr(fastlrp.relevance.arrays, "_CHUNK", chunk)
     rel = made_up()
     frame = rel.by_time(statistic)
     summed = rel.values.sum(axis=1)
@@ -181,7 +182,7 @@ def test_by_time_refuses_arrays_and_unknown_statistics():
 @pytest.mark.parametrize("chunk", [1, 30, 1 << 20])
 @pytest.mark.parametrize("reduced", [False, True])
 def test_reconciliation_finds_the_worst_rows(reduced, chunk, monkeypatch):
-    monkeypatch.setattr(fastlrp.relevance, "_CHUNK", chunk)
+    monkeypatch.setattr(fastlrp.relevance.arrays, "_CHUNK", chunk)
     rel = made_up(reduced=reduced)
     found = rel.reconcile()
     gap = rel.score - (rel.values.reshape(12, -1).sum(axis=1) + rel.initial_state + rel.unattributed)

@@ -17,10 +17,10 @@ from sklearn.metrics import r2_score
 
 from fastlrp import ConservationWarning, Network
 from fastlrp.data import load_panel
-from fastlrp.estimator import LSTMRegressor
 from fastlrp.kernels.training import trainer as kernels
-from fastlrp.plain import arrays_of, with_arrays
-from fastlrp.rolling import RollingLSTM
+from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.learning.rolling import RollingLSTM
+from fastlrp.model.plain import arrays_of, with_arrays
 
 STEPS, WINDOW = 3, 12
 
@@ -170,7 +170,7 @@ def test_threads_and_chunks_do_not_matter(real, monkeypatch):
     expected = rolling({"dropout": 0.2}).fit(X, y).predict(X)
     for threads in (1, 2):
         assert_array_equal(rolling({"dropout": 0.2}, threads=threads).fit(X, y).predict(X), expected)
-    monkeypatch.setattr("fastlrp.rolling._AT_ONCE", 5)
+    monkeypatch.setattr("fastlrp.learning.rolling._AT_ONCE", 5)
     assert_array_equal(rolling({"dropout": 0.2}).fit(X, y).predict(X), expected)
 
 
@@ -207,7 +207,7 @@ def test_progress(series, capsys):
 @pytest.mark.parametrize("random_state", [5, None])
 def test_goes_on_where_it_stopped(series, tmp_path, monkeypatch, random_state):
     X, y = series
-    monkeypatch.setattr("fastlrp.rolling._AT_ONCE", 6)
+    monkeypatch.setattr("fastlrp.learning.rolling._AT_ONCE", 6)
     real_many, trained = kernels.train_many, []
 
     def interrupted(fits, **given):

@@ -16,8 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlrp import LSTM, Arras, Dense, Network
 from fastlrp.data import load_model, load_panel
-from fastlrp.estimator import LSTMRegressor
-from fastlrp.transformer import LRPTransformer
+from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.learning.transformer import LRPTransformer
 
 SMALL = LSTMRegressor(units=(3,), max_iter=3, n_iter_no_change=3, batch_size=128, dtype="float64", random_state=0)
 

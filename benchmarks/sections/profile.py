@@ -19,7 +19,8 @@ class Profiled:
 
     def account(self, rule: str, threads: int) -> dict[str, float]:
         """Seconds by what they were spent on, each part run alone, and of the whole."""
-        from fastlrp.kernels import Windows, cpu
+        from fastlrp.kernels import cpu
+        from fastlrp.panels.windows import Windows
         from fastlrp.rules import as_rule
 
         n, steps, features = self.X.shape

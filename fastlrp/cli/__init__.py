@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import fastlrp
+import fastlrp.kernels.program.rules  # registers the rules that --rule names
 from fastlrp.cli.bench import run_bench
 from fastlrp.cli.console import as_notes, as_options, drop_stdout, is_of_stdout, quick_to_stop, say, shows_progress
 from fastlrp.cli.demo import run_demo
@@ -22,7 +23,7 @@ from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
 from fastlrp.cli.tables import counted_times, read_panel
 from fastlrp.cli.writing import write_relevance
 from fastlrp.messages import count
-from fastlrp.rules import Arras, Rudder, Rule
+from fastlrp.rules import Rule, as_rule, rule_names
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
 _KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panel", "fastlrp.kernels.cpu")  # what takes a second to import
@@ -125,7 +126,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
         "else all that are left)")  # fmt: skip
     add("--drop", metavar="COL", action="append", default=[], help="leave out a column, as the target; may be repeated")
     add = parser.add_argument_group("what is computed").add_argument
-    add("--rule", choices=["arras", "rudder"], default="arras", help="default: arras")
+    add("--rule", choices=rule_names(), default="arras", help="default: arras")
     add("--eps", metavar="X", type=float, help="the stabiliser in every denominator (default: 0.001)")
     add("--delta", type=float, choices=[0, 1], help="1: the biases' share is handed down, too (default: 0)")
     add("--stabilizer", choices=["paper", "absorbed"], help="default: paper")
@@ -186,10 +187,15 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _rule(arguments: argparse.Namespace) -> Rule:
+    """The rule of a name, with those of its parameters that were given."""
+    rule = as_rule(arguments.rule)
     names = ("eps", "delta", "stabilizer")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if arguments.rule == "arras":
-        return Arras(**given, recurrent=not arguments.no_recurrent)
     if arguments.no_recurrent:
-        raise ValueError("--no-recurrent belongs to the rule arras; rudder never follows the path through h")
-    return Rudder(**given)
+        given["recurrent"] = False
+    takes = [field.name for field in fields(rule)]  # type: ignore[arg-type]  # every rule is a dataclass
+    odd = next((name for name in given if name not in takes), None)
+    if odd is not None:
+        option = "no-recurrent" if odd == "recurrent" else odd
+        raise ValueError(f"--{option} does not belong to the rule {rule.name}, which takes {', '.join(takes)}")
+    return type(rule)(**given)

@@ -14,7 +14,8 @@ import numpy as np
 
 import fastlrp
 from fastlrp.errors import ConservationWarning
-from fastlrp.network import LSTM, Dense, Network
+from fastlrp.model.layers import LSTM, Dense
+from fastlrp.network import Network
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

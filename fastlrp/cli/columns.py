@@ -72,7 +72,7 @@ def find_keys(sample: pd.DataFrame, arguments: argparse.Namespace) -> Keys:
 
 def check_column(name: str, columns: Sequence[str], path: object) -> None:
     """Refuse a name that no column has, with the one it may stand for."""
-    from fastlrp.panel import suggest
+    from fastlrp.messages import suggest
 
     if name not in columns:
         raise ValueError(f"{path} has no column {suggest([name], list(columns))}")
@@ -116,7 +116,7 @@ def _simple(name: str) -> str:
 def _find_time(
     sample: pd.DataFrame, free: Sequence[str], near: Sequence[str], path: object, asset: str | None
 ) -> tuple[str, ...]:
-    from fastlrp.periods import is_dates, is_time_name
+    from fastlrp.panels.periods import is_dates, is_time_name
 
     values = {
         name: distinct(sample[name]) for name in free if is_time_name(name) or _texts(sample[name]) or name in near

@@ -20,7 +20,7 @@ from fastlrp.messages import install_hint
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastlrp.relevance import Relevance
+    from fastlrp.relevance.result import Relevance
 
 
 def run_demo(arguments: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFram
 
 def counted_times(panel: pd.DataFrame) -> str:
     """What to add where no window was found: that the times are plain numbers, as spreadsheets' and SAS' dates are."""
-    from fastlrp.periods import is_dates
+    from fastlrp.panels.periods import is_dates
 
     times = panel.index.levels[0]  # type: ignore[attr-defined]
     return "" if is_dates(times) else f"; its times are plain numbers such as {times[0]}: {_DATES}"
@@ -186,7 +186,7 @@ def _timed(
     """The same rows by time and asset under these names, so that the panel need not guess which is which."""
     import pandas as pd
 
-    from fastlrp.periods import AmbiguousDates, is_times, written_dates
+    from fastlrp.panels.periods import AmbiguousDates, is_times, written_dates
 
     path = arguments.panel
     codes = dict(zip(index.names, index.codes, strict=True))
@@ -232,7 +232,7 @@ def _combined(parts: Sequence[pd.Index], names: Sequence[str], path: object) -> 
 
 def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
     """What is wrong with a column that is not understood as times."""
-    from fastlrp.periods import is_dates
+    from fastlrp.panels.periods import is_dates
 
     odd = next((k for k in range(len(times)) if not is_dates(times[k : k + 1])), None)
     if odd is None or odd == 0:
@@ -319,7 +319,7 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
 
 def _refuse_missing(features: Sequence[str], left: Sequence[str], arguments: argparse.Namespace) -> None:
     """Refuse a file that lacks columns which the network names as its inputs."""
-    from fastlrp.panel import suggest
+    from fastlrp.messages import suggest
 
     dropped = [name for name in features if name in arguments.drop]
     if dropped:

@@ -25,7 +25,7 @@ from fastlrp.progress import progress_bar
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastlrp.relevance import Relevance
+    from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 _BLOCK = 50_000  # rows turned into a frame and written at once: memory stays bounded, and Ctrl-C is heard

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastlrp.display import html_table
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile, open_model, sentence
 from fastlrp.keras.found import Groups, all_groups, weights_found
@@ -17,6 +16,7 @@ from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
 from fastlrp.keras.read import Architecture, model_of, network_of
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
+from fastlrp.text_tables import html_table
 
 _MAX_TEXT = 60
 _HEAD = ("layer", "class", "weights", "parameters", "")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.options import label, option, roles
 from fastlrp.keras.tree import Node
-from fastlrp.network import Dense
+from fastlrp.model.layers import Dense
 
 Array = npt.NDArray[Any]
 #: Weights of a layer in Keras' own order, each checked against the shape asked for; None leaves a size open.

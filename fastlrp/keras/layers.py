@@ -13,7 +13,7 @@ from fastlrp.keras.kinds import AFFINE, cannot, kind_of, refusal
 from fastlrp.keras.options import activation, backward_of, input_shape, label, lstm_options, option, wrapped
 from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
 from fastlrp.keras.tree import Node, Use
-from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
 Shape = tuple[int | None, ...]
 #: What TimeDistributed may wrap: layers that do to every step what they do to one.

@@ -14,7 +14,8 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.config import MAX_JSON, load_json
 from fastlrp.keras.hdf5 import HDF5File
 from fastlrp.keras.tree import brief
-from fastlrp.network import Network, as_names
+from fastlrp.model.chain import as_names
+from fastlrp.network import Network
 
 FEATURES, OUTPUTS = "fastlrp_features", "fastlrp_outputs"
 #: What moves a terminal's cursor or is no character; line breaks and tabs stand in names that spreadsheets wrote.

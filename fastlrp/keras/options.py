@@ -7,7 +7,7 @@ from typing import Any
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.kinds import kind_of
 from fastlrp.keras.tree import Node
-from fastlrp.network import DENSE_ACTIVATIONS, LSTM_ACTIVATIONS
+from fastlrp.model.layers import DENSE_ACTIVATIONS, LSTM_ACTIVATIONS
 
 WRAPPERS = {"Bidirectional", "TimeDistributed"}
 

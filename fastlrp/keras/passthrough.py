@@ -8,7 +8,7 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.kinds import cannot
 from fastlrp.keras.options import activation, label
 from fastlrp.keras.tree import Node
-from fastlrp.network import Dropout
+from fastlrp.model.layers import Dropout
 
 
 def identity(node: Node) -> Dropout | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.keras.tree import Node
-from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.network import Network
 
 _NAMES = {"hard_sigmoid_keras2": "hard_sigmoid"}
 

@@ -18,7 +18,8 @@ from fastlrp.keras.fold import Array
 from fastlrp.keras.names import name_attributes
 from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
-from fastlrp.network import LSTM, Bidirectional, Dense, Layer, Network
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.network import Network
 
 #: The version that a legacy file says it is by decides what its hard_sigmoid means to a reader.
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}

@@ -13,7 +13,7 @@ import pandas as pd
 from fastlrp.plot.canvas import FAINT, TITLE, header, name_rows, sheet
 from fastlrp.plot.shown import Scope, checked, checked_limits, ordered, panel_times, scope
 from fastlrp.plot.timeline import counted
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 Statistic = Literal["share", "abs", "mean"]

@@ -12,7 +12,7 @@ from fastlrp import frames
 from fastlrp.plot.canvas import FAINT, SERIES, header, name_rows, row_height, sheet
 from fastlrp.plot.shown import checked, checked_limits, ordered, scope
 from fastlrp.plot.timeline import counted
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 
 
 def bars(

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.panel import suggest
-from fastlrp.periods import periods, time_level
+from fastlrp.messages import suggest
+from fastlrp.panels.periods import periods, time_level
 from fastlrp.plot.canvas import SERIES
 from fastlrp.plot.timeline import Timeline, counted, timeline
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.periods import _common_step, _month_step, _period_step, _plain, _read_dates, _read_numbers, label
+from fastlrp.panels.periods import _common_step, _month_step, _period_step, _plain, _read_dates, _read_numbers, label
 
 Array = npt.NDArray[Any]
 

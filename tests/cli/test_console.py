@@ -17,7 +17,7 @@ import fastlrp
 from fastlrp import Network
 from fastlrp.cli import console
 from fastlrp.data import model_path
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras
 
 MODEL = str(model_path())

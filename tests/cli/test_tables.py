@@ -17,8 +17,8 @@ import pytest
 
 from fastlrp import Network
 from fastlrp.data import load_model, model_path
-from fastlrp.network import Dense
-from fastlrp.relevance import Relevance
+from fastlrp.model.layers import Dense
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras
 
 MODEL = str(model_path())
@@ -74,7 +74,7 @@ def refused(answer, *words):
 
 def same_panel(panel, small):
     """Whether the kernels would get the panel that was written: values, and months in a row for each asset."""
-    from fastlrp.periods import ranked_times
+    from fastlrp.panels.periods import ranked_times
 
     np.testing.assert_array_equal(panel.to_numpy(), small[FEATURES].to_numpy())
     assert panel.index.names == ["time", "asset"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fastlrp.cli import writing
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras
 
 HARD = [0.1, -0.0, 0.0, 1.0, 1e-7, 5e-324, 1.7976931348623157e308, 1 / 3, 123456789.123456789, 1e22, 1e16, -2.5e-17]

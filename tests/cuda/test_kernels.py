@@ -252,7 +252,8 @@ def test_launches_on_their_way_together_have_rows_of_their_own(rng, monkeypatch,
 
 
 def test_progress_counts_every_sample_once(rng, monkeypatch):
-    from fastlrp.kernels import Windows, cuda
+    from fastlrp.kernels import cuda
+    from fastlrp.panels.windows import Windows
 
     monkeypatch.setattr(host, "chunk_size", lambda plan, launch, cut: launch.lanes)
     net, X, done = small(rng), batch(rng, 20), []

@@ -18,15 +18,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba import get_num_threads
 
-from fastlrp.kernels import Results, Windows, memory, runs
+from fastlrp.kernels import Results, memory
 from fastlrp.kernels.cpu.months import extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
 from fastlrp.kernels.program.rows import LANES
-from fastlrp.network import Aggregate, Network
-from fastlrp.rules import Rule
+from fastlrp.model.chain import Chain
+from fastlrp.panels.windows import Windows, runs
+from fastlrp.rules import Aggregate, Rule
 
 #: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at T, D, H =
 #: 5, 16, 16, and for the panel of the benchmark). A span of a panel's windows that share months has at least as many.
@@ -44,7 +45,7 @@ SPANS_A_THREAD = 32
 MISSING_ROWS = 1024
 
 
-class _Cut(NamedTuple):
+class Cut(NamedTuple):
     """How the windows are cut into spans that share months, and those into tiles; and the arrays that tiles read."""
 
     n: int
@@ -58,7 +59,7 @@ class _Cut(NamedTuple):
 _NO_ROWS, _NO_ENDS = read_only(np.empty(0, np.int64)), read_only(np.empty(0, np.bool_))
 
 
-def _cut(windows: Windows, steps: int, threads: int) -> _Cut:
+def _cut(windows: Windows, steps: int, threads: int) -> Cut:
     rows = windows.rows
     if rows.flags.f_contiguous and not rows.flags.c_contiguous:
         flat, strides = rows.T.reshape(-1), (1, rows.shape[0])
@@ -68,7 +69,7 @@ def _cut(windows: Windows, steps: int, threads: int) -> _Cut:
     order = _NO_ROWS if windows.order is None else read_only(windows.order)
     lanes = TILE_BYTES // rows.itemsize
     if windows.ends is None:
-        return _Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
+        return Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
     # Windows share x_t W where most of a segment's lanes have one. In a panel of short histories the others would cost
     # more than sharing saves: there each window is loaded for itself.
     n = int(np.count_nonzero(windows.ends))
@@ -78,13 +79,13 @@ def _cut(windows: Windows, steps: int, threads: int) -> _Cut:
         first = segments(begin, stop, size, windows.ends.size)
         if first.size * size <= 2 * n:
             data = (flat, read_only(first), order, read_only(windows.ends))
-            return _Cut(first.size * size, size * LANES, lanes, extra_lanes(steps), data, strides)
-    starts = np.flatnonzero(windows.ends) - (steps - 1)
-    return _Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
+            return Cut(first.size * size, size * LANES, lanes, extra_lanes(steps), data, strides)
+    starts = windows.starts(steps)
+    return Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
 
 
 def run(
-    net: Network,
+    net: Chain,
     windows: Windows,
     steps: int,
     *,
@@ -110,7 +111,7 @@ def run(
 
 
 def _prepared(
-    net: Network,
+    net: Chain,
     windows: Windows,
     steps: int,
     threads: int,
@@ -118,7 +119,7 @@ def _prepared(
     aggregate: Aggregate = "sequence",
     *,
     reduced: bool,
-) -> tuple[Plan, _Cut]:
+) -> tuple[Plan, Cut]:
     """The plan, and how windows are cut for it."""
     cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced,
@@ -126,7 +127,7 @@ def _prepared(
     return plan, _fitted(cut, plan)
 
 
-def _fitted(cut: _Cut, plan: Plan) -> _Cut:
+def _fitted(cut: Cut, plan: Plan) -> Cut:
     """Fewer lanes for a network whose tile is large; as many windows share months as before."""
     lanes = cut.lanes
     while lanes > LANES and plan.rows * lanes * plan.weights.itemsize > LARGE_TILE:
@@ -135,7 +136,7 @@ def _fitted(cut: _Cut, plan: Plan) -> _Cut:
 
 
 def profile(
-    net: Network,
+    net: Chain,
     windows: Windows,
     steps: int,
     *,
@@ -180,7 +181,7 @@ def profile(
 def _run_plan(
     plan: Plan,
     windows: Windows,
-    cut: _Cut,
+    cut: Cut,
     rule: Rule | None,
     target: int,
     threads: int,
@@ -233,7 +234,7 @@ def _numbers_of(plan: Plan) -> tuple[int, ...]:
 _NUMBERS: WeakKeyDictionary[Plan, tuple[int, ...]] = WeakKeyDictionary()
 
 
-def _job(plan: Plan, cut: _Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
+def _job(plan: Plan, cut: Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
     numbers = (0.0, 0.0, 0.0) if rule is None else rule.numbers
     job = (cut.n, cut.span, cut.lanes, cut.months, *cut.strides, own_rows, *_numbers_of(plan), target, *numbers)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastlrp.kernels import Windows
 from fastlrp.kernels.cuda.device import LEAST_THREADS, Card, Launch
 from fastlrp.kernels.cuda.kernel import month_tail
 from fastlrp.kernels.cuda.product import PAIR
 from fastlrp.kernels.program.inference import Plan
 from fastlrp.kernels.program.instructions import Array
+from fastlrp.panels.windows import Windows
 
 #: Bytes of X and results of a chunk: long enough that a copy runs at full speed, short enough that there are several.
 CHUNK_BYTES = 64 << 20
@@ -65,7 +65,7 @@ def cut_windows(windows: Windows, steps: int, card: Card) -> Cut:
     fits = month_tail(steps) + lanes <= PAIR * LEAST_THREADS  # a thread for each pair of vectors of months
     if steps > 1 and fits and n >= lanes and 2 * int(np.count_nonzero(windows.ends)) >= n:
         return Cut(n, steps, windows, None, shared=True)
-    starts = np.flatnonzero(windows.ends) - (steps - 1)
+    starts = windows.starts(steps)
     return Cut(starts.size, steps, windows, starts, shared=False)
 
 

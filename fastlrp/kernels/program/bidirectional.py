@@ -6,7 +6,7 @@ from fastlrp.kernels.program.instructions import add, copy, scale
 from fastlrp.kernels.program.lstm import run_lstm
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Meeting, Walk
-from fastlrp.network import Bidirectional
+from fastlrp.model.layers import Bidirectional
 
 
 def bidirectional(walk: Walk, layer: Bidirectional, below: Rows) -> Rows:

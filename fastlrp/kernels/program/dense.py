@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastlrp.kernels.program.instructions import activate, product
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Map, Walk
-from fastlrp.network import Dense
+from fastlrp.model.layers import Dense
 
 
 def dense(walk: Walk, layer: Dense, below: Rows) -> tuple[Rows, int]:

@@ -13,8 +13,9 @@ from fastlrp.kernels.program.instructions import Array, assemble
 from fastlrp.kernels.program.lstm import lstm
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
-from fastlrp.network import LSTM, Aggregate, Bidirectional, Dropout, Network
-from fastlrp.rules import Rule, program_of
+from fastlrp.model.chain import Chain
+from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.rules import Aggregate, Rule, program_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class Plan:
 
 
 def make_plan(
-    net: Network,
+    net: Chain,
     steps: int,
     dtype: npt.DTypeLike,
     *,
@@ -84,7 +85,7 @@ def make_plan(
     return plan
 
 
-def _plan(net: Network, ask: Ask) -> Plan:
+def _plan(net: Chain, ask: Ask) -> Plan:
     """Up the network for the forward pass; each layer writes its own way back."""
     T, D = ask.steps, net.n_features
     weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]

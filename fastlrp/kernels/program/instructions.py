@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.network import DENSE_ACTIVATIONS
+from fastlrp.model.layers import DENSE_ACTIVATIONS
 
 Array = npt.NDArray[Any]
 

@@ -8,20 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import (
-    Array,
-    At,
-    activate,
-    add,
-    cell,
-    copy,
-    lstm_step,
-    multiply,
-    product,
-)
+from fastlrp.kernels.program.instructions import Array, At, activate, add, cell, copy, lstm_step, multiply, product
 from fastlrp.kernels.program.rows import LOG2E, Rows
 from fastlrp.kernels.program.walk import Pass, Walk
-from fastlrp.network import LSTM
+from fastlrp.model.layers import LSTM
 
 
 class Weights(NamedTuple):

@@ -32,7 +32,8 @@ from fastlrp.kernels.program.instructions import (
     times,
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
-from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer, Network
+from fastlrp.model.chain import Chain
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
 #: A batch is cut into tiles of so many samples, by its size and the network's, never by the number of threads ...
 TILE_LANES = 64
@@ -313,7 +314,7 @@ def _plan(specs: tuple[_Spec, ...], steps: int) -> TrainPlan:
     return _Builder(specs, steps).plan()
 
 
-def train_plan(net: Network, steps: int) -> TrainPlan:
+def train_plan(net: Chain, steps: int) -> TrainPlan:
     """The plan for a network's shapes, made once for all networks that have them.
 
     Raises

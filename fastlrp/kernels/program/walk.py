@@ -21,7 +21,8 @@ from fastlrp.kernels.program.instructions import (
     sum_rows,
 )
 from fastlrp.kernels.program.rows import Layout, Rows
-from fastlrp.network import LSTM, Aggregate, Dense
+from fastlrp.model.layers import LSTM, Dense
+from fastlrp.rules import Aggregate
 
 
 class Ask(NamedTuple):

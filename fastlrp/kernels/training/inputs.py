@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.checks import LOSSES, check
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.training import TrainPlan
 
 Array = npt.NDArray[Any]
 #: Windows as an array (sample, step, feature), or rows (row, feature) and the row where each sample's window starts.
 Inputs = Array | tuple[Array, Array]
-
-LOSSES = ("squared_error", "absolute_error", "huber")
 
 
 @dataclass(frozen=True)
@@ -32,23 +31,8 @@ class Settings:
     clipnorm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss= takes one of {', '.join(LOSSES)}, not {self.loss!r}")
-        for name, least, below, words in (
-            ("huber_delta", 0.0, np.inf, "a number above 0"),
-            ("learning_rate", 0.0, np.inf, "a number above 0"),
-            ("epsilon", 0.0, np.inf, "a number above 0"),
-            ("alpha", -1.0, np.inf, "a number of at least 0"),
-            ("beta_1", -1.0, 1.0, "a number from 0 to below 1"),
-            ("beta_2", -1.0, 1.0, "a number from 0 to below 1"),
-            ("clipnorm", 0.0, np.inf, "a number above 0, or None"),
-        ):
-            value = getattr(self, name)
-            if value is None and name == "clipnorm":
-                continue
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not (number and least < value < below and (least == 0.0 or value >= 0)):
-                raise ValueError(f"{name}= takes {words}, not {value!r}")
+        for field in fields(self):
+            check(field.name, getattr(self, field.name))
 
     def numbers(self) -> dict[str, float]:
         """The values as kernels take them."""

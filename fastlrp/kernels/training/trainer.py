@@ -12,26 +12,29 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from numba import config, get_num_threads
 
-from fastlrp.kernels import as_dtype
+from fastlrp.checks import as_dtype, check
 from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.program.training import train_plan
 from fastlrp.kernels.training.epochs import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
 from fastlrp.kernels.training.inputs import Inputs, Settings, checked
-from fastlrp.kernels.training.weights import flat_weights, unflatten, with_weights
-from fastlrp.network import Dropout, Network
+from fastlrp.kernels.training.weights import flat_weights, unflatten
+from fastlrp.model.chain import Chain
+from fastlrp.model.layers import Dropout
+from fastlrp.model.plain import with_arrays
 
 Array = npt.NDArray[Any]
+C = TypeVar("C", bound=Chain)
 #: Below so many floating-point operations a batch, threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
 
 
-class Trainer:
+class Trainer(Generic[C]):
     """A network's weights while they are trained, with Adam's moments.
 
     Parameters
@@ -63,7 +66,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: Network,
+        net: C,
         *,
         steps: int,
         loss: str = "squared_error",
@@ -79,12 +82,10 @@ class Trainer:
         threads: int | None = None,
     ) -> None:
         self.settings = Settings(loss, huber_delta, alpha, learning_rate, beta_1, beta_2, epsilon, clipnorm)
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-            raise ValueError(f"steps= takes a whole number of at least 1, not {steps!r}")
+        check("steps", steps, required=True)
+        check("threads", threads)
         if net.steps is not None and net.steps != steps:
             raise ValueError(f"steps={steps} was given, but the network has windows of {net.steps} steps")
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise ValueError(f"threads= takes a whole number of at least 1 or None, not {threads!r}")
         self.dtype, self.steps, self.seed = as_dtype(dtype), int(steps), int(seed) & (2**63 - 1)
         self.threads = get_num_threads() if threads is None else threads
         self._net, self._plan = net, train_plan(net, self.steps)
@@ -145,9 +146,14 @@ class Trainer:
 
     # ---- what it holds ----
 
-    def network(self) -> Network:
+    def network(self) -> C:
         """The network with the present weights."""
-        return with_weights(self._net, self._flat, self.steps)
+        net = with_arrays(self._net, unflatten(self._net, self._flat))
+        return net if net.steps is not None else net.replaced(steps=self.steps)
+
+    def finite(self) -> bool:
+        """Whether all weights are."""
+        return bool(np.isfinite(self._flat).all())
 
     def get_state(self) -> dict[str, Array]:
         """All that training goes on from, as copies: weights, Adam's moments, number of updates (dropout's counter)."""
@@ -179,13 +185,12 @@ class Trainer:
         if orders is None:
             orders, batch = np.arange(n)[None], n
         orders = np.ascontiguousarray(orders, np.int64)
-        if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-            raise ValueError(f"batch_size= takes a whole number of at least 1, not {batch!r}")
+        check("batch_size", batch)
         if orders.size == 0:
             raise ValueError("training needs at least one sample, but order is empty")
         if orders.min() < 0 or orders.max() >= n:
             raise ValueError(f"order names samples {orders.min()} to {orders.max()}, expected 0 to {n - 1}")
-        batch = min(int(batch), orders.shape[1])
+        batch = min(int(cast(int, batch)), orders.shape[1])
         plan = self._plan
         lanes = plan.lanes(batch, self.dtype.itemsize)
         tiles = -(-batch // lanes)
@@ -265,7 +270,7 @@ def _together(work: Callable[[int], None], threads: int) -> None:
 
 
 def train_many(
-    fits: Sequence[tuple[Network, Inputs, Array, Array | None, Array]],
+    fits: Sequence[tuple[C, Inputs, Array, Array | None, Array]],
     *,
     steps: int,
     batch_size: int = 32,
@@ -274,7 +279,7 @@ def train_many(
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
     **settings: Any,
-) -> tuple[list[Network], list[Array]]:
+) -> tuple[list[C], list[Array]]:
     """Train many small networks, each on its own data, spread over threads: a whole fit is one compiled call.
 
     Parameters

@@ -11,14 +11,14 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from fastlrp.inputs import TakesWindows
+from fastlrp.learning.inputs import TakesWindows
 from fastlrp.messages import count, foreign_network
-from fastlrp.network import Aggregate, Network
-from fastlrp.rules import Rule
-from fastlrp.samples import is_panel
+from fastlrp.network import Network
+from fastlrp.panels.samples import is_panel
+from fastlrp.rules import Aggregate, Rule
 
 if TYPE_CHECKING:
-    from fastlrp.relevance import Relevance
+    from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 
@@ -53,7 +53,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     estimator_ : estimator
         The fitted clone, where an estimator was given.
     n_features_in_, feature_names_in_, steps_
-        As :class:`~fastlrp.estimator.LSTMRegressor` has them.
+        As :class:`~fastlrp.learning.regressor.LSTMRegressor` has them.
     """
 
     network_: Network

@@ -14,18 +14,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_random_state
 
-from fastlrp.inputs import TakesTargets
+from fastlrp.learning.inputs import TakesTargets
+from fastlrp.learning.parameters import architecture_of, check_parameters
+from fastlrp.learning.training import Plan, all_or_nothing, epoch_bar, train
 from fastlrp.messages import count
-from fastlrp.network import Aggregate, Network
-from fastlrp.parameters import architecture_of, check_parameters
-from fastlrp.plain import layers_of, plain_layers
-from fastlrp.rules import Rule
-from fastlrp.samples import Samples, is_panel, refuse_other_index
-from fastlrp.training import Plan, all_or_nothing, epoch_bar, train
+from fastlrp.model.plain import layers_of, plain_layers
+from fastlrp.network import Network
+from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
+from fastlrp.rules import Aggregate, Rule
 
 if TYPE_CHECKING:
     from fastlrp.kernels.training.trainer import Trainer
-    from fastlrp.relevance import Relevance
+    from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 
@@ -187,7 +187,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
-        first = not (self.warm_start and hasattr(self, "layers_"))
+        first = not (self.warm_start and hasattr(self, "_network"))
         samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
         if len(samples) < 2:
             raise ValueError(
@@ -208,7 +208,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         check_parameters(self)
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it has no epochs to stop between")
-        first = not hasattr(self, "layers_")
+        first = not hasattr(self, "_network")
         with all_or_nothing(self):
             samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
             if first:
@@ -226,19 +226,14 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         self._features = None if samples.features is None else list(samples.features)
         n_features = samples.rows.shape[1]
         rng = np.random.default_rng((self._seed,))
-        self._keep(architecture_of(self).network(n_features, n_outputs, rng, self.dtype))
+        self._network = architecture_of(self).network(
+            n_features, n_outputs, rng, self.dtype, steps=samples.steps, features=self._features, outputs=self._outputs
+        )
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.t_ = 0
 
-    def _keep(self, net: Network) -> None:
-        self.layers_ = plain_layers(net)
-        self._network = self._named_network()
-
-    def _named_network(self) -> Network:
-        return Network(layers_of(self.layers_), steps=self.steps_, features=self._features, outputs=self._outputs)
-
-    def _trainer(self) -> Trainer:
+    def _trainer(self) -> Trainer[Network]:
         from fastlrp.kernels.training.trainer import Trainer
 
         return Trainer(
@@ -265,7 +260,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         *,
         epochs: int,
         held_out: Callable[[Network], float] | None,
-        trainer: Trainer,
+        trainer: Trainer[Network],
     ) -> None:
         """Epochs, and what they leave behind."""
         with epoch_bar(self.verbose, epochs, type(self).__name__) as report:
@@ -274,7 +269,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 len(self.loss_curve_), held_out, report,
             )  # fmt: skip
             history = train(trainer, samples, y, weight, plan)
-        self._keep(trainer.network())
+        self._network = trainer.network()
         self._moments = trainer.get_state()
         self.n_iter_ = len(history.losses)
         self.t_ += self.n_iter_ * len(samples)
@@ -333,6 +328,11 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     def network_(self) -> Network:
         """The trained network."""
         return self._network
+
+    @property
+    def layers_(self) -> list[dict[str, Any]]:
+        """Its layers as plain arrays."""
+        return plain_layers(self._network)
 
     def predict(self, X: Any) -> Array | pd.Series[float] | pd.DataFrame:
         """Predictions: an array, or for panels a Series or frame on their own index, NaN where no complete window ends.
@@ -442,13 +442,18 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_network", None)  # layers_ says it all, in plain arrays
+        if "_network" in state:  # as plain arrays, which any version of this class understands
+            state["layers_"] = plain_layers(state.pop("_network"))
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        super().__setstate__(dict(state))
-        if hasattr(self, "layers_"):
-            self._network = self._named_network()
+        state = dict(state)
+        layers = state.pop("layers_", None)
+        super().__setstate__(state)
+        if layers is not None:
+            self._network = Network(
+                layers_of(layers), steps=self.steps_, features=self._features, outputs=self._outputs
+            )
 
 
 class PanelPrediction(pd.Series):

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.display import title
-from fastlrp.relevance import Relevance
+from fastlrp.relevance.display import title
+from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.network import LSTM, Bidirectional, Dense, Dropout, Layer, Network
-from fastlrp.samples import Samples
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.network import Network
+from fastlrp.panels.samples import Samples
 
 if TYPE_CHECKING:
     from fastlrp.kernels.training.trainer import Trainer
@@ -112,7 +113,7 @@ class _Best:
             self.value, self.epoch, self.state = value, epoch, state
 
 
-def train(trainer: Trainer, samples: Samples, y: Array, weight: Array | None, plan: Plan) -> History:
+def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, plan: Plan) -> History:
     """Train until the last epoch, or until nothing improves; the trainer is left with the weights to keep.
 
     The weights to keep are the last ones; with ``plan.score``, those of the best score.
@@ -142,15 +143,14 @@ def train(trainer: Trainer, samples: Samples, y: Array, weight: Array | None, pl
             history.stopped = f"training was interrupted in epoch {epoch}"
             warnings.warn(f"{history.stopped}: the weights are those of the epoch before", UserWarning, stacklevel=5)
             break
-        net = _finite_network(trainer) if np.isfinite(loss) else None
-        if net is None:
+        if not (np.isfinite(loss) and trainer.finite()):
             _fall_back(trainer, best, epoch, loss)
             history.stopped = f"training diverged in epoch {epoch}"
             return history
         history.losses.append(float(loss))
         floor = best.value
         if plan.score is not None:
-            history.scores.append(float(plan.score(net)))
+            history.scores.append(float(plan.score(trainer.network())))
             best.offer(-history.scores[-1], epoch, trainer.get_state())
             waited = waited + 1 if -history.scores[-1] > floor - plan.tol else 0
         else:
@@ -169,15 +169,7 @@ def train(trainer: Trainer, samples: Samples, y: Array, weight: Array | None, pl
     return history
 
 
-def _finite_network(trainer: Trainer) -> Network | None:
-    """The network as trained so far; None if a weight is not finite."""
-    try:
-        return trainer.network()
-    except ValueError:
-        return None
-
-
-def _fall_back(trainer: Trainer, best: _Best, epoch: int, loss: float) -> None:
+def _fall_back(trainer: Trainer[Network], best: _Best, epoch: int, loss: float) -> None:
     what = f"training diverged in epoch {epoch} (loss {loss:g})"
     if best.state is None or best.epoch == 0:
         raise ValueError(f"{what}, before any epoch improved the network: lower learning_rate_init, or scale X and y")

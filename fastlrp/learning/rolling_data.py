@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.panel import periods
-from fastlrp.samples import Samples, from_panel, is_panel, refuse_other_index
+from fastlrp.panels.periods import periods
+from fastlrp.panels.samples import Samples, from_panel, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
-    from fastlrp.estimator import LSTMRegressor
+    from fastlrp.learning.regressor import LSTMRegressor
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.messages import count
-from fastlrp.panel import as_panel, label, locate_infinite, periods
+from fastlrp.panels.infinities import locate_infinite
+from fastlrp.panels.panel import as_panel
+from fastlrp.panels.periods import label, periods
 
 Array = npt.NDArray[Any]
 
@@ -85,17 +87,19 @@ def from_panel(
     """
     panel = as_panel(X, steps, features, dtype, n_features=n_features)
     # Contiguous once, and not again in every epoch; a frame's own memory is often column by column.
-    rows = np.ascontiguousarray(panel.values if panel.order is None else panel.values[panel.order])
+    given, order = panel.windows.rows, panel.windows.order
+    rows = np.ascontiguousarray(given if order is None else given[order])
     usable = np.isfinite(rows).all(axis=1)
     if np.isinf(rows[~usable]).any():
         locate_infinite(panel)
     bad = np.concatenate([[0], np.cumsum(~usable)])
-    last = np.flatnonzero(panel.ends)
-    last = last[bad[last + 1] == bad[last + 1 - steps]]
-    caller = last if panel.order is None else panel.order[last]
+    starts = panel.windows.starts(steps)
+    starts = starts[bad[starts + steps] == bad[starts]]
+    last = starts + (steps - 1)
+    caller = last if order is None else order[last]
     rank, _ = periods(panel.index)
-    row_period = rank if panel.order is None else rank[panel.order]
-    return Samples(rows, last - (steps - 1), caller, len(X), steps, rank[caller], panel.features, row_period)
+    row_period = rank if order is None else rank[order]
+    return Samples(rows, starts, caller, len(X), steps, rank[caller], panel.features, row_period)
 
 
 def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fastlrp.messages import count
-from fastlrp.periods import is_time_name, is_time_type
+from fastlrp.panels.periods import is_time_name, is_time_type
 
 _ASSET_WORDS = re.compile(
     "stock|asset|permno|permco|ticker|tic|symbol|gvkey|cusip|isin|sedol|ric|figi|firm|company|security|instrument|"

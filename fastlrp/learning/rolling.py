@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +14,28 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from fastlrp.checkpoints import Checkpoints, fingerprint
+from fastlrp.checks import check
 from fastlrp.errors import ConservationWarning
-from fastlrp.estimator import LSTMRegressor
+from fastlrp.explain import labelled, target_unit
+from fastlrp.kernels import Results
+from fastlrp.learning.checkpoints import Checkpoints, fingerprint
+from fastlrp.learning.parameters import architecture_of, check_parameters
+from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.learning.rolling_data import RollingData, Span, as_frame, scaling
+from fastlrp.learning.training import all_or_nothing
 from fastlrp.messages import count
-from fastlrp.network import Aggregate, Network
-from fastlrp.panel import label, periods
-from fastlrp.parameters import architecture_of, check_parameters
-from fastlrp.plain import arrays_of, with_arrays
+from fastlrp.model.plain import arrays_of, with_arrays
+from fastlrp.network import Network
+from fastlrp.panels.periods import label, periods
+from fastlrp.panels.samples import Samples, from_panel, refuse_other_index
 from fastlrp.progress import progress_bar
-from fastlrp.rolling_data import RollingData, Span, as_frame, scaling
-from fastlrp.rules import Rule, as_rule
-from fastlrp.samples import Samples, from_panel, refuse_other_index
-from fastlrp.training import all_or_nothing
-
-if TYPE_CHECKING:
-    from fastlrp.relevance import Relevance
+from fastlrp.relevance.arrays import warn_if_unattributed
+from fastlrp.relevance.result import Relevance
+from fastlrp.rules import Aggregate, Rule, as_rule
 
 Array = npt.NDArray[Any]
 Fit = tuple[Network, tuple[Array, Array], Array, Array | None, Array]
 
-_SCALERS = ("standard", "minmax", None)
 _AT_ONCE = 64  # windows handed to the kernels together: enough to keep threads busy, few enough to save often
 _AT_ONCE_BYTES = 2**28  # of their scaled rows
 
@@ -156,14 +157,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return model
 
     def _check(self) -> None:
-        for name, least in (("window", 1), ("step", 1), ("gap", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"RollingLSTM({name}=...) takes a whole number of at least {least}, not {value!r}")
-        if self.scaler not in _SCALERS:
-            raise ValueError(f"RollingLSTM(scaler=...) takes 'standard', 'minmax' or None, not {self.scaler!r}")
-        if not isinstance(self.expanding, bool | np.bool_):
-            raise ValueError(f"RollingLSTM(expanding=...) takes True or False, not {self.expanding!r}")
+        for name in ("window", "step", "gap", "scaler", "expanding"):
+            check(name, getattr(self, name), "RollingLSTM")
 
     def _spans(self, n: int, steps: int) -> list[Span]:
         if self.window < steps:
@@ -380,15 +375,13 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ConservationWarning
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
-        from fastlrp.relevance import Relevance, warn_if_unattributed
-
         model, samples, parts = self._parts(X)
         chosen = as_rule(model.rule if rule is None else rule)
         n, T, D, dtype = samples.n_given, samples.steps, self._width, samples.rows.dtype
-        values = np.full((n, D) if reduce else (n, T, D), np.nan, dtype)
-        prediction = np.full((n, self._n_outputs), np.nan, dtype)
-        totals = {name: np.full(n, np.nan, dtype) for name in ("score", "initial_state", "unattributed")}
-        named = None
+        shapes = ((n, D) if reduce else (n, T, D), (n, self._n_outputs), (n,), (n,), (n,))
+        results = Results(*(np.full(shape, np.nan, dtype) for shape in shapes))
+        net = next(net for net in self.networks_ if net is not None)
+        unit = target_unit(net, target)
         with progress_bar(progress, len(self.networks_), "RollingLSTM.explain", "windows") as advance:
             for net, rows, windows in parts:
                 with warnings.catch_warnings():
@@ -397,23 +390,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                         windows, rule=chosen, target=target, aggregate=aggregate, reduce=reduce,
                         device=model.device, threads=model.threads,
                     )  # fmt: skip
-                values[rows], named = one.values, one.target
-                prediction[rows] = one.prediction.reshape(len(rows), -1)
-                for name, column in totals.items():
-                    column[rows] = getattr(one, name)
+                for name, column in zip(Results._fields, results, strict=True):
+                    column[rows] = getattr(one, name).reshape(len(rows), *column.shape[1:])
                 advance(1)
-        relevance = Relevance(
-            values=values,
-            prediction=prediction[:, 0] if self._n_outputs == 1 else prediction,
-            rule=chosen,
-            steps=T,
-            index=X.index,
-            features=samples.features,  # type: ignore[arg-type]  # None names them
-            target=named,
-            outputs=self._net_names["outputs"],
-            reduced=reduce is not None,
-            by_position=False,  # every window was trained on these columns, by name
-            **totals,
+        relevance = labelled(
+            net, results, T, chosen, unit, reduced=reduce is not None, index=X.index, features=samples.features
         )
         warn_if_unattributed(relevance, stacklevel=3)
         return relevance

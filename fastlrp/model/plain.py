@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from fastlrp.network import LSTM, Array, Bidirectional, Dense, Dropout, Layer, Network
+from fastlrp.model.chain import Chain
+from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer
 
 Plain = dict[str, Any]
+C = TypeVar("C", bound=Chain)
 
 _KINDS: dict[str, type[LSTM] | type[Dense] | type[Dropout]] = {"LSTM": LSTM, "Dense": Dense, "Dropout": Dropout}
 
 
-def plain_layers(net: Network) -> list[Plain]:
+def plain_layers(net: Chain) -> list[Plain]:
     """The layers of a network as dicts of arrays, strings, numbers and None."""
     return [_plain(layer) for layer in net.layers]
 
@@ -40,12 +42,12 @@ def _without_kind(plain: Mapping[str, Any]) -> Plain:
     return {key: value for key, value in plain.items() if key != "kind"}
 
 
-def arrays_of(net: Network) -> list[Array]:
+def arrays_of(net: Chain) -> list[Array]:
     """All weights of a network, layer by layer."""
     return [array for layer in net.layers for array in layer.arrays]
 
 
-def with_arrays(net: Network, arrays: Sequence[Array]) -> Network:
+def with_arrays(net: C, arrays: Sequence[Array]) -> C:
     """The same network with other weights, in the order of :func:`arrays_of`.
 
     Raises
@@ -58,7 +60,7 @@ def with_arrays(net: Network, arrays: Sequence[Array]) -> Network:
         raise ValueError(f"weights have shapes {shapes}, expected {expected}")
     source = iter(arrays)
     layers = [_filled(layer, source) for layer in net.layers]
-    return Network(layers, steps=net.steps, features=net.features, outputs=net.outputs, name=net.name)
+    return net.replaced(layers=layers)
 
 
 def _filled(layer: Layer, source: Iterator[Array]) -> Layer:

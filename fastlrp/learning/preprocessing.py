@@ -15,8 +15,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastlrp.panel import label, periods
-from fastlrp.samples import is_panel
+from fastlrp.panels.periods import label, periods
+from fastlrp.panels.samples import is_panel
 
 Array = npt.NDArray[Any]
 Missing = Literal["keep", "center", "error"]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlrp.messages import count
-
-if TYPE_CHECKING:
-    from fastlrp.relevance import Relevance
+from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.text_tables import html_table, text_table
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +42,7 @@ class Glance:
         return f"<div><p>{html.escape(self.title)}{parts}</p>{table}</div>"
 
 
-def glance(relevance: Relevance) -> Glance:
+def glance(relevance: RelevanceArrays) -> Glance:
     """A result's size, its top features, and some rows that have relevance, each with the parts that add up to it."""
     found = np.flatnonzero(~relevance.missing)
     n = len(relevance)
@@ -72,7 +70,7 @@ def glance(relevance: Relevance) -> Glance:
     return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names))
 
 
-def title(relevance: Relevance) -> str:
+def title(relevance: RelevanceArrays) -> str:
     """One line: how much of what, by which rule."""
     steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
     shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
@@ -80,13 +78,13 @@ def title(relevance: Relevance) -> str:
     return f"<Relevance: {shape}, {relevance.rule!r}{target}>"
 
 
-def _why(relevance: Relevance) -> str:
+def _why(relevance: RelevanceArrays) -> str:
     if relevance.index is None:
         return "a value is missing there"
     return "no full window ends there, or a value is missing"
 
 
-def _shares(relevance: Relevance, found: Array) -> tuple[Array, int]:
+def _shares(relevance: RelevanceArrays, found: Array) -> tuple[Array, int]:
     """Each feature's mean share of |relevance|, over so many of the rows that have relevance."""
     width = max(1, int(np.prod(relevance.values.shape[1:])))
     some = found[:: max(1, -(-len(found) * width // _LOOK))]
@@ -99,24 +97,24 @@ def _shares(relevance: Relevance, found: Array) -> tuple[Array, int]:
     return (size[usable] / total[usable]).mean(axis=0), len(some)
 
 
-def _summed(relevance: Relevance, rows: Array) -> Array:
+def _summed(relevance: RelevanceArrays, rows: Array) -> Array:
     """Some rows of relevance by feature, in float64."""
     values = np.asarray(relevance.values[rows])
     return values.astype(np.float64) if relevance.reduced else values.sum(axis=1, dtype=np.float64)
 
 
-def _row_labels(relevance: Relevance, at: Array) -> tuple[list[str], list[list[str]]]:
+def _row_labels(relevance: RelevanceArrays, at: Array) -> tuple[list[str], list[list[str]]]:
     """What the rows' names are called, and these."""
     if relevance.index is None:
         return ["sample"], [[f"{row:,}"] for row in at]
-    from fastlrp.periods import label
+    from fastlrp.panels.periods import label
 
     index = relevance.index[at]
     names = ["" if name is None else str(name) for name in index.names]
     return names, [[label(value) for value in (key if isinstance(key, tuple) else (key,))] for key in index]
 
 
-def _columns(relevance: Relevance, at: Array, top: Array) -> tuple[list[str], Array]:
+def _columns(relevance: RelevanceArrays, at: Array, top: Array) -> tuple[list[str], Array]:
     """The columns of the table: the prediction, the score, and the parts that add up to it."""
     summed, prediction = _summed(relevance, at), relevance.prediction[at]
     if prediction.ndim == 2:
@@ -138,31 +136,3 @@ def _numbers(table: Array) -> list[list[str]]:
     exponent = math.floor(math.log10(size)) if size > 0 else 0
     form = f"+.{min(max(3 - exponent, 0), 7)}f" if -4 <= exponent < 7 else "+.3e"
     return [[format(value, form) for value in row] for row in table.tolist()]
-
-
-def text_table(rows: Sequence[Sequence[str]], n_names: int) -> list[str]:
-    """Aligned lines: names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if k < n_names else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int) -> str:
-    """The same as HTML, in the notebook's own style; whatever cells hold is shown as text."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(_cell(cell, "th" if k < n_names else tag, k < n_names) for k, cell in enumerate(cells))
-
-    body = "".join(f"{line(row, 'td')}</tr>" for row in rows)
-    return f'<table border="1" class="dataframe"><thead>{line(head, "th")}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _cell(text: str, tag: str, left: bool) -> str:
-    words = text.lstrip(" ")
-    inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # names that are indented stay so
-    return f'<{tag} style="text-align: {"left" if left else "right"}">{inside}</{tag}>'

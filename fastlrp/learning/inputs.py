@@ -11,9 +11,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
-from fastlrp.flat_panels import refuse_flat, time_and_asset
 from fastlrp.messages import count
-from fastlrp.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
+from fastlrp.panels.flat import refuse_flat, time_and_asset
+from fastlrp.panels.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
 
 Array = npt.NDArray[Any]
 

@@ -1,30 +1,26 @@
-"""What explain returns: relevance with its totals, and how well it reconciles. Tables of it are made in ``frames``.
-
-Whoever explains arrays needs no pandas, which takes longer to import than all of this library.
-"""
+"""The arrays of a result and how they reconcile. Whoever explains arrays needs no pandas, which takes longer to import
+than all of this library; so tables are made elsewhere."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning
-from fastlrp.rules import Rudder, Rule
+from fastlrp.rules import Rule
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-
 _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cache (1 MiB), whatever the result's size
 _GAPS = ("median", "worst", "relative_median", "relative_worst")
-_TOTALS = ("score", "initial_state", "unattributed")
 
 
 @lru_cache(maxsize=16)
@@ -57,7 +53,7 @@ class Reconciliation:
         return f"Reconciliation({numbers}, worst_rows={self.worst_rows.tolist()})"
 
     def _repr_html_(self) -> str:
-        from fastlrp.display import html_table
+        from fastlrp.text_tables import html_table
 
         pairs = (("gap", self.median, self.worst), ("gap / scale", self.relative_median, self.relative_worst))
         table = html_table(("", "median", "worst"), [(name, f"{a:.2e}", f"{b:.2e}") for name, a, b in pairs], 1)
@@ -69,39 +65,8 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Relevance:
-    """Relevance of every input of every sample, and the totals it reconciles with.
-
-    ``score = sum of relevance + initial_state + unattributed``, to round-off. A row without a prediction (a missing
-    value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it out. Making one
-    costs nothing: arrays are held as they are given.
-
-    Parameters
-    ----------
-    values : array (n, T, D), or (n, D) where ``reduced``
-        Relevance, oldest step first.
-    prediction : array (n,) or (n, outputs)
-        What the network predicts.
-    score, initial_state, unattributed : array (n,)
-        What was explained (the target unit before its activation), what reached h_0 and c_0, and what biases,
-        stabilisers and the rule itself keep.
-    rule : Arras or Rudder
-        The rule, with its parameters.
-    index : MultiIndex or None
-        The panel's; None for arrays.
-    features : tuple of str or None
-        Names of the D features; None calls them x0, x1 ...
-    steps : int
-        T.
-    target : int, str or None
-        The output that was explained, where there are several.
-    outputs : tuple of str or None
-        Names of the outputs.
-    reduced : bool
-        Whether ``values`` are sums over steps already.
-    by_position : bool
-        Whether a panel's columns were taken as they stand, since the network has no names to find them by.
-    """
+class RelevanceArrays:
+    """What :class:`fastlrp.Relevance` holds, and the arithmetic of its totals; fields are described there."""
 
     values: Array
     prediction: Array
@@ -121,75 +86,6 @@ class Relevance:
         """Name features that have no names."""
         if self.features is None:
             object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
-
-    # ------------------------------------------------------------------------------------------------------- frames
-
-    def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
-        """Relevance as a frame, a row a sample on the panel's index.
-
-        Parameters
-        ----------
-        steps : bool
-            False: a column a feature, summed over steps, then prediction (``prediction[name]`` where there are several
-            outputs), score, initial_state and unattributed; a total whose name a feature has gets a "_" behind it.
-            True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
-
-        Raises
-        ------
-        ValueError
-            For ``steps=True`` where steps were summed inside the kernel.
-        """
-        from fastlrp import frames
-
-        return frames.frame(self, steps=steps)
-
-    def by_group(self, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-        """Relevance summed over steps and over groups of features, a column a group.
-
-        Parameters
-        ----------
-        groups : mapping of name to features
-            Features that no group names are summed as "Other".
-
-        Raises
-        ------
-        ValueError
-            If a name is no feature, a feature stands in two groups, a group is empty, or "Other" is taken and needed.
-        """
-        from fastlrp import frames
-
-        return frames.by_group(self, groups)
-
-    def share(self, *, signed: bool = False) -> pd.DataFrame:
-        """Each feature's share of its row: |R_j| / sum_k |R_k|, with R summed over steps; a row sums to 1.
-
-        Parameters
-        ----------
-        signed : bool
-            Keep the sign of R_j above the fraction, so that absolute values sum to 1. A row of zeros gives NaN.
-        """
-        from fastlrp import frames
-
-        return frames.share(self, signed=signed)
-
-    def by_time(self, statistic: Literal["abs", "mean", "share"] = "abs") -> pd.DataFrame:
-        """Mean over assets, a row a period, oldest first, a column a feature; periods without relevance are left out.
-
-        Parameters
-        ----------
-        statistic : {"abs", "mean", "share"}
-            Mean of |R|, of R, or of each row's :meth:`share`, with R summed over steps.
-
-        Raises
-        ------
-        ValueError
-            If the result is of an array, which has no time.
-        """
-        from fastlrp import frames
-
-        return frames.by_time(self, statistic)
-
-    # ---------------------------------------------------------------------------------------------- reconciliation
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -264,84 +160,9 @@ class Relevance:
         """Rows of which more than half of the score is unattributed."""
         return int(np.count_nonzero(np.abs(self.unattributed) > 0.5 * np.abs(self.score)))
 
-    def summary(self, top: int = 10) -> str:
-        """What was explained, which features matter, and how well it reconciles, as lines of text.
-
-        Parameters
-        ----------
-        top : int
-            How many features to list, by mean share of |relevance|.
-        """
-        from fastlrp import frames
-
-        return frames.summary(self, top)
-
-    # ------------------------------------------------------------------------------------------- to other libraries
-
-    def to_shap(self, data: Array | None = None) -> Any:
-        """A ``shap.Explanation``: relevance summed over steps, and as base value what makes each row add up.
-
-        Rows without a prediction are left out, since shap's plots average over all rows.
-
-        Parameters
-        ----------
-        data : array (n, D) or None
-            Feature values to colour by, a row for each of this result's.
-
-        Raises
-        ------
-        ImportError
-            If shap is not installed.
-        """
-        from fastlrp import frames
-
-        return frames.to_shap(self, data)
-
-    def to_xarray(self) -> Any:
-        """An ``xarray.Dataset``: relevance over (sample, step, feature) and the totals over sample; steps are lags.
-
-        Raises
-        ------
-        ImportError
-            If xarray is not installed.
-        """
-        from fastlrp import frames
-
-        return frames.to_xarray(self)
-
-    # ------------------------------------------------------------------------------------------------------ a value
-
     def __len__(self) -> int:
         """How many samples, missing rows included."""
         return int(self.score.shape[0])
-
-    def __getitem__(self, rows: Any) -> Relevance:
-        """Some rows, by position, slice, list of positions, or boolean mask."""
-        from fastlrp import frames
-
-        if isinstance(rows, int | np.integer):
-            at = range(len(self))[rows]
-            rows = slice(at, at + 1)
-        elif not isinstance(rows, slice):
-            rows = np.asarray(rows)
-            if rows.ndim != 1 or rows.dtype.kind not in "biu":
-                raise ValueError(f"rows are chosen by position, slice or mask, not by {rows!r}")
-        parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS)}
-        return replace(self, index=frames.labels(self)[rows], **parts)
-
-    def __repr__(self) -> str:
-        """How much of what, by which rule, the top features, and some rows with the parts that add up to their score.
-
-        Few rows are read, so it is quick for any size.
-        """
-        from fastlrp.display import glance
-
-        return glance(self).text()
-
-    def _repr_html_(self) -> str:
-        from fastlrp.display import glance
-
-        return glance(self).html()
 
     def _chunks(self) -> Iterator[tuple[slice, Array]]:
         """Relevance, some rows at a time."""
@@ -350,13 +171,13 @@ class Relevance:
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
 
 
-def warn_if_unattributed(relevance: Relevance, stacklevel: int = 3) -> None:
+def warn_if_unattributed(relevance: RelevanceArrays, stacklevel: int = 3) -> None:
     """Warn where Rudder leaves more than half of the score unattributed, at the median.
 
     The rule conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks
     that way. ``stacklevel`` counts from here to the user's line.
     """
-    if isinstance(relevance.rule, Rudder) and relevance.mostly_unattributed():
+    if not relevance.rule.conserves and relevance.mostly_unattributed():
         rows = len(relevance) - np.count_nonzero(relevance.missing)
         warnings.warn(
             "rule 'rudder' leaves more than half of the score unattributed in "

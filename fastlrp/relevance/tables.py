@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.messages import count, install_hint
-from fastlrp.panel import suggest
-from fastlrp.periods import label, periods, time_level
-
-if TYPE_CHECKING:
-    from fastlrp.relevance import Relevance
+from fastlrp.messages import count, install_hint, suggest
+from fastlrp.panels.periods import label, periods, time_level
+from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
 
 
-def labels(relevance: Relevance) -> pd.Index:
+def labels(relevance: RelevanceArrays) -> pd.Index:
     """What names the rows: the panel's index, or numbers."""
     return pd.RangeIndex(len(relevance), name="sample") if relevance.index is None else relevance.index
 
 
-def frame(relevance: Relevance, *, steps: bool) -> pd.DataFrame:
+def frame(relevance: RelevanceArrays, *, steps: bool) -> pd.DataFrame:
     """``Relevance.to_frame``."""
     if steps:
         if relevance.reduced:
@@ -42,7 +39,7 @@ def frame(relevance: Relevance, *, steps: bool) -> pd.DataFrame:
     return table
 
 
-def by_group(relevance: Relevance, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def by_group(relevance: RelevanceArrays, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """``Relevance.by_group``."""
     members = _group_positions(relevance.features, groups)
     out = np.empty((len(relevance), len(members)))
@@ -52,7 +49,7 @@ def by_group(relevance: Relevance, groups: Mapping[str, Sequence[str]]) -> pd.Da
     return pd.DataFrame(out, labels(relevance), list(members), copy=False)
 
 
-def share(relevance: Relevance, *, signed: bool) -> pd.DataFrame:
+def share(relevance: RelevanceArrays, *, signed: bool) -> pd.DataFrame:
     """``Relevance.share``."""
     out = np.empty((len(relevance), len(relevance.features)), relevance.values.dtype)
     for rows, part in _by_feature(relevance):
@@ -60,7 +57,7 @@ def share(relevance: Relevance, *, signed: bool) -> pd.DataFrame:
     return pd.DataFrame(out, labels(relevance), list(relevance.features), copy=False)
 
 
-def by_time(relevance: Relevance, statistic: str) -> pd.DataFrame:
+def by_time(relevance: RelevanceArrays, statistic: str) -> pd.DataFrame:
     """``Relevance.by_time``."""
     if statistic not in ("abs", "mean", "share"):
         raise ValueError(f"by_time(statistic=...) takes 'abs', 'mean' or 'share', not {statistic!r}")
@@ -81,7 +78,7 @@ def by_time(relevance: Relevance, statistic: str) -> pd.DataFrame:
     return pd.DataFrame(total[seen] / count[seen, None], times[seen].rename(name), list(relevance.features))
 
 
-def summary(relevance: Relevance, top: int) -> str:
+def summary(relevance: RelevanceArrays, top: int) -> str:
     """``Relevance.summary``."""
     n, found = len(relevance), len(relevance) - int(np.count_nonzero(relevance.missing))
     target = "" if relevance.target is None else f", target {relevance.target!r}"
@@ -106,7 +103,7 @@ def summary(relevance: Relevance, top: int) -> str:
     return "\n".join([*lines, *_reconciliation_lines(relevance)])
 
 
-def _reconciliation_lines(relevance: Relevance) -> Iterator[str]:
+def _reconciliation_lines(relevance: RelevanceArrays) -> Iterator[str]:
     gaps, rows = relevance.reconcile(), labels(relevance)
     yield "Reconciles: score = sum of relevance + initial_state + unattributed"
     yield f"  gap            median {gaps.median:.1e}, worst {gaps.worst:.1e}"
@@ -121,7 +118,7 @@ def _row_name(at: Any) -> str:
     return f"({', '.join(map(label, at))})" if isinstance(at, tuple) else f"sample {at}"
 
 
-def to_shap(relevance: Relevance, data: Array | None) -> Any:
+def to_shap(relevance: RelevanceArrays, data: Array | None) -> Any:
     """``Relevance.to_shap``."""
     try:
         import shap
@@ -139,7 +136,7 @@ def to_shap(relevance: Relevance, data: Array | None) -> Any:
     )
 
 
-def to_xarray(relevance: Relevance) -> Any:
+def to_xarray(relevance: RelevanceArrays) -> Any:
     """``Relevance.to_xarray``."""
     try:
         import xarray
@@ -163,7 +160,7 @@ def to_xarray(relevance: Relevance) -> Any:
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-def _totals(relevance: Relevance) -> Iterator[tuple[str, Array]]:
+def _totals(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
     """Names and columns of what is known of each sample besides its relevance."""
     prediction = relevance.prediction
     if prediction.ndim == 1:
@@ -174,13 +171,13 @@ def _totals(relevance: Relevance) -> Iterator[tuple[str, Array]]:
     yield from ((name, getattr(relevance, name)) for name in ("score", "initial_state", "unattributed"))
 
 
-def _by_feature(relevance: Relevance) -> Iterator[tuple[slice, Array]]:
+def _by_feature(relevance: RelevanceArrays) -> Iterator[tuple[slice, Array]]:
     """Relevance summed over steps, in float64, some rows at a time."""
     for rows, part in relevance._chunks():
         yield rows, part.astype(np.float64) if relevance.reduced else part.sum(axis=1, dtype=np.float64)
 
 
-def _feature_values(relevance: Relevance) -> Array:
+def _feature_values(relevance: RelevanceArrays) -> Array:
     """Relevance summed over steps, an array of its own in the dtype of ``values``; (n, D)."""
     if relevance.reduced:
         return np.array(relevance.values)
@@ -190,7 +187,7 @@ def _feature_values(relevance: Relevance) -> Array:
     return out
 
 
-def _mean_share(relevance: Relevance) -> Array:
+def _mean_share(relevance: RelevanceArrays) -> Array:
     total, count = np.zeros(len(relevance.features)), 0
     for _, part in _by_feature(relevance):
         shares = _shares(part)

@@ -1,0 +1,75 @@
+"""The door for arrays: checked, and as kernels read them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.kernels import get_backend, on_gpu
+from fastlrp.messages import count
+from fastlrp.model.chain import Chain
+from fastlrp.objects import as_array
+
+Array = npt.NDArray[Any]
+
+
+def batch_of(net: Chain, X: Any, steps: int | None, dtype: Any) -> Array:
+    """An array (sample, step, feature) of the compute dtype, in C order; one on the GPU stays there.
+
+    Raises
+    ------
+    ValueError
+        If it is no such array: says what was given, what was expected, and where.
+    """
+    if on_gpu(X):
+        return cast(Array, _on_gpu(net, X, steps, dtype))
+    if X is None:
+        raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
+    if isinstance(X, np.ma.MaskedArray):  # what is masked is missing, and asarray would unmask it
+        X = np.where(np.ma.getmaskarray(X), np.nan, X.data).astype(np.result_type(X.dtype, np.float16))
+    array = as_array(X, "X", "an array (sample, step, feature)")
+    kind = array.dtype
+    if kind.kind not in "fiub":
+        raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
+    _check_shape(net, array.shape, steps)
+    if dtype is None:
+        dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by name
+        return np.require(array, dtype, ["C", "A"])
+
+
+def _on_gpu(net: Chain, X: Any, steps: int | None, dtype: Any) -> Any:
+    """An array (sample, step, feature) that stays where it is, on the GPU."""
+    backend = get_backend("cuda")  # says what is missing
+    try:
+        array = backend.adopt(X)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"X must be an array (sample, step, feature) on the GPU: {error}") from None
+    if array.dtype not in (np.float32, np.float64) or dtype not in (None, array.dtype):
+        wanted = "float32 or float64" if dtype is None else dtype
+        raise ValueError(f"X is {array.dtype} on the GPU, expected {wanted}: convert it there")
+    _check_shape(net, array.shape, steps)
+    if not array.is_c_contiguous():
+        raise ValueError("X on the GPU is not contiguous, expected C order: copy it there into an array of its own")
+    return array
+
+
+def _check_shape(net: Chain, shape: tuple[int, ...], steps: int | None) -> None:
+    """Refuse a shape that is not (sample, step, feature) of this network."""
+    D, wanted = net.n_features, net.steps if steps is None else steps
+    T = "T" if wanted is None else wanted
+    if len(shape) != 3:
+        raise ValueError(f"X has shape {shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
+    if shape[2] != D:
+        due = count(D, "feature")
+        raise ValueError(
+            f"X has {count(shape[2], 'feature')}, expected {due}: shape {shape} where (n, {T}, {D}) is due"
+        )
+    if (wanted is not None and shape[1] != wanted) or (steps is not None and net.steps not in (None, steps)):
+        T = net.steps or T
+        due = f"{T} step{'s' * (T != 1)}"
+        raise ValueError(f"X has {count(shape[1], 'step')}, expected {due}: shape {shape} where (n, {T}, {D}) is due")
+    if shape[0] == 0 or shape[1] == 0:
+        raise ValueError(f"X is empty: shape {shape}, expected at least one sample and one step")

@@ -1,0 +1,1 @@
+"""Learning as scikit-learn has it: the regressor, the transformer, panels' preprocessing, and refits through time."""

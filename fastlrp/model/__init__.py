@@ -1,0 +1,1 @@
+"""Networks as values that compute nothing: layers, which hold checked arrays, and the chain of them."""

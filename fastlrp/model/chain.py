@@ -1,0 +1,233 @@
+"""The chain of a network's layers, from a window of features to a prediction: a value without verbs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from fastlrp.checks import check
+from fastlrp.messages import count, foreign_network
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+
+
+def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | None:
+    """Names of features or outputs: as many as there are, and no two the same."""
+    if value is None:
+        return None
+    if isinstance(value, set | frozenset):
+        raise ValueError(f"{where} takes a list of names, not a {type(value).__name__}, which has no order")
+    if isinstance(value, str) or (not isinstance(value, Sequence | np.ndarray) and not hasattr(value, "__iter__")):
+        raise ValueError(f"{where} takes a list of names, not {value!r}")
+    names = tuple(str(name) for name in value)
+    if len(names) != size:
+        raise ValueError(f"{where} has {count(len(names), 'name')}, expected {size:,}: {of}")
+    if len(set(names)) != size:
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{where} names {twice!r} twice")
+    return names
+
+
+class Chain:
+    """What :class:`fastlrp.Network` is without its verbs: layers that fit on each other, and their names.
+
+    Parameters and errors are those of :class:`fastlrp.Network`.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        steps: int | None = None,
+        features: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if (foreign := foreign_network(layers)) is not None:
+            raise ValueError(f"Network takes a list of fastlrp's layers, not {foreign}")
+        if isinstance(layers, LSTM | Bidirectional | Dense | Dropout) or not hasattr(layers, "__iter__"):
+            raise ValueError(f"Network takes a list of layers, not {type(layers).__name__}")
+        self._layers: tuple[Layer, ...] = tuple(layers)
+        self._check_chain()
+        weighted = [layer for layer in self._layers if not isinstance(layer, Dropout)]
+        check("steps", steps, "Network")
+        self._steps = None if steps is None else int(steps)
+        self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
+        self._n_params = sum(layer.n_params for layer in self._layers)
+        self._features = as_names(
+            features, self._n_features, "Network(features=...)", "one for each input of its first layer"
+        )
+        self._outputs = as_names(
+            outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer"
+        )
+        self.name = name
+        self._plans: dict[Any, Any] = {}  # what kernels packed for this network, by dtype; never part of its value
+
+    def _check_chain(self) -> None:
+        for i, layer in enumerate(self._layers):
+            if not isinstance(layer, LSTM | Bidirectional | Dense | Dropout):
+                given = foreign_network(layer)
+                expected = "expected fastlrp's LSTM, Bidirectional, Dense or Dropout"
+                if given is not None:
+                    raise ValueError(f"Network: layer {i}, {expected}, is {given}")
+                raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
+        weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
+        if not weighted:
+            raise ValueError("Network: no layer with weights was given, expected at least one LSTM and its head")
+        sequence = True
+        for (i, below), (k, above) in itertools.pairwise(weighted):
+            if above.n_inputs != below.n_outputs:
+                raise ValueError(
+                    f"Network: {self._label(k)} takes {count(above.n_inputs, 'input')}, but {self._label(i)} below it "
+                    f"gives {below.n_outputs}"
+                )
+        for i, layer in weighted:
+            if isinstance(layer, LSTM | Bidirectional):
+                if not sequence:
+                    raise ValueError(
+                        f"Network: {self._label(i)} needs a sequence, but the recurrent layer below it gives only its "
+                        "last step: set return_sequences=True there"
+                    )
+                sequence = layer.return_sequences
+            elif layer.activation == "softmax" and i != weighted[-1][0]:
+                raise ValueError(f"Network: {self._label(i)} has softmax, which only the last layer may have")
+        if sequence:
+            raise ValueError(
+                "Network: the output is a sequence, expected one row a sample: the last recurrent layer must have "
+                "return_sequences=False"
+            )
+
+    def _label(self, i: int) -> str:
+        layer = self._layers[i]
+        return f"layer {i} ({layer.kind}{f' {layer.name!r}' if layer.name else ''})"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, from the input up."""
+        return self._layers
+
+    @property
+    def steps(self) -> int | None:
+        """T where it is fixed, else None."""
+        return self._steps
+
+    @property
+    def n_features(self) -> int:
+        """D, inputs a step."""
+        return self._n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """Units of the last layer."""
+        return self._n_outputs
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Names of the inputs, or None."""
+        return self._features
+
+    @property
+    def outputs(self) -> tuple[str, ...] | None:
+        """Names of the output units, or None."""
+        return self._outputs
+
+    def with_features(self, features: Sequence[str] | None) -> Self:
+        """The same network with names for its inputs; panels' columns are then found by name, whatever their order.
+
+        Parameters
+        ----------
+        features : list of str or None
+            A name for each of the D inputs, in the order of W's rows: the order in which the columns stood when the
+            network was trained. None takes the names away.
+
+        Returns
+        -------
+        Network
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer names, one stands twice, or a name that the network has stands at another input
+            (which ``net.with_features(None).with_features([...])`` forces).
+        """
+        names = as_names(features, self._n_features, "features", "one for each input of the network")
+        at = {name: i for i, name in enumerate(self._features or ())}
+        moved = next((i for i, name in enumerate(names or ()) if at.get(name, i) != i), None)
+        if names is not None and moved is not None:
+            raise ValueError(
+                f"features: input {moved} would be called {names[moved]!r}, which is the network's input "
+                f"{at[names[moved]]}: names stand in the order of its inputs and cannot change it"
+            )
+        return self.replaced(features=names)
+
+    def replaced(self, **changes: Any) -> Self:
+        """The same network with other ``layers``, ``steps``, ``features``, ``outputs`` or ``name``, checked anew."""
+        given = {"layers": self._layers, "steps": self._steps, "features": self._features, "outputs": self._outputs}
+        return type(self)(**{**given, "name": self.name, **changes})
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights."""
+        return self._n_params
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64 if any weight is, else float32."""
+        return np.result_type(*(array.dtype for layer in self._layers for array in layer.arrays))
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Chain):
+            return NotImplemented
+        keys = ("_layers", "_steps", "_features", "_outputs", "name")
+        return all(getattr(self, key) == getattr(other, key) for key in keys)
+
+    __hash__ = None  # type: ignore[assignment]  # equal by value of its arrays, so not hashable
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_plans": {}}
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
+        sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
+        return f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>"
+
+    def summary(self) -> str:
+        """A table of the layers: what each takes, gives and holds."""
+        head = ("layer", "kind", "output", "activation", "parameters")
+        steps = "T" if self._steps is None else str(self._steps)
+        rows, sequence, width = [("input", "", f"({steps}, {self._n_features})", "", "")], True, self._n_features
+        for i, layer in enumerate(self._layers):
+            if isinstance(layer, LSTM | Bidirectional):
+                sequence = layer.return_sequences
+            if not isinstance(layer, Dropout):
+                width = layer.n_outputs
+            shape = f"({steps}, {width})" if sequence else f"({width},)"
+            rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
+        widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+        ]
+        rule = "-" * max(map(len, lines))
+        total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
+        return "\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total])
+
+
+def _width(layer: Layer) -> str:
+    return f"{layer.rate:g}" if isinstance(layer, Dropout) else str(layer.n_outputs)
+
+
+def _activations(layer: Layer) -> str:
+    if isinstance(layer, Bidirectional):
+        return layer.merge_mode
+    if isinstance(layer, LSTM):
+        return f"{layer.activation}, {layer.recurrent_activation}"
+    return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"

@@ -1,0 +1,301 @@
+"""Layers as frozen values that hold checked, read-only arrays.
+
+Nothing here computes. Shapes are checked once, when a value is made; everything later relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlrp.messages import count, foreign_network
+from fastlrp.objects import as_array
+
+Array = npt.NDArray[Any]
+MergeMode = Literal["concat", "sum", "ave"]
+
+#: Activations of an LSTM's gates and of its signals. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
+#: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
+LSTM_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2")
+#: Activations of a Dense layer; softmax only where the layer is the network's last.
+DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
+
+
+def _weights(value: object, ndim: int, where: str) -> Array:
+    """A read-only float32 or float64 copy of an array of weights, or a sentence about why it is none."""
+    if (foreign := foreign_network(value)) is not None:
+        raise ValueError(f"{where} must be an array of numbers, not {foreign}")
+    array = as_array(value, where, "an array of numbers")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{where} must be an array of real numbers, not of dtype {array.dtype}")
+    dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
+    array = np.array(array, dtype=dtype, order="C")
+    if array.ndim != ndim:
+        raise ValueError(f"{where} must have {count(ndim, 'dimension')}, not shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"{where} is empty: shape {array.shape}")
+    bad = array.size - int(np.isfinite(array).sum())
+    if bad:
+        are = "is" if bad == 1 else "are"
+        raise ValueError(f"{where} has {count(bad, 'weight')} that {are} NaN or infinite, of {array.size:,}")
+    array.setflags(write=False)
+    return array
+
+
+def _bias(value: object, size: int, where: str) -> Array | None:
+    """The bias of a layer with ``size`` pre-activations, or None."""
+    if value is None:
+        return None
+    bias = _weights(value, 1, where)
+    if bias.shape != (size,):
+        raise ValueError(f"{where} has shape {bias.shape}, expected ({size},)")
+    return bias
+
+
+def _choice(value: object, choices: Sequence[str], where: str) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{where} takes one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def _flag(value: object, where: str) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{where} takes True or False, not {value!r}")
+
+
+class _Layer:
+    """What every layer has: a name for messages, and the arrays it holds."""
+
+    name: str | None
+
+    @property
+    def kind(self) -> str:
+        """The layer's class, as users know it."""
+        return type(self).__name__
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The weights that the layer holds."""
+        return ()
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights."""
+        return sum(array.size for array in self.arrays)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(mine, getattr(other, key)) for key, mine in vars(self).items())
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays: equal by value, so not hashable
+
+    def __repr__(self) -> str:
+        parts = []
+        for key, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                parts.append(f"{key}=<{'x'.join(map(str, value.shape))} {value.dtype}>")
+            elif value is not None:
+                parts.append(f"{key}={value!r}")
+        return f"{self.kind}({', '.join(parts)})"
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return bool(one == other)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LSTM(_Layer):
+    """A long short-term memory layer with Keras' gate order: input, forget, cell signal ("c" or g), output.
+
+    Parameters
+    ----------
+    W : array (D, 4H)
+        Input weights ("kernel").
+    U : array (H, 4H)
+        Recurrent weights ("recurrent_kernel").
+    b : array (4H,) or None
+        Bias. PyTorch's two biases add up to it.
+    return_sequences : bool
+        Hand on h of every step instead of the last one.
+    go_backwards : bool
+        Read the steps newest first, as Keras' option of that name; sequences then come out in that order.
+    activation, recurrent_activation : str
+        Of the signals g and tanh(c), and of the three gates; see ``LSTM_ACTIVATIONS``.
+    name : str or None
+        Used in messages and summaries.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a weight is not finite.
+    """
+
+    W: Array
+    U: Array
+    b: Array | None = None
+    return_sequences: bool = False
+    go_backwards: bool = False
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        me = f"LSTM {self.name!r}" if self.name else "LSTM"
+        W, U = _weights(self.W, 2, f"{me}: W"), _weights(self.U, 2, f"{me}: U")
+        H = U.shape[0]
+        if U.shape != (H, 4 * H):
+            raise ValueError(f"{me}: U has shape {U.shape}, expected (H, 4H) with H units")
+        if W.shape[1] != 4 * H:
+            raise ValueError(f"{me}: W has shape {W.shape}, expected (D, {4 * H}) since U has {count(H, 'unit')}")
+        object.__setattr__(self, "W", W)
+        object.__setattr__(self, "U", U)
+        object.__setattr__(self, "b", _bias(self.b, 4 * H, f"{me}: b"))
+        for key in ("return_sequences", "go_backwards"):
+            _flag(getattr(self, key), f"{me}: {key}")
+        for key in ("activation", "recurrent_activation"):
+            _choice(getattr(self, key), LSTM_ACTIVATIONS, f"{me}: {key}")
+
+    @property
+    def n_inputs(self) -> int:
+        """D, features a step."""
+        return int(self.W.shape[0])
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return int(self.U.shape[0])
+
+    n_outputs = units
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """W, U and, where there is one, b."""
+        return (self.W, self.U) if self.b is None else (self.W, self.U, self.b)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bidirectional(_Layer):
+    """Two LSTMs over the same input, the second on the reversed sequence.
+
+    Parameters
+    ----------
+    forward, backward : LSTM
+        Same inputs, units and ``return_sequences``. Either may carry ``go_backwards`` or neither: here ``backward``
+        is always the one that reads the sequence reversed, and sequences are merged in the order of the input.
+    merge_mode : {"concat", "sum", "ave"}
+        How their outputs meet.
+    name : str or None
+        Used in messages and summaries.
+    """
+
+    forward: LSTM
+    backward: LSTM
+    merge_mode: MergeMode = "concat"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        me = f"Bidirectional {self.name!r}" if self.name else "Bidirectional"
+        for key in ("forward", "backward"):
+            if not isinstance(getattr(self, key), LSTM):
+                raise ValueError(f"{me}: {key} must be an LSTM, not {type(getattr(self, key)).__name__}")
+        for key in ("n_inputs", "units", "return_sequences"):
+            one, other = getattr(self.forward, key), getattr(self.backward, key)
+            if one != other:
+                raise ValueError(f"{me}: {key} of the two LSTMs differ: {one} forward, {other} backward")
+        if self.forward.go_backwards:
+            raise ValueError(f"{me}: the forward LSTM has go_backwards=True; give it as the backward one")
+        _choice(self.merge_mode, ("concat", "sum", "ave"), f"{me}: merge_mode")
+
+    @property
+    def return_sequences(self) -> bool:
+        """Whether every step is handed on."""
+        return self.forward.return_sequences
+
+    @property
+    def n_inputs(self) -> int:
+        """D, features a step."""
+        return self.forward.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """2H for concat, H otherwise."""
+        return self.forward.units * (2 if self.merge_mode == "concat" else 1)
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The weights of both."""
+        return self.forward.arrays + self.backward.arrays
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(_Layer):
+    """A fully connected layer; on a sequence it works step by step, as in Keras.
+
+    Parameters
+    ----------
+    W : array (n_inputs, n_outputs)
+        "kernel".
+    b : array (n_outputs,) or None
+        Bias.
+    activation : str
+        See ``DENSE_ACTIVATIONS``; "softmax" only in a network's last layer.
+    name : str or None
+        Used in messages and summaries.
+    """
+
+    W: Array
+    b: Array | None = None
+    activation: str = "linear"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        me = f"Dense {self.name!r}" if self.name else "Dense"
+        W = _weights(self.W, 2, f"{me}: W")
+        object.__setattr__(self, "W", W)
+        object.__setattr__(self, "b", _bias(self.b, W.shape[1], f"{me}: b"))
+        _choice(self.activation, DENSE_ACTIVATIONS, f"{me}: activation")
+
+    @property
+    def n_inputs(self) -> int:
+        """Width of the layer below."""
+        return int(self.W.shape[0])
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of this layer."""
+        return int(self.W.shape[1])
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """W and, where there is one, b."""
+        return (self.W,) if self.b is None else (self.W, self.b)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dropout(_Layer):
+    """Dropout: the identity at inference; kept so that a network stays what the user trained.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Share of units dropped in training.
+    name : str or None
+        Used in messages and summaries.
+    """
+
+    rate: float = 0.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+            raise ValueError(f"Dropout: rate takes a number from 0 to below 1, not {self.rate!r}")
+
+
+Layer = LSTM | Bidirectional | Dense | Dropout

@@ -1,0 +1,91 @@
+"""Panels: a DataFrame indexed by time and asset -> one feature matrix, a row order, and where full windows end.
+
+A window is never copied: a kernel walks the sorted rows and writes each result to its caller's row. What counts as
+consecutive is decided by ``periods.grid``, on distinct times, so that the cost per row is a few passes over integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy.typing as npt
+import pandas as pd
+
+from fastlrp.checks import check
+from fastlrp.panels.columns import compute_dtype, find_columns, matrix, objects_as_numbers
+from fastlrp.panels.flat import refuse_flat
+from fastlrp.panels.order import find_windows
+from fastlrp.panels.windows import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A frame as kernels and labels need it.
+
+    Attributes
+    ----------
+    windows : Windows
+        Of the caller's rows, in the caller's order: features in the compute dtype, NaN where missing; any strides,
+        maybe read-only, often the frame's own memory. Where there is an ``order``, rows are contiguous.
+    index : MultiIndex
+        The caller's own.
+    features : tuple of str
+        Names of the D columns.
+    steps : int
+        T, the length of a window.
+    """
+
+    windows: Windows
+    index: pd.MultiIndex
+    features: tuple[str, ...]
+    steps: int
+
+
+def as_panel(
+    frame: pd.DataFrame,
+    steps: int,
+    features: Sequence[str] | None = None,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    n_features: int | None = None,
+) -> Panel:
+    """Check a frame at the door and describe its windows.
+
+    Consecutive are: months (quarters, half-years, years, as the panel has them) of datetimes, YYYYMM numbers and
+    strings such as "1990-01", so a month that is missing for every asset is a gap too; Periods by their own
+    frequency; whole numbers by their greatest common step. Several dates a month make a trading calendar: then the
+    panel's own distinct dates follow each other, unless all are whole weeks apart.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Two index levels, a time and an asset, in either order and under any names; rows in any order.
+    steps : int
+        T, at least 1.
+    features : sequence of str or None
+        Columns to take, by name and in this order; None takes all.
+    dtype : float32, float64 or None
+        None: float32 where every column is, else float64.
+    n_features : int or None
+        How many columns are expected.
+
+    Raises
+    ------
+    ValueError
+        For anything that is no such panel: one sentence, with the first offending row or column.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"a panel must be a pandas DataFrame, not {type(frame).__name__}")
+    check("steps", steps, required=True)
+    refuse_flat(frame, features or ())
+    index, frame = frame.index, objects_as_numbers(frame)
+    positions, names = find_columns(frame, features, n_features)
+    if not len(frame):
+        raise ValueError("the panel is empty: it has no rows")
+    dtypes = list(frame.dtypes)
+    compute = compute_dtype({dtypes[i] for i in positions}, dtype)
+    order, ends = find_windows(index, int(steps))
+    values = matrix(frame, positions, compute, row_major=order is not None)
+    return Panel(Windows(values, order, ends), cast(pd.MultiIndex, index), names, int(steps))

@@ -1,0 +1,45 @@
+"""Which windows of which rows there are: all that kernels know of a batch or a panel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Which windows of which rows: all that kernels know of a batch or a panel.
+
+    Attributes
+    ----------
+    rows : array (row, feature), C or Fortran order; or one on a GPU, in C order
+    order : int64 array or None
+        ``rows[order[r]]`` is the r-th row; None where they stand in order.
+    ends : bool array or None
+        Row r is the last of a full window; results are then one for each row, at ``order[r]``. None: the windows are
+        rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
+    """
+
+    rows: Array
+    order: Array | None = None
+    ends: Array | None = None
+
+    def starts(self, steps: int) -> Array:
+        """Sorted rows in which full windows begin, where each row may end one."""
+        assert self.ends is not None
+        return np.flatnonzero(self.ends) - (steps - 1)
+
+    def n(self, steps: int) -> int:
+        """Number of results."""
+        return self.rows.shape[0] // steps if self.ends is None else self.ends.size
+
+
+def runs(ends: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """First and one past the last of every run of rows that end a window; ``ends`` is ``Windows.ends``."""
+    edges = np.flatnonzero(np.diff(ends, prepend=False, append=False))
+    return edges[::2], edges[1::2]

@@ -1,0 +1,1 @@
+"""What explain returns: relevance with its totals, as arrays, tables, text and what other libraries read."""

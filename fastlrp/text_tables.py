@@ -1,0 +1,34 @@
+"""Tables of text, aligned for a prompt or as HTML for a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+def text_table(rows: Sequence[Sequence[str]], n_names: int) -> list[str]:
+    """Aligned lines: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if k < n_names else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int) -> str:
+    """The same as HTML, in the notebook's own style; whatever cells hold is shown as text."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(_cell(cell, "th" if k < n_names else tag, k < n_names) for k, cell in enumerate(cells))
+
+    body = "".join(f"{line(row, 'td')}</tr>" for row in rows)
+    return f'<table border="1" class="dataframe"><thead>{line(head, "th")}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(text: str, tag: str, left: bool) -> str:
+    words = text.lstrip(" ")
+    inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # names that are indented stay so
+    return f'<{tag} style="text-align: {"left" if left else "right"}">{inside}</{tag}>'
