@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
+PROGRAMS = "Scripts" if os.name == "nt" else "bin"  # of an environment
 SHOWN = ("numpy", "numba", "pandas", "h5py", "scikit-learn", "matplotlib", "pyarrow", "pytest")
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "build", "dist")
 
@@ -71,7 +72,7 @@ def install(uv: Path, python: str, folder: Path, which: str, extra: str, log: Pa
     resolution = "lowest-direct" if which == "oldest" else "highest"
     chosen = ("--resolution", resolution, "--only-binary", ":all:", "--extra", extra, "--python", python)
     quiet = ("--quiet", "--no-python-downloads")
-    into = ("--python", environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    into = ("--python", environment / PROGRAMS / "python")
     steps: list[tuple[str | Path, ...]] = [
         ("pip", "compile", *quiet, *chosen, "--no-header", "--no-annotate", "--output-file", lock, "pyproject.toml"),
         ("venv", *quiet, "--python", python, environment),
@@ -110,7 +111,7 @@ def try_out(uv: Path, python: str, folder: Path, which: str, extra: str, pytest:
     print(f"Python {version}, {which} packages: {log}", flush=True)
     if not install(uv, python, folder, which, extra, log):
         return Outcome(version, which, f"not installed, see {log}", 0.0, None, packages_of(folder), False)
-    mine = folder / "environment" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    mine = folder / "environment" / PROGRAMS / "python"
     code = run(mine, "-m", "pytest", "-q", *pytest, log=log, cwd=folder / "checkout")
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     suite = re.sub(r" in [\d.]+s.*|=+ ?", "", lines[-1])
@@ -155,9 +156,9 @@ def main() -> None:
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="fastlrp-environments-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     tool, log = folder / "tool", folder / "tool.txt"
-    if run(sys.executable, "-m", "venv", tool, log=log) or run(tool / "bin" / "pip", "install", "uv", log=log):
+    if run(sys.executable, "-m", "venv", tool, log=log) or run(tool / PROGRAMS / "pip", "install", "uv", log=log):
         sys.exit(f"uv, which chooses and installs packages, cannot be installed: see {log}")
-    uv, outcomes = tool / "bin" / "uv", []
+    uv, outcomes = tool / PROGRAMS / "uv", []
     for which in args.which or ["newest", "oldest"]:
         for given, python in pythons.items():
             place = folder / f"{Path(given).name if os.sep not in given else len(outcomes)}-{which}"
