@@ -1,4 +1,4 @@
-"""Damage real Keras files at random and read them: ``python scripts/fuzz_keras.py --seconds 600``.
+"""Damage real Keras files at random and read them: ``python scripts/fuzz_keras.py --seconds 600`` (or ``--files``).
 
 Every damaged file is read in a child process that may use 200 MB and 2 seconds of a processor beyond its start. A
 child must end with a network or a ModelFileError of one line; a crash, another exception, a warning, a hang or running
@@ -8,6 +8,7 @@ out of memory is reported, and the file that caused it is kept. Linux only: it f
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import resource
@@ -105,7 +106,7 @@ def child(path: Path, architecture: str | None) -> tuple[str, float]:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor's time: the machine may be busy
-        signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, 60 * SECONDS)
         os._exit(attempt(path, architecture))
     status = os.waitpid(pid, 0)[1]
     taken = time.perf_counter() - start
@@ -117,7 +118,9 @@ def child(path: Path, architecture: str | None) -> tuple[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Damage real Keras files at random and read them.")
-    parser.add_argument("--seconds", type=float, default=60)
+    until = parser.add_mutually_exclusive_group()
+    until.add_argument("--seconds", type=float, default=60)
+    until.add_argument("--files", type=int, default=None, help="stop after so many, however long they take")
     parser.add_argument("--seed", type=int, default=None, help="the same seed damages in the same way")
     parser.add_argument("--keep", type=Path, default=None, help="folder for files that were not dealt with")
     args = parser.parse_args()
@@ -125,8 +128,10 @@ def main() -> None:
     rng, files, ends, slowest = random.Random(seed), seeds(), Counter[str](), 0.0
     keep = args.keep or Path(tempfile.mkdtemp(prefix="fuzz-keras-"))
     keep.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + args.seconds
-    while time.monotonic() < until:
+    start = time.monotonic()
+    for number in itertools.count():
+        if (time.monotonic() > start + args.seconds) if args.files is None else (number >= args.files):
+            break
         name, data, architecture = rng.choice(files)
         path = keep / ("current" + Path(name).suffix)
         path.write_bytes(damage(data, rng))
@@ -134,7 +139,7 @@ def main() -> None:
         ends[end] += 1
         slowest = max(slowest, taken)
         if end not in {"read", "refused"}:
-            kept = keep / f"{sum(ends.values())}-{name.replace('/', '-')}"
+            kept = keep / f"{number}-{name.replace('/', '-')}"
             path.replace(kept)
             print(f"{end}: {kept}")
     bad = sum(count for end, count in ends.items() if end not in {"read", "refused"})

@@ -22,11 +22,29 @@ os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, by SciPy: scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
-from hypothesis import settings  # noqa: E402  # after its storage directory is set
+from hypothesis import HealthCheck, settings  # noqa: E402  # after its storage directory is set
 
-# The same examples on every machine and every day; the first one pays for Numba's compilation, so no deadline.
-settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=False)
+# The same examples on every machine and every day. No deadline, and no complaint of slow drawing: the first example
+# pays for Numba's compilation, and the machine may be busy.
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, database=None, print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
 settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Our own warnings are errors, other packages' are only shown.
+
+    A warning belongs to the module that it points to: NumPy's and pandas' point to the line that called them. Of what
+    fastlrp says, the kinds that only it raises here are errors wherever they point to; so is what pytest says of tests,
+    such as an exception in a thread.
+    """
+    files = "|".join(sorted(path.stem for path in Path(__file__).parent.rglob("*.py")))
+    config.addinivalue_line("filterwarnings", r"error:::(fastlrp|benchmarks)(\.|$)")
+    config.addinivalue_line("filterwarnings", rf"error:::({files}|<string>)$")  # <string>: the README's snippets
+    for kind in ("fastlrp.ConservationWarning", "sklearn.exceptions.ConvergenceWarning", "pytest.PytestWarning"):
+        config.addinivalue_line("filterwarnings", f"error::{kind}")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -102,10 +103,11 @@ def test_cases_repeat_themselves_and_count_their_products():
 
 def test_runner_in_a_worker_tunes_rounds_and_answers():
     case = TINY.scaled(1024)
+    start = time.perf_counter()
     with Worker("benchmarks.runner:PeerRunner", 1, peer="NumPy", case=case, threads=1) as worker:
         assert worker.call("tune", kind="arras", threaded="library") in {"1,024", "512", "256", "128"}
         assert worker.call("tune", kind="arras", threaded="python") is None  # there is one thread
-        assert 0 < worker.call("round", kind="arras") < 10
+        assert 0 < worker.call("round", kind="arras") < time.perf_counter() - start
         assert deviation(worker.call("answer", kind="arras", samples=64), oracle(case, "arras", 64)).worst < 1e-2
         with pytest.raises(WorkerError, match="KeyError"):
             worker.call("round", kind="rudder")  # was not tuned
@@ -217,7 +219,8 @@ def test_peak_is_counted_and_keeps_to_registers():
 
 
 def test_a_new_process_can_be_timed():
-    assert 0 < starting.python("import benchmarks.cases") < 60
+    start = time.perf_counter()
+    assert 0.05 < starting.python("import time; time.sleep(0.05)") < time.perf_counter() - start
 
 
 def test_command_line_refuses_in_a_sentence(capsys):

@@ -542,7 +542,7 @@ def test_as_a_program(tmp_path):
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         return subprocess.run(
             [sys.executable, "-m", "fastlrp", *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True,
-            env=os.environ | {"PYTHONPATH": path}, check=False, timeout=300,
+            env=os.environ | {"PYTHONPATH": path}, check=False, timeout=3600,
         )  # fmt: skip
 
     done = program("explain", MODEL, panel_path(), "-o", "relevance.csv")

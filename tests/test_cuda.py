@@ -23,7 +23,12 @@ pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not install
 
 def run_python(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], env=os.environ | env, cwd=HERE.parent, capture_output=True, text=True, timeout=600
+        [sys.executable, *arguments],
+        env=os.environ | env,
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+        timeout=3600,
     )
 
 

@@ -1,5 +1,7 @@
 """Panels through predict and explain: windows that share their months give what the same windows give one by one."""
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,16 +216,31 @@ def test_infinity_in_a_row_that_no_window_reads_is_found_too(rng, steps, shuffle
             call(panel, steps=steps)
 
 
-def test_every_result_is_counted_once(rng):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_result_is_counted_once(rng, monkeypatch, shared, threads):
     net, panel = networks(rng)["one"], messy(rng, assets=200)
     rows, X = windows_by_hand(panel)
     ends = np.isin(np.arange(len(panel)), rows)
-    for windows, n in ((Windows(panel.to_numpy(), None, ends), len(panel)), (Windows(X.reshape(-1, D)), len(X))):
-        for threads in (1, 2):
-            counts: list[int] = []
-            cpu.run(net, windows, T, rule=fl.Arras(), threads=threads, advance=counts.append)
-            assert sum(counts) == n
-            assert len(counts) > 1
+    windows = Windows(panel.to_numpy(), None, ends) if shared else Windows(X.reshape(-1, D))
+    everyone, ran, real, counts = threading.Barrier(threads), [], cpu.run_tiles, []
+
+    def run_tiles(*arguments):
+        """Nobody goes on before every thread has work: left to the scheduler, one may do it all."""
+        if threading.get_ident() not in ran:
+            everyone.wait(timeout=600)
+        ran.append(threading.get_ident())
+        return real(*arguments)
+
+    def advance(count):
+        assert threading.current_thread() is threading.main_thread()
+        counts.append(count)
+
+    monkeypatch.setattr(cpu, "run_tiles", run_tiles)
+    cpu.run(net, windows, T, rule=fl.Arras(), threads=threads, advance=advance)
+    assert len(set(ran)) == threads
+    assert sum(counts) == (len(panel) if shared else len(X))
+    assert len(counts) > 1 or threads > 1  # one thread tells of each of its chunks
 
 
 def test_progress_counts_every_row_once(rng, capsys):

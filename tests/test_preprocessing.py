@@ -28,7 +28,9 @@ def test_scikit_learn_suite(estimator, check):
 @pytest.fixture
 def panel(rng) -> pd.DataFrame:
     """Twelve months of up to nine stocks, unsorted, with ties and missing values."""
-    index = pd.MultiIndex.from_product([pd.date_range("2001-01-31", periods=12, freq="ME"), list("ABCDEFGHI")])
+    index = pd.MultiIndex.from_product(
+        [pd.date_range("2001-01-31", periods=12, freq=pd.offsets.MonthEnd()), list("ABCDEFGHI")]
+    )
     values = rng.integers(0, 6, (108, 3)) / 2.0
     frame = pd.DataFrame(values, index.set_names(["month", "stock"]), ["beta", "size", "mom"])
     frame = frame.mask(rng.random(frame.shape) < 0.15)

@@ -51,6 +51,10 @@ def test_extras_named_in_commands_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {"all", "test", "progress", "parquet", "plot"} <= set(project["optional-dependencies"])
     assert project["scripts"]["fastlrp"] == "fastlrp.cli:main"
+    extras = project["optional-dependencies"]
+    assert "cuda" not in " ".join(extras["test"] + extras["all"]), "NVIDIA's wheels are for those who work on CUDA"
+    assert extras["test-cuda"] == ["fastlrp[test,cuda]"]
+    assert "[test-cuda]" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert project["version"] == fastlrp.__version__
 
 

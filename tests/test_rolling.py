@@ -44,7 +44,7 @@ def real() -> tuple[pd.DataFrame, pd.Series]:
 @pytest.fixture
 def series(rng) -> tuple[pd.DataFrame, pd.Series]:
     """One row a month."""
-    index = pd.date_range("2001-01-31", periods=40, freq="ME", name="date")
+    index = pd.date_range("2001-01-31", periods=40, freq=pd.offsets.MonthEnd(), name="date")
     X = pd.DataFrame(rng.standard_normal((40, 3)), index, ["a", "b", "c"])
     return X, X["a"] + 0.1 * rng.standard_normal(40)
 

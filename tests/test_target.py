@@ -32,7 +32,7 @@ def run(code, **environment):
         cwd=environment.get("PYTHONPATH", PACKAGE.parent),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
     )
 
 

@@ -14,6 +14,8 @@ from numpy.testing import assert_allclose
 from strategies import bidirectional, cases, dense, lstm, network, reference_batch, rule_value
 
 import fastlrp as fl
+
+pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")
 from fastlrp.kernels.cuda import cut, device, host, slots
 from fastlrp.kernels.cuda.threads import SIMULATED
 
