@@ -251,7 +251,7 @@ def test_several_targets(real):
     assert np.isfinite(fitted.score(X, both))
     one = model(steps=STEPS).fit(X, both[["next"]]).predict(X)
     assert list(one.columns) == ["next"]
-    with pytest.raises(ValueError, match="y has 1 targets, but the model was trained on 2"):
+    with pytest.raises(ValueError, match="y has 1 target, but the model was trained on 2"):
         fitted.partial_fit(X, y)
 
 
@@ -515,7 +515,7 @@ BAD_DATA = [
     (lambda X, y: (X[..., None], y), "4|dim"),
     (lambda X, y: (X[:, :, :0], y), "X is empty|0 feature"),
     (lambda X, y: (X[:0], y[:0]), "0 sample"),
-    (lambda X, y: (X[:1], y[:1]), r"there is 1 sample to train on \(n_samples = 1, of 1 rows\)"),
+    (lambda X, y: (X[:1], y[:1]), r"there is 1 sample to train on \(n_samples = 1, of 1 row\)"),
     (lambda X, y: (X[:, :3], y), r"X has 3 steps, expected steps=4: shape \(80, 3, 3\)"),
     (lambda X, y: (X.reshape(80, -1)[:, :11], y), "X has 11 columns, which steps=4 does not divide"),
     (lambda X, y: (X, None), "requires y to be passed"),

@@ -428,7 +428,9 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
         rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
-            raise ValueError(f"nothing to score: none of {count(len(rows), 'row')} has both a prediction and a target")
+            raise ValueError(
+                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
+            )
         weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         return float(r2_score(actual[rows], predicted[rows], sample_weight=weight))
 

@@ -406,7 +406,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         actual = np.asarray(y, np.float64).reshape(predicted.shape)
         rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
         if not rows.any():
-            raise ValueError(f"nothing to score: none of {count(len(rows), 'row')} has both a prediction and a target")
+            raise ValueError(
+                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
+            )
         return float(r2_score(actual[rows], predicted[rows]))
 
     def _parts(self, X: pd.DataFrame) -> tuple[LSTMRegressor, Samples, Iterator[tuple[Network, Array, Array]]]:
