@@ -7,7 +7,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.kernels import get_backend, on_gpu
+from fastlrp.kernels import get_backend
+from fastlrp.kernels.results import on_gpu
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.objects import as_array

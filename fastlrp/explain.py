@@ -12,7 +12,8 @@ import numpy.typing as npt
 import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with their programs
 from fastlrp.batches import batch_of
 from fastlrp.checks import as_dtype, check
-from fastlrp.kernels import Results, get_backend, on_gpu
+from fastlrp.kernels import get_backend
+from fastlrp.kernels.results import Results, on_gpu
 from fastlrp.messages import count, foreign_network
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows

@@ -148,9 +148,7 @@ def main() -> None:
     which.add_argument("--newest", action="store_const", const=["newest"], dest="which", help="not with the oldest")
     parser.add_argument("--extra", default="test", help='the extra to install: "test" (the default) or "test-cuda"')
     parser.add_argument("--folder", type=Path, default=None, help="a new folder for copies, environments and logs")
-    parser.add_argument(
-        "--pytest", default="", help='more arguments for pytest, such as --pytest "tests/test_panel.py"'
-    )
+    parser.add_argument("--pytest", default="", help='more arguments for pytest, such as --pytest "tests/panels"')
     args = parser.parse_args()
     pythons = {given: interpreter(given) for given in args.python}
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="fastlrp-environments-"))).resolve()

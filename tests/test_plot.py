@@ -322,7 +322,7 @@ def test_ipython_shows_it_once(inline):
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.delitem(sys.modules, "fastlrp.plot.figure", raising=False)
-    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'fastlrp\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install matplotlib"):
         plot.bars(made_up())
 
 

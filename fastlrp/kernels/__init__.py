@@ -8,38 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 from types import ModuleType
-from typing import Any, NamedTuple
-
-import numpy.typing as npt
 
 from fastlrp.checks import check
+from fastlrp.kernels.results import on_gpu
 from fastlrp.messages import install_hint
-
-Array = npt.NDArray[Any]
-
-
-class Results(NamedTuple):
-    """What a backend gives; without a rule only ``prediction`` has rows."""
-
-    values: Array
-    prediction: Array
-    score: Array
-    initial_state: Array
-    unattributed: Array
-
 
 #: Floating-point operations from which "auto" takes a GPU: about a second of sixteen cores. Below it, what is saved
 #: would hardly repay copying and, the first time on a machine, compiling for the GPU (about ten seconds).
 WORTH_A_GPU = 1e12
-
-
-def on_gpu(array: object) -> bool:
-    """Whether an array lives on a GPU: CuPy's, torch's, JAX's, Numba's and others say so by the same attribute."""
-    try:
-        named = getattr(array, "__cuda_array_interface__", None) is not None
-    except Exception:  # of an array on the host some libraries do not say that there is none, but fail
-        return False
-    return named or getattr(array, "__cuda_ndarray__", False) is True
 
 
 def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleType:

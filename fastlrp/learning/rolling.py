@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from fastlrp.checks import check
 from fastlrp.errors import ConservationWarning
 from fastlrp.explain import labelled, target_unit
-from fastlrp.kernels import Results
+from fastlrp.kernels.results import Results
 from fastlrp.learning.checkpoints import Checkpoints, fingerprint
 from fastlrp.learning.parameters import architecture_of, check_parameters
 from fastlrp.learning.regressor import LSTMRegressor

@@ -18,13 +18,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba import get_num_threads
 
-from fastlrp.kernels import Results, memory
+from fastlrp.kernels import memory
 from fastlrp.kernels.cpu.months import extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
 from fastlrp.kernels.program.rows import LANES
+from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows, runs
 from fastlrp.rules import Aggregate, Rule

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numba import cuda, get_num_threads
 
-from fastlrp.kernels import Results, memory
+from fastlrp.kernels import memory
 from fastlrp.kernels.cuda.cut import SLOTS, Cut, chunk_size, chunks_of, cut_windows
 from fastlrp.kernels.cuda.device import Launch, current_card, lay_out
 from fastlrp.kernels.cuda.slots import Program, Slot, copier, shapes_of
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.rows import QUADS
+from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows
 from fastlrp.rules import Aggregate, Rule

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastlrp.kernels import Results
 from fastlrp.kernels.cuda.cut import Cut
 from fastlrp.kernels.cuda.device import Launch, start
 from fastlrp.kernels.cuda.kernel import JOB, JOB_FIELDS
 from fastlrp.kernels.program.inference import Plan
 from fastlrp.kernels.program.instructions import Array
+from fastlrp.kernels.results import Results
 from fastlrp.rules import Rule
 
 Rows = Array | slice

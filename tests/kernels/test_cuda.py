@@ -15,7 +15,7 @@ import fastlrp as fl
 from fastlrp import kernels
 from fastlrp.kernels import cpu
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))  # benchmarks are not part of the installed package
 pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")

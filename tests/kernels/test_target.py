@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "fastlrp"
+PACKAGE = Path(__file__).resolve().parents[2] / "fastlrp"
 
 EXPLAIN = """
 import numpy as np

@@ -23,7 +23,7 @@ import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
 from fastlrp.kernels.training.trainer import Trainer, train_many
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 DATA = HERE / "data" / "training"
 
 

@@ -343,7 +343,7 @@ def test_divergence_names_the_window(series):
 def test_the_original_experiments_inputs(shared_data):
     """Joined on the month: the portfolios of a month, the market of that month, and the market of the next."""
     pytest.importorskip("arch", reason="arch is not installed; it ships the market's returns of that experiment")
-    path = Path(__file__).resolve().parents[1] / "scripts" / "original_experiment.py"
+    path = Path(__file__).resolve().parents[2] / "scripts" / "original_experiment.py"
     spec = importlib.util.spec_from_file_location("original_experiment", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
