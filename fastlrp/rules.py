@@ -118,9 +118,10 @@ class Rudder(_EpsilonRule):
 
 
 class Registered(NamedTuple):
-    """A kind of rule, and the function that makes a value of it a program (a ``RuleProgram``)."""
+    """A kind of rule, its value with all defaults, and the function that makes a value a program (``RuleProgram``)."""
 
     kind: type[Rule]
+    default: Rule
     program: Callable[[Any], Any]
 
 
@@ -136,10 +137,11 @@ def register(kind: type[Rule], program: Callable[[Any], Any]) -> None:
     ValueError
         If another rule has the name.
     """
-    name = kind().name
+    default = kind()
+    name = default.name
     if name in _REGISTRY and _REGISTRY[name].kind is not kind:
         raise ValueError(f"a rule named {name!r} is registered already: {_REGISTRY[name].kind.__qualname__}")
-    _REGISTRY[name] = Registered(kind, program)
+    _REGISTRY[name] = Registered(kind, default, program)
 
 
 def unregister(kind: type[Rule]) -> None:
@@ -177,6 +179,6 @@ def as_rule(rule: str | Rule) -> Rule:
     if isinstance(rule, Rule) and rule.name in _REGISTRY:
         return rule
     if isinstance(rule, str) and rule.lower() in _REGISTRY:
-        return _REGISTRY[rule.lower()].kind()
+        return _REGISTRY[rule.lower()].default
     names = " or ".join(map(repr, _REGISTRY))
     raise ValueError(f"rule= takes {names}, or a value such as fl.Arras(eps=1e-3), not {rule!r}")

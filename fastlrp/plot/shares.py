@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastlrp import frames
 from fastlrp.plot.canvas import FAINT, SERIES, header, name_rows, row_height, sheet
 from fastlrp.plot.shown import checked, checked_limits, ordered, scope
 from fastlrp.plot.timeline import counted
+from fastlrp.relevance import tables
 from fastlrp.relevance.result import Relevance
 
 
@@ -78,7 +78,7 @@ def bars(
 def _mean_share(relevance: Relevance) -> pd.Series[float]:
     """Percent by feature."""
     relevance = relevance.to_host() if hasattr(relevance, "to_host") else relevance
-    share = 100 * frames._mean_share(relevance)
+    share = 100 * tables.mean_share(relevance)
     if np.isnan(share).any():
         raise ValueError("bars has nothing to show: no row of the result has relevance")
     return pd.Series(share, list(relevance.features))

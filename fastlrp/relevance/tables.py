@@ -93,7 +93,7 @@ def summary(relevance: RelevanceArrays, top: int) -> str:
         lines.append("  columns were taken by position: the network has no names (net.with_features([...]))")
     if not found:
         return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {count(steps, 'step')}"])
-    mean = _mean_share(relevance)
+    mean = mean_share(relevance)
     best = np.argsort(-mean, kind="stable")[: max(0, top)]
     lines.append("Mean share of |relevance|")
     width = max((len(features[j]) for j in best), default=0)
@@ -187,7 +187,8 @@ def _feature_values(relevance: RelevanceArrays) -> Array:
     return out
 
 
-def _mean_share(relevance: RelevanceArrays) -> Array:
+def mean_share(relevance: RelevanceArrays) -> Array:
+    """Each feature's mean share of |relevance| over rows; NaN where no row has any."""
     total, count = np.zeros(len(relevance.features)), 0
     for _, part in _by_feature(relevance):
         shares = _shares(part)
