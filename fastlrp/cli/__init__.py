@@ -26,7 +26,7 @@ from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
-_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panel", "fastlrp.kernels.cpu")  # what takes a second to import
+_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")  # what takes a second to import
 _THREADS = "default: Numba's own setting"
 
 

@@ -40,6 +40,9 @@ FUSED = not X86 or bool(FEATURES.get("fma") or FEATURES.get("avx512f"))
 compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
+#: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
+merged = njit(error_model="numpy", inline="always")
+
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, without the interpreter lock; the machine code is kept for later processes

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_random_state
 
 from fastlrp.learning.inputs import TakesTargets
 from fastlrp.learning.parameters import architecture_of, check_parameters
-from fastlrp.learning.training import Plan, all_or_nothing, epoch_bar, train
+from fastlrp.learning.training import Schedule, all_or_nothing, epoch_bar, train
 from fastlrp.messages import count
 from fastlrp.model.plain import layers_of, plain_layers
 from fastlrp.network import Network
@@ -264,11 +264,11 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     ) -> None:
         """Epochs, and what they leave behind."""
         with epoch_bar(self.verbose, epochs, type(self).__name__) as report:
-            plan = Plan(
+            schedule = Schedule(
                 epochs, self.batch_size, self.shuffle, self._seed, self.tol, self.n_iter_no_change,
                 len(self.loss_curve_), held_out, report,
             )  # fmt: skip
-            history = train(trainer, samples, y, weight, plan)
+            history = train(trainer, samples, y, weight, schedule)
         self._network = trainer.network()
         self._moments = trainer.get_state()
         self.n_iter_ = len(history.losses)

@@ -79,7 +79,7 @@ def epoch_order(n: int, seed: int, epoch: int, shuffle: bool) -> Array:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long to train, in which order, and when to stop."""
 
     epochs: int
@@ -113,10 +113,10 @@ class _Best:
             self.value, self.epoch, self.state = value, epoch, state
 
 
-def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, plan: Plan) -> History:
+def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, schedule: Schedule) -> History:
     """Train until the last epoch, or until nothing improves; the trainer is left with the weights to keep.
 
-    The weights to keep are the last ones; with ``plan.score``, those of the best score.
+    The weights to keep are the last ones; with ``schedule.score``, those of the best score.
 
     Raises
     ------
@@ -131,11 +131,11 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         If the user interrupts (Ctrl-C) after the first epoch: what was trained is kept.
     """
     history, best, waited = History(), _Best(), 0
-    for epoch in range(1, plan.epochs + 1):
+    for epoch in range(1, schedule.epochs + 1):
         before = trainer.get_state()
-        order = epoch_order(len(samples), plan.seed, plan.first_epoch + epoch - 1, plan.shuffle)
+        order = epoch_order(len(samples), schedule.seed, schedule.first_epoch + epoch - 1, schedule.shuffle)
         try:
-            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, plan.batch_size)
+            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
         except KeyboardInterrupt:
             if not history.losses:
                 raise
@@ -149,22 +149,22 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
             return history
         history.losses.append(float(loss))
         floor = best.value
-        if plan.score is not None:
-            history.scores.append(float(plan.score(trainer.network())))
+        if schedule.score is not None:
+            history.scores.append(float(schedule.score(trainer.network())))
             best.offer(-history.scores[-1], epoch, trainer.get_state())
-            waited = waited + 1 if -history.scores[-1] > floor - plan.tol else 0
+            waited = waited + 1 if -history.scores[-1] > floor - schedule.tol else 0
         else:
             # An epoch's loss is measured while it runs: it judges the weights that it started from.
             best.offer(loss, epoch - 1, before)
-            waited = waited + 1 if loss > floor - plan.tol else 0
-        if plan.report is not None:
-            plan.report(epoch, history.losses[-1])
-        if waited > plan.patience:
-            what = "validation score" if plan.score is not None else "training loss"
-            epochs = f"{plan.patience} epoch{'s' * (plan.patience != 1)}"
-            history.stopped = f"the {what} did not improve by more than tol={plan.tol} for {epochs}"
+            waited = waited + 1 if loss > floor - schedule.tol else 0
+        if schedule.report is not None:
+            schedule.report(epoch, history.losses[-1])
+        if waited > schedule.patience:
+            what = "validation score" if schedule.score is not None else "training loss"
+            epochs = f"{schedule.patience} epoch{'s' * (schedule.patience != 1)}"
+            history.stopped = f"the {what} did not improve by more than tol={schedule.tol} for {epochs}"
             break
-    if plan.score is not None and best.state is not None:
+    if schedule.score is not None and best.state is not None:
         trainer.set_state(best.state)
     return history
 

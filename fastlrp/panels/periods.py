@@ -62,7 +62,7 @@ def grid(times: Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
     ``time`` holds ranks of sorted rows; ``same`` says whether a row has the asset of the one before it.
     """
     if times.month is None:
-        return times.key, times.step or _common_step(times.key) or 1
+        return times.key, times.step or common_step(times.key) or 1
     month_of = times.month[time]
     within = np.diff(month_of)[same]
     if (np.diff(times.month) == 0).any():
@@ -74,22 +74,23 @@ def grid(times: Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
                 "month: drop one of them"
             )
         if clash:
-            days = _common_step(times.day) if times.day is not None else 0
+            days = common_step(times.day) if times.day is not None else 0
             if times.day is not None and days and days % 7 == 0 and (np.diff(times.day) > 0).all():
                 return times.day, days
             return np.arange(len(times.key)), 1
-    step = _month_step(_common_step(times.month))
+    step = month_step(common_step(times.month))
     if len(within) >= 20:  # annual rows in months that differ from asset to asset, as fiscal years do
-        step = max(step, _month_step(int(np.gcd.reduce(np.flatnonzero(np.bincount(within))))))
+        step = max(step, month_step(int(np.gcd.reduce(np.flatnonzero(np.bincount(within))))))
     return times.month, step
 
 
-def _common_step(values: Array) -> int:
+def common_step(values: Array) -> int:
     """Greatest common divisor of the differences of ascending values; 0 where all are the same."""
     return int(np.gcd.reduce(np.diff(values))) if len(values) > 1 else 0
 
 
-def _month_step(step: int) -> int:
+def month_step(step: int) -> int:
+    """The length of a period in months, from the greatest common step: a year, a half, a quarter or a month."""
     return next(size for size in (12, 6, 3, 1) if step % size == 0) if step else 1
 
 
@@ -114,7 +115,7 @@ def time_level(index: pd.Index) -> int:
     dates = [is_dates(level) for level in index.levels]
     if sum(dates) == 1:
         return dates.index(True)
-    whole = [pd.api.types.is_integer_dtype(_plain(level).dtype) for level in index.levels]
+    whole = [pd.api.types.is_integer_dtype(plain_level(level).dtype) for level in index.levels]
     if not any(dates) and sum(whole) == 1:
         return whole.index(True)
     raise ValueError(
@@ -136,10 +137,10 @@ def ranked_times(index: pd.MultiIndex, level: int) -> tuple[Times, Array, Array]
     used = np.zeros(len(labels) + 1, bool)  # one more, for rows without a time (code -1)
     used[codes] = True
     at = np.flatnonzero(used[:-1])
-    plain = _plain(labels[at])
+    plain = plain_level(labels[at])
     if plain.hasnans:
         raise ValueError(f"the panel's index has no time in row {int(np.flatnonzero(codes == at[plain.isna()][0])[0])}")
-    times = _read_dates(plain) or _read_numbers(plain)
+    times = read_dates(plain) or read_numbers(plain)
     if times is None:
         raise ValueError(
             f"the panel's time level {index.names[level]!r} is not understood as times (it holds {label(plain[0])!r}): "
@@ -161,7 +162,7 @@ def label(value: Any) -> str:
 def is_dates(level: pd.Index) -> bool:
     """Whether all are times on a calendar, though it may be unclear which."""
     try:
-        return _read_dates(_plain(level)) is not None
+        return read_dates(plain_level(level)) is not None
     except AmbiguousDates:
         return True
 
@@ -174,8 +175,8 @@ def is_times(level: pd.Index) -> bool:
     AmbiguousDates
         If it is unclear which.
     """
-    plain = _plain(level)
-    return (_read_dates(plain) or _read_numbers(plain)) is not None
+    plain = plain_level(level)
+    return (read_dates(plain) or read_numbers(plain)) is not None
 
 
 def written_dates(texts: list[str], *, day_first: bool | None = None) -> Array | None:
@@ -242,12 +243,12 @@ def _month_number(name: str) -> int:
 
 
 def _of_days(dates: Array) -> Times | None:
-    return _read_dates(pd.DatetimeIndex(dates.astype("datetime64[s]")))
+    return read_dates(pd.DatetimeIndex(dates.astype("datetime64[s]")))
 
 
 def is_time_type(level: pd.Index) -> bool:
     """Whether a level or column is one of datetimes or Periods."""
-    plain = _plain(level)
+    plain = plain_level(level)
     return isinstance(plain, pd.DatetimeIndex | pd.PeriodIndex)
 
 
@@ -256,7 +257,7 @@ def is_time_name(name: object) -> bool:
     return any(_TIME_WORDS.fullmatch(word) for word in re.split(r"[^a-z]+", str(name).lower()))
 
 
-def _plain(level: pd.Index) -> pd.Index:
+def plain_level(level: pd.Index) -> pd.Index:
     """A level as datetimes, Periods, whole numbers or strings, whatever it was wrapped in."""
     if isinstance(level, pd.CategoricalIndex):
         level = pd.Index(level.categories.take(level.codes)) if (level.codes >= 0).all() else level.astype(object)
@@ -274,12 +275,12 @@ def _plain(level: pd.Index) -> pd.Index:
     return level
 
 
-def _read_dates(level: pd.Index) -> Times | None:
+def read_dates(level: pd.Index) -> Times | None:
     """Times on a calendar, or None."""
     if isinstance(level, pd.PeriodIndex):
         if str(level.dtype).split("[")[1].lstrip("0123456789")[0] in "AYQMW":
             ordinal = np.array([period.ordinal for period in level], np.int64)
-            return Times(ordinal, step=_period_step(level, ordinal))
+            return Times(ordinal, step=period_step(level, ordinal))
         level = level.to_timestamp()
     if isinstance(level, pd.DatetimeIndex):
         local = level.tz_localize(None)
@@ -292,7 +293,7 @@ def _read_dates(level: pd.Index) -> Times | None:
     return _read_strings([str(value).strip() for value in level], digits=False) if kind == "string" else None
 
 
-def _period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
+def period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
     """How far consecutive Periods' ordinals are apart: 3 for a frequency of "3M", if they keep to it."""
     n = int(cast(Any, level.freq).n)
     return n if n > 1 and not ((ordinal - ordinal.min()) % n).any() else 1
@@ -327,14 +328,14 @@ def _read_strings(texts: list[str], *, digits: bool) -> Times | None:
         dates = pd.DatetimeIndex(pd.to_datetime(texts, format="%Y%m%d" if number else "ISO8601"))
     except (ValueError, TypeError):
         return None
-    return _read_dates(dates) if _are_years(np.asarray(dates.year)) else None
+    return read_dates(dates) if _are_years(np.asarray(dates.year)) else None
 
 
 def _are_years(years: Array) -> bool:
     return bool(len(years)) and bool(((years >= _YEARS[0]) & (years < _YEARS[1])).all())
 
 
-def _read_numbers(level: pd.Index) -> Times | None:
+def read_numbers(level: pd.Index) -> Times | None:
     """Plain whole numbers, consecutive at their greatest common step; or None."""
     kind = pd.api.types.infer_dtype(level, skipna=False)
     if kind != "integer" or max(map(abs, map(int, level)), default=0) >= 2**62:

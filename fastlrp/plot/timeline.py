@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.panels.periods import _common_step, _month_step, _period_step, _plain, _read_dates, _read_numbers, label
+from fastlrp.panels.periods import common_step, label, month_step, period_step, plain_level, read_dates, read_numbers
 
 Array = npt.NDArray[Any]
 
@@ -78,30 +78,30 @@ def counted(n: int, unit: str) -> str:
 
 def timeline(times: pd.Index) -> Timeline:
     """What distinct times, oldest first and however written, are on an axis."""
-    plain = _plain(times)
+    plain = plain_level(times)
     if isinstance(plain, pd.PeriodIndex):
         return _of_periods(plain)
-    read = _read_dates(plain) or _read_numbers(plain)
+    read = read_dates(plain) or read_numbers(plain)
     if read is None:
         names = np.array([label(value) for value in times], object)
         return Timeline(np.arange(len(names)), names, "period")
     if read.day is not None and read.month is not None:
         return _of_dates(plain, read.month, read.day)
     if read.per_year is None:
-        step = _common_step(read.key) or 1
+        step = common_step(read.key) or 1
         return Timeline(_positions(read.key, step), read.key.astype(str).astype(object), "period")
     month = read.key * (12 // read.per_year)
     if read.per_year == 4:
         return Timeline(_positions(month, 3), _texts("{}-Q{}", month // 12, month % 12 // 3 + 1), "quarter", month)
     if read.per_year == 1:
-        step = _common_step(read.key) or 1
+        step = common_step(read.key) or 1
         return Timeline(_positions(read.key, step), _texts("{}", read.key), "year" if step == 1 else "period", month)
     return _of_months(month)
 
 
 def _of_months(month: Array) -> Timeline:
     """At most one a month: months, or quarters, half-years or years, as they are apart."""
-    step = _month_step(_common_step(month))
+    step = month_step(common_step(month))
     return Timeline(_positions(month, step), _texts("{}-{:02d}", month // 12, month % 12 + 1), _UNITS[step], month)
 
 
@@ -109,7 +109,7 @@ def _of_dates(plain: pd.Index, month: Array, day: Array) -> Timeline:
     """Dates: months where none holds two, else weeks, else days as a trading calendar has them."""
     if (np.diff(month) > 0).all():
         return _of_months(month)
-    step, usual = _common_step(day), float(np.median(np.diff(day)))
+    step, usual = common_step(day), float(np.median(np.diff(day)))
     unit = {1.0: "day", 7.0: "week"}.get(usual, "period")
     weekly = step % 7 == 0 and (np.diff(day) > 0).all()
     if (np.diff(day) > 0).all():
@@ -126,11 +126,11 @@ def _of_periods(level: pd.PeriodIndex) -> Timeline:
     width = {"Y": 12, "A": 12, "Q": 3, "M": 1}.get(letter)
     ordinal = np.array([period.ordinal for period in level], np.int64)
     if width is not None:
-        step = _period_step(level, ordinal)
+        step = period_step(level, ordinal)
         names = [str(period).replace("Q", "-Q") for period in level]
         return Timeline(_positions(ordinal, step), np.array(names, object), _UNITS.get(width * step, "period"), month)
     if letter == "W":
-        step = _period_step(level, ordinal)
+        step = period_step(level, ordinal)
         names = [str(period).split("/")[0] for period in level]
         unit = "week" if step == 1 else "period"
         return Timeline(_positions(ordinal, step), np.array(names, object), unit, month)

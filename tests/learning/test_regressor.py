@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastlrp import ConservationWarning, Rudder
 from fastlrp.data import load_panel
 from fastlrp.learning.regressor import LSTMRegressor
-from fastlrp.learning.training import Architecture, Plan, train
+from fastlrp.learning.training import Architecture, Schedule, train
 from fastlrp.model.layers import LSTM, Dense
 from fastlrp.panels.samples import Samples
 
@@ -598,8 +598,8 @@ def run(losses, trainer=Scripted, **changes):
     trainer = trainer(losses)
     samples = Samples(np.zeros((4, 1)), np.arange(4), np.arange(4), 4, 1)
     given = {"epochs": len(losses), "batch_size": 2, "shuffle": True, "seed": 0, "tol": 0, "patience": 99}
-    plan = Plan(**{**given, **changes})
-    return trainer, train(trainer, samples, np.zeros((4, 1)), None, plan)
+    schedule = Schedule(**{**given, **changes})
+    return trainer, train(trainer, samples, np.zeros((4, 1)), None, schedule)
 
 
 def test_divergence_keeps_the_best_epoch():

@@ -137,7 +137,7 @@ class _Rows(NamedTuple):
         return self.grad + t * self.width
 
 
-class _Builder:
+class _TrainWalk:
     """Walks up the layers, hands out rows and places of weights, and writes both programs."""
 
     def __init__(self, specs: tuple[_Spec, ...], steps: int) -> None:
@@ -311,7 +311,7 @@ class _Builder:
 
 @lru_cache(maxsize=64)
 def _plan(specs: tuple[_Spec, ...], steps: int) -> TrainPlan:
-    return _Builder(specs, steps).plan()
+    return _TrainWalk(specs, steps).plan()
 
 
 def train_plan(net: Chain, steps: int) -> TrainPlan:

@@ -17,9 +17,9 @@ from fastlrp.kernels import gradients
 from fastlrp.kernels.cpu.tile import add, fill
 from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at, distinct
-from fastlrp.kernels.target import compiled, entry
+from fastlrp.kernels.target import compiled, entry, merged
 from fastlrp.kernels.training.threads import atomic_add, atomic_write, await_next
-from fastlrp.kernels.training.tile import _merged, execute, loss_gradient
+from fastlrp.kernels.training.tile import execute, loss_gradient
 
 #: Phases of a batch.
 TILES, SUM, MOVE = range(3)
@@ -71,7 +71,7 @@ def _adam(n, flat, gradient, m, v, clip, rate, beta_1, beta_2, epsilon):
         flat[k], m[k], v[k] = gradients.adam(flat[k], clip * gradient[k], m[k], v[k], rate, beta_1, beta_2, epsilon)
 
 
-@_merged
+@merged
 def _load_tile(job, data, order, first, live, s, y, weight, places):
     """X, y and weights of a tile's samples as rows of lanes; lanes past the last sample repeat it with weight 0."""
     X, starts, targets, sample_weight = data
@@ -87,7 +87,7 @@ def _load_tile(job, data, order, first, live, s, y, weight, places):
         load(at(X, d), places, 1, count, at(s, (job.x + d) * lanes), lanes, lanes)
 
 
-@_merged
+@merged
 def _run_tile(job, programs, data, order, offset, first, live, s, packed, places, factor, key, gradient, onto):
     """One tile, forward and backward; returns the weighted sum of its losses."""
     lanes, number = job.lanes, type(factor)
@@ -103,7 +103,7 @@ def _run_tile(job, programs, data, order, offset, first, live, s, packed, places
     return loss
 
 
-@_merged
+@merged
 def _sum_block(job, model, block, chunks, weight_sum, squares):
     """Sum the parts of one block of the gradient; add the penalty's; squares of both where they are asked for."""
     flat, _, _, _, decays, grads = model
@@ -118,7 +118,7 @@ def _sum_block(job, model, block, chunks, weight_sum, squares):
         )
 
 
-@_merged
+@merged
 def _move_block(job, model, block, step, clip):
     """Adam on one block of the weights."""
     flat, m, v, _, _, grads = model
@@ -129,7 +129,7 @@ def _move_block(job, model, block, step, clip):
           number(rate), number(job.beta_1), number(job.beta_2), number(job.epsilon))  # fmt: skip
 
 
-@_merged
+@merged
 def _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums):
     """What the thread that completes a phase does alone: sums over its items, in their order."""
     if phase == TILES:
@@ -146,7 +146,7 @@ def _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums):
         sums[2] = job.clipnorm / norm if norm > job.clipnorm else 1.0
 
 
-@_merged
+@merged
 def _weight_sum(order, first, live, sample_weight):
     """What a batch's loss is divided by: its number of samples, or their weights' sum."""
     if sample_weight.size == 0:

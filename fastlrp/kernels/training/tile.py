@@ -8,7 +8,6 @@ gates stood; when all steps are done, ``contract`` sums them into the gradient.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastlrp.kernels import gradients
 from fastlrp.kernels.cpu.product import product
@@ -33,11 +32,8 @@ from fastlrp.kernels.program.instructions import (
     TANH,
     TIMES,
 )
-from fastlrp.kernels.target import compiled
+from fastlrp.kernels.target import compiled, merged
 from fastlrp.kernels.training.contraction import contract
-
-#: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
-_merged = njit(error_model="numpy", inline="always")
 
 #: Losses, each the mean over a sample's outputs.
 SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
@@ -169,7 +165,7 @@ def move(n, source, out, factor):
         out[k] = factor * source[k]
 
 
-@_merged
+@merged
 def execute(program, s, lanes, packed, gradient, onto, first, key):
     """Run a program on a tile. ``first``: the tile's first sample in its batch; ``key`` 0: nothing is dropped."""
     number = type(s[0])
