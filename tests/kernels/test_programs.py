@@ -156,3 +156,18 @@ def test_an_unknown_rule_is_an_error():
         net.explain(np.ones((1, 2, 2)), rule=Unknown())
     with pytest.raises(ValueError, match="no program is registered for the rule"):
         make_plan(net, 2, "float32", rule=Unknown())
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "apart"),
+    [
+        ("formulas.py", "activation", {"linear", "softmax"}),  # linear is what is left; softmax needs a whole row
+        ("cpu/tile.py", "activate", {"linear", "softmax"}),
+        ("training/tile.py", "slope", {"linear", "softmax"}),  # a slope of one; softmax is not trained
+    ],
+)
+def test_an_activation_has_a_branch_wherever_one_is_computed(file, function, apart):
+    tree = ast.parse((PACKAGE / "kernels" / file).read_text())
+    (body,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    branches = {node.id.lower() for node in ast.walk(body) if isinstance(node, ast.Name) and node.id.isupper()}
+    assert branches == set(instructions.ACTIVATIONS) - apart

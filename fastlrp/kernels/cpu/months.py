@@ -7,6 +7,19 @@ a *span* is as many segments as a vector has lanes. Vector h holds in each lane 
 h, so that a shift by one month is a shift by one whole vector. Vectors G, G + 1 ... that it reaches are the first ones
 moved by one lane, where the next segment goes on in the next row; where it does not (a stock's history ends, a month is
 missing), the segment's last T - 1 months stand apart, after those vectors.
+
+With T = 3, segments of G = 3 windows and, to draw them, vectors of four lanes; months of one history are numbered, and
+another stock's segment stands in lane 3::
+
+                 lane 0   lane 1   lane 2   lane 3
+      vector 0      0        3        6       100      first months of window 0 of each segment
+      vector 1      1        4        7       101      of window 1
+      vector 2      2        5        8       102      of window 2
+      vector 3      3        6        9*      103*     vector 0 moved by one lane; * from the months that stand apart
+      vector 4      4        7       10*      104*     vector 1 moved by one lane
+      apart         9       10      103       104      T - 1 months of each segment that the next lane does not go on
+
+Step t of every segment's window h is vector h + t: in lane 1, window 2 has the months 5, 6 and 7 in vectors 2, 3 and 4.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 

@@ -1,4 +1,25 @@
-"""What one thread runs: tiles one after the other, from X in memory to results in memory, in one compiled call."""
+"""One thread's work: tiles one after the other, from X in memory to results in memory, in one compiled call.
+
+A tile is scratch of one thread that stays in cache. A row is one unit (or feature) at one step, a lane one sample;
+``program/walk.py`` hands out the rows. With an LSTM of H units below a Dense layer of M, T steps and D features::
+
+                        lane 0   lane 1   lane 2  ...   lane 127
+      lost, initial       .        .        .             .        1 row each: handed to nobody; arrived at h_0 and c_0
+      share, share_c      .        .        .             .        1 each: even shares of the map and the cell at hand
+      bad                 0        0       NaN            0        1: this sample's window misses a value
+      zeros               0        0        0             0        as many as the widest layer has units
+      r_c, r_g, q         .        .        .             .        as many each, rewritten step by step
+      x               x[0, 0, :] x[1, 0, :] ...                    T D rows: step by step, feature by feature
+      rel_x               .        .        .             .        the same, or D rows where steps are summed
+      h                   .        .        .             .        T H; H where neither a layer nor the rule reads all
+      rel_h               .        .        .             .        T H or H
+      state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule)
+      c                   .        .        .             .        2 H: this step's and the last one's, in turn
+      z, out, rel_out     .        .        .             .        M each: the Dense layer and its relevance
+
+Rows lie behind each other without a gap: row r, lane k is number ``r*lanes + k``. Where windows of a panel share their
+months there is no x: X and x_t W + b stand once a month, behind the tile (see ``months.py``).
+"""
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations

@@ -1,8 +1,17 @@
 """Whole epochs in one compiled call: batches, tiles, the sum of their gradients, Adam. Every thread runs the same call.
 
 A batch is two or three phases: its tiles, the sum of their gradients with the update, and, where the gradient's norm
-must be known before, the update apart. Threads draw tickets, each one item of the present phase; who completes the
-last one opens the next phase. So nobody waits for a thread that the system has put aside, unless it holds an item.
+must be known before, the update apart. Each phase has a number of items (parts of the gradient, or blocks of weights).
+
+Threads share two counters, each on a cache line of its own. ``sync[0]`` hands out tickets: its upper half counts phases
+that were completed, its lower half items drawn of the present one, so that one atomic addition draws an item and tells
+which phase it belongs to. ``sync[8]`` counts completed items. The thread that completes a phase's last item closes the
+phase alone (sums in order, the epoch's loss), sets ``sync[8]`` to 0, and only then writes the next phase with no item
+drawn into ``sync[0]``. A thread that draws a ticket beyond the last item waits until the upper half has moved, a little
+while by looking, then by giving way to other threads. Its ticket is lost when ``sync[0]`` is written, and nothing with
+it: a phase is closed only after all of its items were drawn, so whatever is drawn after that is a ticket beyond the
+last. Nobody waits for a thread that the system has put aside, unless it holds an item; and all writes of a phase are
+seen in the next, since the counters are read and written in sequentially consistent order.
 
 What is computed, and in which order it is added up, depends on the batch alone: gradients are summed tile after tile
 into one of at most CHUNKS parts, and those in their order; so weights have the same bits for any number of threads.
