@@ -27,7 +27,7 @@ from strategies import (
 )
 
 import fastlrp as fl
-from fastlrp.kernels import cpu
+from fastlrp.kernels.cpu import host as cpu
 from fastlrp.kernels.cpu.tiles import STREAM_BYTES
 
 # Drawn cases lose what they lose (rudder, no h-path, aggregate=False); that it is said is tested below.
@@ -403,7 +403,7 @@ BAD_ARRAYS = {
     "steps": (lambda rng: an_array(rng, shape=(6, 7, 3)), r"\b7\b.*\b5\b"),
     "no sample": (lambda rng: an_array(rng, shape=(0, 5, 3)), r"empty|no sample|0 samples|\(0, 5, 3\)"),
     "no step": (lambda rng: an_array(rng, shape=(6, 0, 3)), r"step"),
-    "objects": (lambda rng: an_array(rng).astype(object), "object"),
+    "objects": (lambda rng: np.full((6, 5, 3), "1.5", object), r"X\[0, 0, 0\] is .1\.5., expected a number"),
     "words": (lambda rng: np.full((6, 5, 3), "one"), "<U3|str|text"),
     "complex": (lambda rng: an_array(rng).astype(complex), "complex"),
     "nothing": (lambda rng: None, "None|object"),

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fastlrp
 from fastlrp import cli
-from fastlrp.data import load_panel
+from fastlrp.data import load_model, load_panel
 
 Answer = tuple[int, str, str]
 
@@ -21,6 +22,14 @@ def small() -> pd.DataFrame:
     panel = load_panel().loc["1994-01":"1995-03"].loc[(slice(None), ["AAPL", "KO", "XOM"]), :].astype("float64")
     panel.iloc[0, 3] = np.nan
     return panel.reset_index()
+
+
+@pytest.fixture(scope="session")
+def nameless(tmp_path_factory: Any) -> str:
+    """The embedded network in a file as Keras writes it, without names."""
+    path = tmp_path_factory.mktemp("nameless") / "model.h5"
+    fastlrp.write_keras(load_model().with_features(None), path)
+    return str(path)
 
 
 @pytest.fixture

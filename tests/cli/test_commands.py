@@ -45,14 +45,6 @@ def panel_csv(small, tmp_path):
     return path
 
 
-@pytest.fixture(scope="module")
-def nameless(tmp_path_factory):
-    """The embedded network in a file as Keras writes it, without names."""
-    path = tmp_path_factory.mktemp("nameless") / "model.h5"
-    fastlrp.write_keras(load_model().with_features(None), path)
-    return str(path)
-
-
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
     """Run a command in an empty folder of its own: exit code, what it printed, what it said."""

@@ -133,7 +133,7 @@ def test_the_command_line_says_so_in_a_sentence(no_gpu, tmp_path, capsys):
     out = tmp_path / "out.csv"
     command = ["explain", str(model_path()), str(data), "-o", str(out), "--drop", "ret_next", "--device", "cuda"]
     assert main(command) == 2
-    assert "device='cuda' is not available: no NVIDIA GPU answers" in capsys.readouterr().err
+    assert "--device cuda is not available: no NVIDIA GPU answers" in capsys.readouterr().err
     assert not out.exists()
 
 

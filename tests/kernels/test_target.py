@@ -53,7 +53,8 @@ assert not calls, calls[:3]
 def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
     """A read-only installation and home, for root as well: files stand where Numba's folders would."""
     shutil.copytree(PACKAGE, tmp_path / "fastlrp", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "fastlrp" / "kernels" / "__pycache__").write_text("")
+    for folder in ("cpu", "training"):
+        (tmp_path / "fastlrp" / "kernels" / folder / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     nowhere = str(tmp_path / "home" / "cache")
     environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)}

@@ -485,7 +485,7 @@ BAD_PARAMETERS = [
     ("dtype", "int8", "'float32' or 'float64'"),
     ("dtype", "half a number", "'float32' or 'float64'"),
     ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
-    ("loss", "mse", "'squared_error', 'absolute_error', 'huber'"),
+    ("loss", "mse", "'squared_error', 'absolute_error' or 'huber'"),
     ("huber_delta", 0, "a positive number"),
     ("clipnorm", -1, "a positive number, or None"),
     ("beta_1", 1.0, "a number from 0 to below 1"),
@@ -583,6 +583,9 @@ class Scripted:
     def epoch(self, X, y, sample_weight, order, batch_size):
         self.seen += 1
         return self.losses[self.seen - 1]
+
+    def finite(self):
+        return True
 
     def network(self):
         return None if self.seen == 0 else object()

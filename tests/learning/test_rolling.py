@@ -289,7 +289,7 @@ def test_weights_there_and_back(series):
         ({}, {"window": 0}, r"RollingLSTM\(window=...\) takes a whole number of at least 1, not 0"),
         ({}, {"step": 1.5}, r"RollingLSTM\(step=...\) takes a whole number of at least 1, not 1.5"),
         ({}, {"gap": -1}, r"RollingLSTM\(gap=...\) takes a whole number of at least 0, not -1"),
-        ({}, {"scaler": "robust"}, r"RollingLSTM\(scaler=...\) takes 'standard', 'minmax' or None, not 'robust'"),
+        ({}, {"scaler": "robust"}, r"RollingLSTM\(scaler=...\) takes 'standard' or 'minmax', or None, not 'robust'"),
         ({}, {"expanding": 2}, r"RollingLSTM\(expanding=...\) takes True or False, not 2"),
         ({}, {"window": 2}, r"RollingLSTM\(window=2\) is shorter than the 3 steps of one sample"),
         ({}, {"window": 39, "gap": 1}, r"X has 40 periods, expected more than window \+ gap = 40"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fastlrp as fl
-from fastlrp.kernels import cpu
+from fastlrp.kernels.cpu import host as cpu
 from fastlrp.kernels.cpu.months import segment_size, segments
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.panels.windows import Windows, runs
