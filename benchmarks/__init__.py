@@ -1,1 +1,1 @@
-"""Benchmarks of fastlrp against what users would pick instead; ``python -m benchmarks`` writes results.md."""
+"""Benchmarks of fastlrp against the libraries users might pick instead; ``python -m benchmarks`` writes results.md."""

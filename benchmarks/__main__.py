@@ -35,7 +35,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sections asked for; returns the exit code."""
+    """Run the requested sections and return the exit code."""
     from benchmarks import report
     from benchmarks.sections import SECTIONS
     from benchmarks.workers import WorkerError, cores, environment
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     output = chosen.output or (None if chosen.quick else Path(__file__).with_name("results.md"))
     options, failed = report.Options(chosen.threads, chosen.quick), False
-    # A fresh cache: Numba keeps a caller's machine code when a function in another file has changed.
+    # A fresh cache, because Numba keeps a caller's machine code even when a function in another file has changed.
     with tempfile.TemporaryDirectory(prefix="fastlrp-benchmarks-") as cache, environment({"NUMBA_CACHE_DIR": cache}):
         for name in chosen.only or SECTIONS:
             start = time.perf_counter()

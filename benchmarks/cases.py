@@ -1,4 +1,4 @@
-"""The cases that are measured, and that tests/test_benchmarks.py checks at a small size: shapes, weights, goals."""
+"""The measured cases: shapes, weights, goals. tests/test_benchmarks.py checks them at a small size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A network LSTM(units) + Dense(1) over windows of (steps, features), and how many samples it meets."""
+    """A network LSTM(units) + Dense(1) over windows of (steps, features), and its number of samples."""
 
     steps: int
     features: int
@@ -43,37 +43,37 @@ class Case:
         return replace(self, samples=samples)
 
     def weights(self, dtype: npt.DTypeLike = np.float32) -> Weights:
-        """Keras' initial distributions (Glorot, orthogonal, forget bias 1), with biases that are not zero."""
+        """Keras' initial distributions (Glorot, orthogonal, forget bias 1), with non-zero biases."""
         rng, D, H = np.random.default_rng(self.seed), self.features, self.units
         W = rng.uniform(-1, 1, (D, 4 * H)) * np.sqrt(6 / (D + 4 * H))
         U = np.linalg.qr(rng.standard_normal((4 * H, H)))[0].T
         b = 0.1 * rng.standard_normal(4 * H) + np.repeat([0.0, 1.0, 0.0, 0.0], H)
         V = rng.uniform(-1, 1, (H, 1)) * np.sqrt(6 / (H + 1))
         arrays = (W, U, b, V, 0.1 * rng.standard_normal(1))
-        # Through float32, so that a float64 computation answers the same question as a float32 one.
+        # Rounded to float32, so that a float64 computation answers the same question as a float32 one.
         return Weights(*(np.ascontiguousarray(a, np.float32).astype(dtype) for a in arrays))
 
     def inputs(self, dtype: npt.DTypeLike = np.float32) -> Array:
-        """X (samples, steps, features), standard normal, as standardised characteristics are."""
+        """X (samples, steps, features), standard normal, like standardised characteristics."""
         rng = np.random.default_rng(self.seed + 1)
         X = rng.standard_normal((self.samples, self.steps, self.features), dtype=np.float32)
         return X.astype(dtype, copy=False)
 
     @property
     def forward_flops(self) -> float:
-        """A sample's matrix products: two operations for each weight at each step."""
+        """Operations of a sample's matrix products: two for each weight at each step."""
         T, D, H = self.steps, self.features, self.units
         return 2.0 * T * (D + H) * 4 * H + 2.0 * H
 
     def explain_flops(self, rule: str) -> float:
-        """Forward plus relevance, which meets only g's weights of the four gates; rudder leaves out those of h."""
+        """Operations of forward plus relevance, which uses only gate g's weights; rudder leaves out those of h."""
         if rule == "arras":
             return 1.25 * self.forward_flops
         return self.forward_flops + 2.0 * self.steps * self.features * self.units
 
     @property
     def panel_flops(self) -> float:
-        """As arras' ``explain_flops`` where windows overlap: x_t W once a month instead of once a window."""
+        """arras' ``explain_flops`` where windows overlap: x_t W is computed once a month instead of once a window."""
         T, D, H = self.steps, self.features, self.units
         return 2.0 * D * 4 * H + 2.0 * T * H * 4 * H + 2.0 * T * (D + H) * H
 
@@ -87,7 +87,7 @@ TINY = Case(4, 6, 8, 24)
 
 @dataclass(frozen=True)
 class Goals:
-    """What is asked for, by shape where it is a tuple."""
+    """The goals; tuples have one entry for each shape."""
 
     over_best_peer: tuple[float, ...] = (5.0, 2.7, 2.0, 1.8)
     over_torch_forward: float = 1.0

@@ -1,7 +1,7 @@
 """``python -m benchmarks.gpu``: fastlrp on a GPU beside torch and CuPy on the same one; (re)writes results-gpu.md.
 
-Without a GPU it writes what can be known without one, what the compiler made of the kernels and how tiles are laid over
-cards, and says that nothing was measured.
+Without a GPU it writes what can be known without one, namely the compiler's output for the kernels and the layout of
+tiles on cards, and says that nothing was measured.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from benchmarks import machine
 from benchmarks.cases import KINDS, RULES, SHAPES, Array, Case
 from benchmarks.report import at_least, goals, table, tell
 
-#: Times the samples of the CPU's cases, so that a GPU is filled.
+#: Factor on the CPU cases' number of samples, to fill a GPU.
 FILL = 20
 ROUNDS = 20
-#: What is asked of an H100: samples a second at the first shape, times torch's forward plus relevance, share of peak.
+#: Goals on an H100: samples a second at the first shape, speed over torch's forward plus relevance, share of peak.
 SAMPLES_A_SECOND, OVER_TORCH, SHARE_OF_PEAK, SHARE_OF_COPY = 200e6, (5.0, 5.0, 5.0, 2.0), 0.30, 0.80
 CARDS = (("H100", 132, 232_448), ("A100", 108, 166_912), ("RTX 4090", 128, 101_376))
 KERNELS = ("tiles_all_shared", "tiles_weights_shared", "tiles_none_shared")
@@ -51,7 +51,7 @@ def _network(case: Case) -> Any:
 
 
 def compile_ptx(name: str, bits: int, capability: tuple[int, int]) -> str:
-    """A kernel's PTX, without a GPU: Numba asks the driver for its kind, and is told one."""
+    """A kernel's PTX, without a GPU: Numba asks for the current device and is given a stand-in."""
     from numba import cuda, from_dtype, types
     from numba.cuda import dispatcher
 
@@ -72,13 +72,13 @@ def compile_ptx(name: str, bits: int, capability: tuple[int, int]) -> str:
 
 
 def _ptxas() -> str | None:
-    """The assembler, of the package nvidia-cuda-nvcc or from the path."""
+    """The assembler, from the package nvidia-cuda-nvcc or from the path."""
     here = [path for folder in sys.path for path in Path(folder or ".").glob("nvidia/*/bin/ptxas")]
     return str(here[0]) if here else shutil.which("ptxas")
 
 
 def _assembled(ptx: str, capability: tuple[int, int]) -> tuple[object, object]:
-    """Registers of a thread, and bytes that did not fit into them."""
+    """Registers of a thread, and bytes spilled from them."""
     ptxas = _ptxas()
     if ptxas is None:
         return "no ptxas", "no ptxas"
@@ -94,7 +94,7 @@ def _assembled(ptx: str, capability: tuple[int, int]) -> tuple[object, object]:
 
 
 def compiled() -> Iterator[tuple[object, ...]]:
-    """What the compiler made of each kernel."""
+    """The compiler's result for each kernel."""
     for capability in ((8, 0), (9, 0)):
         for name in KERNELS:
             for bits in (32, 64):
@@ -105,7 +105,7 @@ def compiled() -> Iterator[tuple[object, ...]]:
 
 
 def layouts() -> Iterator[tuple[object, ...]]:
-    """How each shape's tiles are laid over cards."""
+    """The layout of each shape's tiles on the cards."""
     from fastlrp.kernels.cuda.device import Card, lay_out
     from fastlrp.kernels.program.inference import make_plan
     from fastlrp.kernels.program.rows import QUADS
@@ -124,7 +124,7 @@ def layouts() -> Iterator[tuple[object, ...]]:
 
 
 def known_without() -> str:
-    """What the compiler and the layout say, on any machine."""
+    """Results of the compiler and the layout, the same on any machine."""
     about = (
         "Kernels compiled to PTX and, where the assembler is installed, to machine code. Registers are limited to 128 "
         "a thread, for blocks of 512; what did not fit are addresses and counters outside the loops that multiply: "
@@ -141,7 +141,7 @@ def known_without() -> str:
 
 
 def _event_seconds(call: Callable[[], Any], rounds: int) -> float:
-    """Median seconds of a call between two CUDA events, warmed."""
+    """Median seconds of a call between two CUDA events, after warm-up calls."""
     from numba import cuda
 
     taken = []
@@ -162,7 +162,7 @@ def _error(got: Array, want: Array) -> float:
 
 
 def _rows(case: Case, rounds: int) -> Iterator[tuple[str, str, float, float]]:
-    """(library, kind, seconds, error) of every way that runs; a way that does not is named in place of a time."""
+    """(library, kind, seconds, error) of every variant; one that fails is reported, with NaN for its time."""
     from numba import cuda
 
     from benchmarks.peers import gpu_peers, numpy_peer
@@ -188,13 +188,13 @@ def _rows(case: Case, rounds: int) -> Iterator[tuple[str, str, float, float]]:
                     call = prepare(held)
                     error = _error(peer.fetch(call())[:512], wanted[kind])
                     yield f"{peer.name}, {way}", kind, _event_seconds(call, rounds), error
-                except Exception as failure:  # out of memory, or no compiler for torch.compile: said, not hidden
+                except Exception as failure:  # out of memory, or no compiler for torch.compile: reported, not hidden
                     tell(f"{peer.name}, {way}, {kind}: {type(failure).__name__}: {str(failure)[:200]}")
                     yield f"{peer.name}, {way}", kind, float("nan"), float("nan")
 
 
 def _float32_peak() -> float:
-    """Floating-point operations a second of the card's float32 units, from its clock and multiprocessors."""
+    """Peak float32 operations a second of the card, from its clock and multiprocessors."""
     import torch
 
     properties = torch.cuda.get_device_properties(0)
@@ -225,7 +225,7 @@ def measure_shape(index: int, case: Case, rounds: int) -> str:
 
 
 def measure_host(case: Case, rounds: int) -> str:
-    """From host memory: X in, relevance out, beside copies of as many bytes between page-locked memory and the card."""
+    """From host memory: X in, relevance out, against copies of as many bytes between pinned memory and the card."""
     from numba import cuda
 
     X, net = case.inputs(), _network(case)

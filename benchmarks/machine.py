@@ -1,4 +1,4 @@
-"""What was measured where: processor, vector units, versions, commit."""
+"""Describes what was measured and where: processor, vector units, versions, commit."""
 
 from __future__ import annotations
 

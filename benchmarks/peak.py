@@ -1,7 +1,7 @@
-"""The machine's arithmetic peak, measured: chains of fused multiply-adds that depend on nothing but themselves.
+"""The machine's arithmetic peak, measured: chains of fused multiply-adds that depend only on themselves.
 
 The loop body is emitted as LLVM vectors (24 accumulators of 16 floats with AVX-512, fewer and shorter elsewhere, so
-that all of them stay in registers): latency is hidden, nothing is loaded or stored, and only the FMA units limit it.
+that all of them stay in registers). Latency is hidden, nothing is loaded or stored, and only the FMA units limit it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.timing import seconds
 
 
 def vector_block() -> tuple[int, int]:
-    """Bits of a vector and number of accumulators that this host's registers hold."""
+    """The bits of a vector and the number of accumulators that fit this host's registers."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
         return 512, 24
@@ -52,7 +52,7 @@ def _chains(typing_context: Any, steps: Any, factor: Any) -> Any:
         accumulators = [builder.phi(vector) for _ in range(chains)]
         for k, accumulator in enumerate(accumulators):
             accumulator.add_incoming(ir.Constant(vector, [ir.Constant(scalar, float(k))] * lanes), before)
-        name = f"llvm.fma.v{lanes}{'f32' if scalar == ir.FloatType() else 'f64'}"  # builder.fma takes scalars only
+        name = f"llvm.fma.v{lanes}{'f32' if scalar == ir.FloatType() else 'f64'}"  # builder.fma takes only scalars
         fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
         values = [builder.call(fma, [accumulator, splat, splat]) for accumulator in accumulators]
         for accumulator, value in zip(accumulators, values, strict=True):
@@ -71,7 +71,7 @@ def _chains(typing_context: Any, steps: Any, factor: Any) -> Any:
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
 def fma_chains(steps: int, factor: float) -> float:
-    """Run the chains; ``factor`` in (0, 1) keeps values normal, and its dtype is theirs."""
+    """Run the chains; ``factor`` in (0, 1) keeps values normal and sets their dtype."""
     return _chains(steps, factor)  # type: ignore[no-any-return]
 
 
@@ -82,14 +82,14 @@ def flops_per_step(dtype: type) -> int:
 
 
 class Peak:
-    """Measures the peak on request; what a worker holds."""
+    """Measures the peak on request; held by a worker."""
 
     def __init__(self, threads: int) -> None:
         self._threads, self._pool = threads, ThreadPoolExecutor(threads)
         self.rate()
 
     def rate(self, dtype: str = "float32", lasting: float = 0.02, bursts: int = 8) -> float:
-        """Operations a second on all threads together: the best of some bursts, since a peak is what can be reached."""
+        """Operations a second on all threads together: the best of some bursts, since a peak is an upper bound."""
         factor = np.dtype(dtype).type(0.5)
         fma_chains(1, factor)  # compiled
         steps = 100_000

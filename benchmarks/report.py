@@ -14,7 +14,7 @@ _MARK = "<!-- section: {} -->"
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asked the benchmarks for."""
+    """The options that a user gave the benchmarks."""
 
     threads: int = 2
     quick: bool = False
@@ -29,7 +29,7 @@ class Options:
 
 
 def tell(what: str) -> None:
-    """Progress, beside what is printed as the result."""
+    """Report progress, apart from the printed result."""
     print(what, file=sys.stderr, flush=True)
 
 
@@ -48,12 +48,12 @@ def verdict(fine: bool) -> str:
 
 
 def at_least(what: str, value: float, goal: float, form: str = "{:.2f}x") -> tuple[str, str, str, str]:
-    """A row of a table of goals where more is better."""
+    """A table row for a goal where more is better."""
     return what, form.format(value), "at least " + form.format(goal), verdict(value >= goal)
 
 
 def at_most(what: str, value: float, goal: float, form: str = "{:.2f}x") -> tuple[str, str, str, str]:
-    """A row of a table of goals where less is better."""
+    """A table row for a goal where less is better."""
     return what, form.format(value), "at most " + form.format(goal), verdict(value <= goal)
 
 
@@ -68,7 +68,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def tally(bodies: Iterable[str]) -> str:
-    """How many goals were passed, and each one that was missed."""
+    """The number of goals passed, and each goal missed."""
     rows, missed, heading = 0, [], ""
     for line in (line for body in bodies for line in body.splitlines()):
         if line.startswith("#"):
@@ -99,7 +99,7 @@ def compose(bodies: dict[str, str]) -> str:
 
 
 def write(path: Path, new: dict[str, str], order: Sequence[str]) -> None:
-    """Put new sections into the file, keep the others, and let nobody see half a file."""
+    """Put new sections into the file and keep the others; nobody ever sees half a file."""
     old = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
     both = {**old, **new}
     text = compose({name: both[name] for name in order if name in both})

@@ -1,4 +1,4 @@
-"""What a worker holds to measure one peer on one case: inputs, the best cut of the batch, rounds, errors."""
+"""Held by a worker to measure one peer on one case: inputs, the best cut of the batch, rounds, errors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class PeerRunner:
         return self.peer.kinds
 
     def tune(self, kind: str, threaded: str) -> str | None:
-        """Choose the fastest cut of the batch, on a part of it; returns it in words, None where there is no way."""
+        """Choose the batch's fastest cut, tried on a part of it; return it in words, or None where there is none."""
         layouts = [layout for layout in self.peer.layouts(len(self.X)) if layout.threaded == threaded]
         if not layouts:
             return None
         best = layouts[0] if len(layouts) == 1 else min(layouts, key=lambda layout: self._cost(kind, layout))
         self.cut[kind, threaded] = best, self.peer.cut(self.X, best)
-        self.peer.run(kind, self.cut[kind, threaded][1], best)  # warm: compiled, its threads there
+        self.peer.run(kind, self.cut[kind, threaded][1], best)  # warm-up: compiles and starts threads
         return f"{len(self.X) // best.chunks:,}"
 
     def _cost(self, kind: str, layout: Layout) -> float:
@@ -63,7 +63,7 @@ class PeerRunner:
 
 
 class Deviation(NamedTuple):
-    """Of each sample, the largest difference over the largest magnitude: median and worst over samples."""
+    """Each sample's largest difference over its largest magnitude: median and worst over samples."""
 
     median: float
     worst: float
@@ -73,9 +73,9 @@ class Deviation(NamedTuple):
 
 
 def deviation(got: Array, want: Array) -> Deviation:
-    """How far an answer is from the right one."""
+    """The distance of an answer from the right one."""
     got, want = got.reshape(len(got), -1).astype(np.float64), want.reshape(len(want), -1)
-    # A prediction is one number a sample, and may be next to zero: its scale is that of all predictions.
+    # A prediction is one number a sample and may be near zero, so its scale is that of all predictions.
     scale = abs(want).max(1) if want.shape[1] > 1 else abs(want).max()
     each = abs(got - want).max(1) / scale
     return Deviation(float(np.median(each)), float(each.max()))
@@ -86,5 +86,5 @@ def oracle(case: Case, kind: str, samples: int = CHECKED) -> Array:
     from benchmarks.peers.numpy_peer import NumpyPeer
 
     few = case.scaled(min(samples, case.samples))
-    # The same random stream, so these are the case's own first samples.
+    # The random stream is the same, so these are the case's own first samples.
     return NumpyPeer(case.weights(np.float64), 1).answer(kind, few.inputs(np.float64))

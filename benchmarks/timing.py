@@ -41,16 +41,16 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def round_of(call: Callable[[], Any], about: float = 0.8, most: int = 7) -> float:
-    """Median of as many calls as take ``about`` so many seconds, at least one, after one that is not counted.
+    """Median of as many calls as fit into ``about`` seconds, at least one, after one that is not counted.
 
-    The first call of a round finds caches that another process has filled and threads that sleep.
+    The first call of a round finds caches filled by another process and sleeping threads.
     """
     first = seconds(call)
     return statistics.median(seconds(call) for _ in range(max(1, min(most, round(about / first)))))
 
 
 def alternate(calls: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, Timing]:
-    """A B C A B C ...: whatever drifts while it runs meets all of them alike."""
+    """Run A B C A B C ..., so that any drift during the run affects all of them alike."""
     taken: dict[Key, list[float]] = {key: [] for key in calls}
     for _ in range(rounds):
         for key, call in calls.items():

@@ -1,7 +1,7 @@
 """Worker processes: each peer lives in its own and runs a round on request, so that no thread pool disturbs another.
 
-A worker gets its threads' number by environment and its cores by affinity before any library is loaded, which is the
-only way that holds for OpenBLAS, OpenMP, XLA and Numba alike. Between requests it is stopped (SIGSTOP): a pool that
+A worker gets its number of threads from the environment and its cores by affinity before any library is loaded; no
+other way works for OpenBLAS, OpenMP, XLA and Numba alike. Between requests it is stopped (SIGSTOP), so a pool that
 spins while it waits, as OpenMP's and Eigen's do, costs the next peer nothing, and no pool's own settings are touched.
 """
 
@@ -29,11 +29,11 @@ _THREADS = (
 
 
 class WorkerError(RuntimeError):
-    """What went wrong in a worker, in its own words."""
+    """An error in a worker, in the worker's own words."""
 
 
 def cores() -> list[int]:
-    """The cores this process may use; counted, where the system has no affinity."""
+    """The cores this process may use; where the system has no affinity, all of them."""
     try:
         return sorted(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -41,7 +41,7 @@ def cores() -> list[int]:
 
 
 class Surroundings:
-    """What a worker was given; tests hold it against what was asked for."""
+    """The settings a worker was given; tests compare them with the request."""
 
     def settings(self) -> dict[str, str]:
         return {**{key: os.environ.get(key, "") for key in _THREADS}, "cores": str(len(cores()))}
@@ -79,7 +79,7 @@ def _words(error: Exception) -> str:
 
 @contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
-    """Variables that processes started inside inherit; put back after."""
+    """Set variables that processes started inside inherit; restore them afterwards."""
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:
@@ -118,7 +118,7 @@ class Worker:
         self._pause(True)
 
     def call(self, method: str, **args: Any) -> Any:
-        """One request; the worker sleeps before and after."""
+        """Make one request; the worker sleeps before and after."""
         self._pause(False)
         self._pipe.send((method, args))
         reply = self._reply()
@@ -148,7 +148,7 @@ class Worker:
         try:
             self._pipe.send(None)
             self._process.join(5)
-        except OSError:  # it died meanwhile
+        except OSError:  # it has died meanwhile
             pass
         if self._process.is_alive():
             self._process.kill()

@@ -1,8 +1,8 @@
 """Load what write_keras writes with real Keras and compare predictions: ``python scripts/check_written_keras.py``.
 
-Run it in an environment with Keras (2.15, or 3 on any backend), h5py and pandas. What the predictions should be comes
-from tests/reference.py, which shares no code with fastlrp. The files hold names of features and outputs, which Keras
-must not mind and read_keras brings back. Ends with 1 if any prediction differs by more than 1e-6 of the largest.
+Run it in an environment with Keras (2.15, or 3 on any backend), h5py and pandas. The expected predictions come from
+tests/reference.py, which shares no code with fastlrp. The files hold names of features and outputs, which Keras must
+ignore and read_keras must bring back. Exits with 1 if any prediction differs by more than 1e-6 of the largest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import numpy as np  # noqa: E402  # the settings above come first
+import numpy as np  # noqa: E402  # the settings above must come first
 
 try:
     import keras
@@ -38,7 +38,7 @@ KERAS_2 = keras.__version__.startswith("2.")
 
 
 def as_dict(layer: Any) -> dict[str, Any]:
-    """A layer as tests/reference.py takes it."""
+    """A layer in the form that tests/reference.py takes."""
     found = {
         "kind": type(layer).__name__.lower(),
         **{key: value for key, value in vars(layer).items() if key != "name"},
@@ -47,7 +47,7 @@ def as_dict(layer: Any) -> dict[str, Any]:
 
 
 def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
-    """One network for everything that can be written."""
+    """One network for each thing that can be written."""
 
     def a(*shape: int, dtype: str = "float32") -> np.ndarray:
         return rng.normal(0, 0.5, shape).astype(dtype)
@@ -96,7 +96,7 @@ def main() -> None:
             want = np.stack([reference.predict([as_dict(layer) for layer in network], x) for x in X])
             for suffix in (".h5", ".keras"):
                 if suffix == ".keras" and KERAS_2 and name == "hard":
-                    continue  # Keras 2's hard_sigmoid cannot be said in a .keras file
+                    continue  # a .keras file cannot express Keras 2's hard_sigmoid
                 path = Path(folder) / f"model{suffix}"
                 write_keras(network, path)
                 read = read_keras(path)

@@ -1,8 +1,8 @@
 """Damage real Keras files at random and read them: ``python scripts/fuzz_keras.py --seconds 600`` (or ``--files``).
 
 Every damaged file is read in a child process that may use 200 MB and 2 seconds of a processor beyond its start. A
-child must end with a network or a ModelFileError of one line; a crash, another exception, a warning, a hang or running
-out of memory is reported, and the file that caused it is kept. Linux only: it forks, and reads /proc.
+child must end with a network or a one-line ModelFileError; a crash, another exception, a warning, a hang or running out
+of memory is reported, and the file that caused it is kept. Linux only: it forks, and reads /proc.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OK, SENTENCE, WRONG = 0, 1, 3
 
 
 def seeds() -> list[tuple[str, bytes, str | None]]:
-    """The real files, those of weights alone with the json of their models, and the embedded one, which has names."""
+    """The real files, those of weights alone with their models' json, and the embedded file, which has names."""
     found: list[tuple[str, bytes, str | None]] = [("embedded/model.h5", model_path().read_bytes(), None)]
     for archive in sorted(DATA.glob("keras-*.zip")):
         with zipfile.ZipFile(archive) as bundle:
@@ -49,7 +49,7 @@ def seeds() -> list[tuple[str, bytes, str | None]]:
 
 
 def damage(data: bytes, rng: random.Random) -> bytes:
-    """One to eight small damages, most of them where the structure is: not in a run of zeros."""
+    """Damage the data in one to eight small places, most of them where the structure is, not in a run of zeros."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         at = rng.randrange(len(out))
@@ -79,7 +79,7 @@ def damage(data: bytes, rng: random.Random) -> bytes:
 
 
 def attempt(path: Path, architecture: str | None) -> int:
-    """Read a file; which of the three ways it ended."""
+    """Read a file; return which of the three ways it ended."""
     warnings.simplefilter("error")
     outcome = OK
     for read in (read_keras, describe_keras):
@@ -97,7 +97,7 @@ def attempt(path: Path, architecture: str | None) -> int:
 
 
 def child(path: Path, architecture: str | None) -> tuple[str, float]:
-    """Read a file in a child process with limits: how it ended, and after how long."""
+    """Read a file in a child process with limits; return how it ended, and after how long."""
     start = time.perf_counter()
     pid = os.fork()
     if pid == 0:
@@ -105,7 +105,7 @@ def child(path: Path, architecture: str | None) -> tuple[str, float]:
             used = int(statm.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor's time: the machine may be busy
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # processor time, since the machine may be busy
         signal.setitimer(signal.ITIMER_REAL, 60 * SECONDS)
         os._exit(attempt(path, architecture))
     status = os.waitpid(pid, 0)[1]

@@ -1,9 +1,9 @@
 """Write the small Keras files that the tests read: ``python scripts/make_keras_files.py tests/data``.
 
 Run it once in every environment whose Keras should be covered (tf.keras 2.x, or Keras 3 on any backend). It makes one
-archive for the version it finds, such as ``tests/data/keras-3.0.zip`` (HDF5 files are mostly padding: zipped they are
-a tenth), holding the models in each format that this version writes and ``outputs.npz`` with the inputs and Keras' own
-output of every layer, keyed ``case/layer``.
+archive for the version it finds, such as ``tests/data/keras-3.0.zip`` (HDF5 files are mostly padding and shrink to a
+tenth when zipped). The archive holds the models in each format that this version writes, and ``outputs.npz`` with the
+inputs and Keras' own output of every layer, keyed ``case/layer``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CASES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {}
 
 
 class CustomLSTM(L.LSTM):
-    """A student project's LSTM: old option dropped, cell states handed out for the explanation."""
+    """A student project's LSTM: drops an old option and returns cell states for the explanation."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         kwargs.pop("time_major", None)
@@ -57,11 +57,11 @@ class CustomDropout(L.Dropout):
 
 
 class CustomModel(keras.Model):
-    """A functional model under another class: its config is usable."""
+    """A functional model of another class; its config is usable."""
 
 
 class UnusableModel(keras.Model):
-    """A model built in its own constructor: Keras cannot write down how."""
+    """A model built in its own constructor, which Keras cannot describe."""
 
     def __init__(self, units: int) -> None:
         inputs = keras.Input((STEPS, FEATURES))
@@ -70,7 +70,7 @@ class UnusableModel(keras.Model):
 
 
 class SubclassedModel(keras.Model):
-    """An imperative model: layers are attributes."""
+    """An imperative model, whose layers are attributes."""
 
     def __init__(self, units: int = UNITS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,7 +78,7 @@ class SubclassedModel(keras.Model):
         self.head = L.Dense(1)
 
     def call(self, inputs: Any) -> Any:
-        """The head on the recurrent layer."""
+        """Apply the head to the recurrent layer."""
         return self.head(self.recurrent(inputs))
 
 
@@ -93,7 +93,7 @@ def case(*formats: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 
 def chain(*layers: Any, shape: tuple[int | None, ...] = (STEPS, FEATURES), **kwargs: Any) -> Any:
-    """A functional model of layers one above the other."""
+    """A functional model of stacked layers."""
     inputs = x = keras.Input(shape, name="features")
     for layer in layers:
         x = layer(x)
@@ -267,7 +267,7 @@ def bfloat16() -> Any:
     return _typed("bfloat16")
 
 
-# What cannot be explained yet: read_keras must refuse these by name.
+# Models that cannot be explained yet: read_keras must refuse these by name.
 
 
 @case("keras")
@@ -292,7 +292,7 @@ def refused_masking() -> Any:
 
 @case("h5", "keras")
 def refused_lambda() -> Any:
-    # Keras marshals the code with its file name: compiled from text, it names no file of the machine that ran this
+    # Keras marshals code with its file name; compiled from text, it names no file of the machine that ran this
     twice = eval(compile("lambda x: x * 2.0", "<model>", "eval"))
     return chain(L.LSTM(UNITS), L.Lambda(twice, output_shape=(UNITS,), name="twice"), L.Dense(1))
 
@@ -369,7 +369,7 @@ def cudnn() -> Any:
 
 
 def without_gpu(model: Any) -> Any:
-    """CuDNNLSTM runs on a GPU alone; Keras itself turns its weights into those of an LSTM when it loads them."""
+    """CuDNNLSTM runs only on a GPU; Keras itself turns its weights into an LSTM's when it loads them."""
     if not any(type(layer).__name__ == "CuDNNLSTM" for layer in model.layers):
         return model
     twin = chain(L.LSTM(UNITS, return_sequences=True, name="lower"), L.LSTM(3, name="upper"), L.Dense(1, name="dense"))
@@ -380,7 +380,7 @@ def without_gpu(model: Any) -> Any:
 
 
 def randomise(model: Any, rng: np.random.RandomState) -> None:
-    """Weights as if trained: nothing at zero or one, variances positive; what Normalization adapted is kept."""
+    """Make weights look trained: none at zero or one, variances positive; Normalization keeps its adapted values."""
     for variable in model.weights:
         name = variable.name.split("/")[-1].split(":")[0]
         if name == "moving_variance":
@@ -390,7 +390,7 @@ def randomise(model: Any, rng: np.random.RandomState) -> None:
 
 
 def outputs_of(model: Any, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Keras' output of every layer in its order of the model, and of the model itself under ``output``."""
+    """Keras' output of every layer, in the model's order, and of the model itself under ``output``."""
     found = {"input": X}
     for layer in model.layers if hasattr(model, "inputs") and model.inputs else []:
         try:
@@ -399,7 +399,7 @@ def outputs_of(model: Any, X: np.ndarray) -> dict[str, np.ndarray]:
             reset(model)
             found[layer.name] = np.asarray(part.predict(X, verbose=0, batch_size=len(X)))
         except (AttributeError, KeyError, ValueError):
-            continue  # a nested model's inner tensors, or never called by itself
+            continue  # a nested model's inner tensor, or never called by itself
     reset(model)
     try:
         found["output"] = np.asarray(model.predict(X, verbose=0, batch_size=len(X)))
@@ -409,14 +409,14 @@ def outputs_of(model: Any, X: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def reset(model: Any) -> None:
-    """A fresh state, for stateful layers."""
+    """Reset the state of stateful layers."""
     for layer in model.layers:
         if getattr(layer, "stateful", False) and hasattr(layer, "reset_states" if KERAS_2 else "reset_state"):
             layer.reset_states() if KERAS_2 else layer.reset_state()
 
 
 def save(model: Any, stem: Path, formats: tuple[str, ...]) -> list[str]:
-    """Write the formats that this version can write; say which it could not, and why."""
+    """Write the formats that this version can write; report the others, and why."""
     failed = []
     for kind in formats:
         if kind == "legacy" and not KERAS_2:
@@ -425,7 +425,7 @@ def save(model: Any, stem: Path, formats: tuple[str, ...]) -> list[str]:
         path = Path(f"{stem}{names[kind]}")
         try:
             model.save(path) if kind in {"h5", "keras"} else model.save_weights(path)
-        except Exception as error:  # whatever a version cannot write is not a file that users have
+        except Exception as error:  # users cannot have a file that this version cannot write
             path.unlink(missing_ok=True)
             failed.append(f"{path.name}: {type(error).__name__}: {str(error).strip().splitlines()[0][:150]}")
     if {"weights", "legacy"} & set(formats) and stem.name not in {"unusable", "subclassed"}:
@@ -434,7 +434,7 @@ def save(model: Any, stem: Path, formats: tuple[str, ...]) -> list[str]:
 
 
 def write_all(folder: Path, only: list[str] | None) -> None:
-    """Every case into one folder, and what Keras computes beside them."""
+    """Write every case into one folder, with Keras' outputs beside them."""
     kept: dict[str, np.ndarray] = {}
     for number, (name, (build, formats)) in enumerate(CASES.items()):
         if only and name not in only:

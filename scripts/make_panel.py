@@ -3,7 +3,7 @@
     pip install --no-deps skfolio
     python scripts/make_panel.py
 
-Needs pandas and NumPy only, and downloads nothing; skfolio's csv files are read as files. Every characteristic of a
+Needs only pandas and NumPy, and downloads nothing; skfolio's csv files are read as files. Every characteristic of a
 month uses prices up to the end of that month and nothing later. Definitions: ``fastlrp/data/PROVENANCE.md``.
 """
 
@@ -26,7 +26,7 @@ OUT = Path(__file__).resolve().parents[1] / "fastlrp" / "data" / "panel.csv.gz"
 
 
 def price_folder() -> Path:
-    """Where the installed skfolio keeps its csv files; not imported, since it may lack its dependencies."""
+    """The folder of the installed skfolio's csv files; skfolio is not imported, as its dependencies may be missing."""
     spec = importlib.util.find_spec("skfolio")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("skfolio is not installed: pip install --no-deps skfolio, or give --prices FOLDER")
@@ -58,13 +58,13 @@ def market_model(returns: Floats, market: Floats) -> tuple[Floats, Floats, Float
 def of_month(r: Floats) -> dict[str, Floats]:
     """From the daily returns (day, stock) of one month."""
     centred = r - r.mean(0)
-    with np.errstate(invalid="ignore"):  # a price that never moved in a month has no skewness: missing
+    with np.errstate(invalid="ignore"):  # a price that never moved in a month has no skewness, so it is missing
         skewness = (centred**3).mean(0) / (centred**2).mean(0) ** 1.5
     return {"retvol": r.std(0, ddof=1), "maxret": r.max(0), "returnskew": skewness}
 
 
 def of_year(price: Floats, r: Floats, m: Floats) -> dict[str, Floats]:
-    """From a YEAR of daily closes and returns (day, stock), and of the market's returns with DELAY_LAGS days before."""
+    """From a YEAR of daily closes and returns (day, stock), and market returns that start DELAY_LAGS days earlier."""
     lagged = np.column_stack([m[DELAY_LAGS - k : len(m) - k] for k in range(DELAY_LAGS + 1)])
     m = m[DELAY_LAGS:]
     _, residuals, r2 = market_model(r, m)

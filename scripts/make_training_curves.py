@@ -1,9 +1,9 @@
-"""Train small networks with real Keras and keep what it did: ``tests/data/training/*.npz``.
+"""Train small networks with real Keras and record the results: ``tests/data/training/*.npz``.
 
     pip install tensorflow-cpu==2.15.1
     python scripts/make_training_curves.py
 
-Each file holds the first weights, the data, the order of the samples of every epoch, and Keras' loss of every epoch
+Each file holds the first weights, the data, the order of samples in every epoch, and Keras' loss in every epoch
 and its last weights. Everything is in float64, so that two trainings of hundreds of updates can be told apart.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "training"
 LOSSES = {"squared_error": "mse", "absolute_error": "mae", "huber": keras.losses.Huber(0.5)}
-# Keras takes both powers of Adam's bias correction from float32; these are the same number there.
+# Keras takes both powers of Adam's bias correction from float32; these values are exact there.
 BETA_1, BETA_2 = 0.875, 1 - 2**-10
 # kind, loss, steps, features, samples, batch, epochs, learning rate, global clipnorm, alpha. Keras adds l2 ||W||^2 to
 # each batch's loss and MLPRegressor alpha/2 ||W||^2 / n: the same where all batches have the same size.

@@ -6,8 +6,8 @@
 363 windows of 60 months, 14 inputs, 5 steps, LSTM(32) and Dense(1), 10 epochs each; then the relevance of the month
 that follows each window. The original's notebook took 34 min 39 s. Portfolios are Chen & Zimmermann's (open source
 asset pricing), read from ``../shared/data/PredictorLSretWide.csv`` beside the checkout and joined on the month; the
-market is Ken French's, as the package ``arch`` ships it. Which 13 portfolios is our choice: long histories, one or two
-of each kind. With ``--keras N``, N windows are trained again by Keras from the same first weights and batch order.
+market is Ken French's, as the package ``arch`` ships it. The choice of 13 portfolios is ours: long histories, one or
+two of each kind. With ``--keras N``, Keras trains N windows again from the same first weights and batch order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_market() -> pd.Series:
         raise SystemExit("the market's returns are missing: pip install arch (it ships Ken French's factors)") from None
     factors = frenchdata.load()
     months = factors.index.astype("int64")
-    if months.max() < 10**6:  # YYYYMM read as nanoseconds
+    if months.max() < 10**6:  # YYYYMM was read as nanoseconds
         months = pd.PeriodIndex(months.astype(str).str.replace(r"(\d{4})(\d\d)", r"\1-\2", regex=True), freq="M")
     else:
         months = pd.DatetimeIndex(factors.index).to_period("M")
@@ -72,7 +72,7 @@ def read_inputs(path: Path) -> tuple[pd.DataFrame, pd.Series]:
 
 @contextmanager
 def recorded(fits: list[Any]) -> Iterator[None]:
-    """Note what is handed to the training kernels: first weights, data, orders."""
+    """Record what the training kernels receive: first weights, data, orders."""
     train_many = kernels.train_many
 
     def noted(given: Any, **settings: Any) -> Any:
@@ -87,7 +87,7 @@ def recorded(fits: list[Any]) -> Iterator[None]:
 
 
 def keras_losses(fit: Any) -> list[float]:
-    """Loss of each epoch of one window, by Keras."""
+    """Keras' loss in each epoch of one window."""
     import keras
 
     net, (rows, starts), y, _, orders = fit
@@ -126,7 +126,7 @@ def main() -> None:
     predicted = model.predict(X)
     rows = predicted.notna()
     error = y[rows] - predicted[rows]
-    mean = y.rolling(WINDOW - STEPS + 1).mean().shift(1)[rows]  # what each window would say without a network
+    mean = y.rolling(WINDOW - STEPS + 1).mean().shift(1)[rows]  # what each window would predict without a network
     print(
         f"out of sample: R^2 against the window's mean {1 - (error**2).sum() / ((y[rows] - mean) ** 2).sum():+.3f}, "
         f"correlation {np.corrcoef(y[rows], predicted[rows])[0, 1]:+.3f}"

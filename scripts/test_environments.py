@@ -3,11 +3,11 @@
 
 Each combination gets a fresh copy of this checkout, as it is on disk, and a fresh environment. "Oldest" is the lowest
 version of each package named in ``pyproject.toml`` that its bound allows and that has a wheel for this Python; what
-those packages need in turn is the newest that fits them, as a user's installer would choose. Whoever has the extra
-for CUDA tested as well says ``--extra test-cuda``. The demo's tables must be the same everywhere.
+those packages need in turn is the newest that fits, as a user's installer would choose. To test the extra
+for CUDA as well, pass ``--extra test-cuda``. The demo's tables must be the same everywhere.
 
-A table of outcomes is printed, and the script ends with 1 if one is not fine. What was installed and what pytest said
-stays in ``--folder``. Interpreters are looked for on the PATH and among pyenv's; a path to one may be given, too.
+A table of outcomes is printed, and the script exits with 1 if one is not fine. Lists of installed packages and pytest's
+output stay in ``--folder``. Interpreters are found on the PATH and among pyenv's; a path to one may be given, too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def interpreter(given: str) -> str:
 
 
 def run(*command: str | Path, log: Path, cwd: Path = ROOT) -> int:
-    """A command, with what it says at the end of ``log``; its exit code."""
+    """Run a command, append its output to ``log``, and return its exit code."""
     for_others = {"PYTHONPATH", "VIRTUAL_ENV", "NUMBA_CACHE_DIR"}
     environment = {name: value for name, value in os.environ.items() if name not in for_others}
     with log.open("a", encoding="utf-8") as out:
@@ -66,7 +66,7 @@ def run(*command: str | Path, log: Path, cwd: Path = ROOT) -> int:
 
 
 def install(uv: Path, python: str, folder: Path, which: str, extra: str, log: Path) -> bool:
-    """A copy of the checkout and an environment for it; False if there is no such set of packages."""
+    """Make a copy of the checkout and an environment for it; False if there is no such set of packages."""
     copy, environment, lock = folder / "checkout", folder / "environment", folder / "packages.txt"
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     resolution = "lowest-direct" if which == "oldest" else "highest"
@@ -83,18 +83,18 @@ def install(uv: Path, python: str, folder: Path, which: str, extra: str, log: Pa
 
 
 def demo_tables(python: Path, folder: Path) -> str | None:
-    """What the demo prints, less its seconds and the names of files; None if it fails."""
+    """The demo's output without its seconds and names of files; None if it fails."""
     log = folder / "demo.txt"
     if run(python, "-m", "fastlrp", "demo", "--out", folder / "pictures", log=log, cwd=folder / "checkout"):
         return None
     printed = log.read_text(encoding="utf-8").partition("Pictures:")[0]
     kept = [line for line in printed.splitlines() if not line.startswith(("$ ", "fastlrp: ", "Explained "))]
-    # gaps are round-off, and other processors' instructions or another NumPy may round otherwise
+    # gaps are round-off; another processor's instructions or another NumPy may round differently
     return "\n".join(re.sub(r"\d\.\de-\d\d", "round-off", line) for line in kept)
 
 
 def packages_of(folder: Path) -> str:
-    """The versions that matter, in one line."""
+    """The relevant versions, in one line."""
     lock = folder / "packages.txt"
     pins = (
         dict(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE)) if lock.exists() else {}
@@ -121,7 +121,7 @@ def try_out(uv: Path, python: str, folder: Path, which: str, extra: str, pytest:
 
 
 def report(outcomes: list[Outcome]) -> bool:
-    """Print the table; whether all is fine."""
+    """Print the table; return whether all is fine."""
     first = next((outcome.tables for outcome in outcomes if outcome.tables is not None), None)
     rows = [("Python", "packages", "demo", "minutes", "suite")]
     for outcome in outcomes:

@@ -3,8 +3,8 @@
     pip install tensorflow-cpu==2.15.1 pandas
     python scripts/train_demo_model.py
 
-LSTM, Dropout, Dense on windows of 12 months. What it prints is written down in ``fastlrp/data/PROVENANCE.md``. The
-names of the characteristics are added to the file, where ``fastlrp.read_keras`` looks for them and Keras does not.
+LSTM, Dropout, Dense on windows of 12 months. Its printed results are recorded in ``fastlrp/data/PROVENANCE.md``. The
+names of the characteristics are added to the file, where ``fastlrp.read_keras`` finds them and Keras ignores them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import pandas as pd
 Floats = npt.NDArray[np.float32]
 
 DATA = Path(__file__).resolve().parents[1] / "fastlrp" / "data"
-# The lowest validation loss of 15 runs; PROVENANCE.md says which.
+# The settings with the lowest validation loss of 15 runs; PROVENANCE.md lists the runs.
 STEPS, UNITS, DROPOUT, LEARNING_RATE, SEED = 12, 16, 0.5, 1e-3, 8
-# By the month in which a window ends; its target is the month after. The test months chose nothing.
+# By the month in which a window ends; its target is the month after. The test months played no part in any choice.
 PERIODS = {"train": ("1993-12", "2009-12"), "validation": ("2010-01", "2015-12"), "test": ("2016-01", "2022-11")}
 
 

@@ -19,13 +19,13 @@ if "numba" in sys.modules:
 _SCRATCH = tempfile.mkdtemp(prefix="fastlrp-tests-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
-os.environ["SCIPY_ARRAY_API"] = "1"  # read once, by SciPy: scikit-learn's suite then skips none of its checks
+os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once; scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
 from hypothesis import HealthCheck, settings  # noqa: E402  # after its storage directory is set
 
-# The same examples on every machine and every day. No deadline, and no complaint of slow drawing: the first example
-# pays for Numba's compilation, and the machine may be busy.
+# The examples are the same on every machine and every day. There is no deadline and no check for slow drawing, because
+# the first example pays for Numba's compilation and the machine may be busy.
 settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, print_blob=False,
     suppress_health_check=[HealthCheck.too_slow],
@@ -34,11 +34,11 @@ settings.load_profile("ci")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Our own warnings are errors, other packages' are only shown.
+    """Turn our own warnings into errors; other packages' warnings are only shown.
 
-    A warning belongs to the module that it points to: NumPy's and pandas' point to the line that called them. Of what
-    fastlrp says, the kinds that only it raises here are errors wherever they point to; so is what pytest says of tests,
-    such as an exception in a thread.
+    A warning belongs to the module that it points to; NumPy's and pandas' point to the line that called them. Kinds of
+    warning that only fastlrp raises here are errors wherever they point to; so are pytest's warnings about tests, such
+    as an exception in a thread.
     """
     files = "|".join(sorted(path.stem for path in Path(__file__).parent.rglob("*.py")))
     config.addinivalue_line("filterwarnings", r"error:::(fastlrp|benchmarks)(\.|$)")

@@ -1,7 +1,7 @@
 """Answers that are known without any relevance rule: gradients, closed forms, symmetries.
 
-Written apart from ``reference.py`` (another forward pass, over many samples at once) and from fastlrp; networks are the
-plain dicts that ``reference.py`` describes.
+They are independent of ``reference.py`` (another forward pass, over many samples at once) and of fastlrp; networks are
+the plain dicts that ``reference.py`` describes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def _activate(name: str, z: Array) -> Array:
             return np.clip(z / 6 + 0.5, 0, 1)
         case "hard_sigmoid_keras2":
             return np.clip(z / 5 + 0.5, 0, 1)
-    return z  # linear, and softmax: the score is taken before it
+    return z  # linear, and softmax, before which the score is taken
 
 
 def _ratio(name: str, z: Array) -> Array:
-    """activation(z)/z, which takes the place of the derivative."""
+    """activation(z)/z, which replaces the derivative."""
     return np.divide(_activate(name, z), z, out=np.zeros_like(z), where=z != 0)
 
 
@@ -57,7 +57,7 @@ def gates(layer: Layer, x: Array) -> dict[str, Array]:
 
 
 def _moving_lstm(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
-    """h (T, H) at x, and at inputs moved (B, T, D) with gates and activation ratios held at their values at x."""
+    """h (T, H) at x, and at inputs ``moved`` (B, T, D) with gates and activation ratios held at their values at x."""
     at, H = gates(layer, x), len(layer["U"])
     signal = slice(2 * H, 3 * H)
     Wg, Ug, bg = layer["W"][:, signal], layer["U"][:, signal], _bias(layer, 4 * H)[signal]
@@ -92,7 +92,7 @@ def _moving_recurrent(layer: Layer, x: Array, moved: Array) -> tuple[Array, Arra
 def x_times_gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
     """x * d score/dx (T, D), gates held constant and activation'(z) replaced by activation(z)/z; by complex step.
 
-    This is what the arras rule tends to as eps goes to 0, with delta = 0 and the stabiliser absorbed.
+    The arras rule tends to this as eps goes to 0, with delta = 0 and the stabiliser absorbed.
     """
     x = np.asarray(x, float)
     step = 1e-30
@@ -133,7 +133,7 @@ def never_forgets(lstm: Layer) -> Layer:
 
 
 def with_features_permuted(layers: list[Layer], order: Array) -> list[Layer]:
-    """The network that takes its features in another order: feature k of the new one is feature order[k]."""
+    """The network with its features in another order: feature k of the new one is feature order[k]."""
     first = layers[0]
     if first["kind"] == "bidirectional":
         halves = {key: {**first[key], "W": first[key]["W"][order]} for key in ("forward", "backward")}

@@ -1,6 +1,6 @@
 """The slow twin of fastlrp: plain NumPy, float64, one sample at a time, in loops that read like the mathematics.
 
-It imports nothing of fastlrp and shares no trick with its kernels: every linear rule forms all its messages R_i<-j.
+It imports nothing from fastlrp and shares no trick with its kernels: every linear rule forms all its messages R_i<-j.
 A network is a list of plain dicts, from the input up::
 
     {"kind": "lstm", "W": (D, 4H), "U": (H, 4H), "b": (4H,) or None, "return_sequences": bool, "go_backwards": bool,
@@ -23,13 +23,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Layer = dict[str, Any]
 
-#: The working precision. Set to another float type only to measure what rounding alone does to these formulas.
+#: The working precision. Set to another float type only to measure the effect of rounding alone on these formulas.
 FLOAT: Any = np.float64
 
 ACTIVATIONS = {
     "linear": lambda z: z,
     "tanh": np.tanh,
-    "sigmoid": lambda z: 1 / (1 + np.exp(-np.maximum(z, -700))),  # exp would overflow beyond
+    "sigmoid": lambda z: 1 / (1 + np.exp(-np.maximum(z, -700))),  # beyond that, exp would overflow
     "relu": lambda z: np.maximum(z, 0),
     "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0), 6) / 6,
     "hard_sigmoid_keras2": lambda z: np.clip(FLOAT(0.2) * z + FLOAT(0.5), 0, 1),
@@ -50,10 +50,10 @@ class Rule:
 
 @dataclass
 class Ledger:
-    """Where relevance went that is not on the input.
+    """Relevance that is not on the input.
 
-    ``least_sign`` is the smallest |z| met, as a share of the terms that add up to z. Where it is
-    near a float type's rounding, that type cannot know the sign of z, and so not the side on which eps is added.
+    ``least_sign`` is the smallest |z| met, as a share of the terms that add up to z. Where it is near a float type's
+    rounding, that type cannot tell the sign of z, nor the side on which eps is added.
     """
 
     initial_state: float = 0.0
@@ -86,7 +86,7 @@ def note_signs(z: Array, terms: Array, ledger: Ledger) -> None:
 def linear_rule(
     a: Array, w: Array, b: Array, z: Array, R: Array, rule: Rule, ledger: Ledger, left_out: Array | float = 0.0
 ) -> Array:
-    """R of the lower units a (N,) of z = a w + b + left_out; ``left_out`` came from units that get nothing."""
+    """R of the lower units a (N,), where z = a w + b + left_out; ``left_out`` comes from units that get nothing."""
     N = len(a)
     eps, delta, s = FLOAT(rule.eps), FLOAT(rule.delta), sign(z)
     share = eps * s + delta * b if rule.stabilizer == "paper" else delta * (eps * s + b)
@@ -130,7 +130,7 @@ def lstm_forward(layer: Layer, x: Array) -> dict[str, Array]:
 
 
 def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
-    """Output of an LSTM or Bidirectional, and what its relevance pass needs."""
+    """Output of an LSTM or Bidirectional, and the values that its relevance pass needs."""
     if layer["kind"] == "lstm":
         tape = lstm_forward(layer, x[::-1] if layer["go_backwards"] else x)
         return (tape["h"][1:] if layer["return_sequences"] else tape["h"][-1]), tape
@@ -179,7 +179,7 @@ def twice(H: int) -> Array:
 
 
 def arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: Ledger) -> Array:
-    """R_x (T, D) from R_h (T, H), the relevance that the layer above hands to each step; both in reading order."""
+    """R_x (T, D) from R_h (T, H), the relevance that the layer above gives to each step; both in reading order."""
     W, U, b = weights(layer)
     H, (T, D) = len(U), tape["x"][1:].shape
     Wg, Ug, bg = W[:, 2 * H : 3 * H], U[:, 2 * H : 3 * H], b[2 * H : 3 * H]
@@ -202,7 +202,7 @@ def arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: 
 
 
 def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: Ledger) -> Array:
-    """As ``arras``, with the RUDDER rule: what a step wrote into the cell, with no discount by later forget gates."""
+    """As ``arras``, with the RUDDER rule: each step's write to the cell, with no discount by later forget gates."""
     W, U, b = weights(layer)
     H, (T, D) = len(U), tape["x"][1:].shape
     Wg, Ug, bg = W[:, 2 * H : 3 * H], U[:, 2 * H : 3 * H], b[2 * H : 3 * H]
@@ -230,7 +230,7 @@ def lstm_relevance(layer: Layer, tape: dict[str, Array], R: Array, sequence: boo
 
 
 def unmerge(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledger) -> tuple[Array, Array]:
-    """What each of the two LSTMs gets; sums and averages are a linear rule with identity weights, or half of them."""
+    """Each of the two LSTMs' share; sums and averages are a linear rule with identity weights, or half of them."""
     _, _, h_ahead, h_behind, out = tape
     H = h_ahead.shape[-1]
     if layer["merge_mode"] == "concat":
@@ -268,7 +268,7 @@ def dense_relevance(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledge
 
 
 def aggregated(R: Array, aggregate: str | bool, ledger: Ledger) -> Array:
-    """What a lower recurrent layer gets of the relevance (T, H) of its sequence; what is dropped is unattributed."""
+    """The part of its sequence's relevance (T, H) that a lower recurrent layer gets; the rest is unattributed."""
     if aggregate == "sequence":
         return R
     kept = np.zeros_like(R)

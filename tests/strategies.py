@@ -1,7 +1,7 @@
-"""Random networks, samples and rules: built from a generator, or drawn by hypothesis; and the way to fastlrp's values.
+"""Random networks, samples and rules, built from a generator or drawn by hypothesis, and their conversion to fastlrp's.
 
 Layers are the plain dicts of ``reference.py``. Hypothesis draws what has structure (depths, widths, parameters) and a
-seed; the weights come from the seed, so that they are of a trained network's size.
+seed; the weights come from the seed, so that their size is that of a trained network's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Layer = dict[str, Any]
 
 
 def examples(n: int) -> int:
-    """How many examples to draw: a few where kernels run as plain Python, which is some hundred times slower."""
+    """Number of examples to draw: a few where kernels run as plain Python, which is some hundred times slower."""
     return max(2, n // 20) if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" else n
 
 
@@ -40,7 +40,7 @@ def lstm(
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
 ) -> Layer:
-    """An LSTM with pre-activations of a size near 1; less where unbounded activations would make products explode."""
+    """An LSTM with pre-activations of size near 1, or less where unbounded activations would make products explode."""
     unbounded = {"relu", "linear"}
     size = 0.5 if activation in unbounded else 1.2
     size *= 0.4 if recurrent_activation in unbounded else 1.0
@@ -97,7 +97,7 @@ def _value(layer: Layer) -> Any:
 
 
 def network(layers: list[Layer], **names: Any) -> fl.Network:
-    """The fastlrp value of plain layers."""
+    """The fastlrp network of plain layers."""
     return fl.Network([_value(layer) for layer in layers], **names)
 
 
@@ -118,7 +118,7 @@ def plain(net: fl.Network) -> list[Layer]:
 
 
 def rule_value(rule: reference.Rule) -> Any:
-    """The fastlrp value of a reference rule."""
+    """The fastlrp rule of a reference rule."""
     options = {"eps": rule.eps, "delta": rule.delta, "stabilizer": rule.stabilizer}
     return fl.Rudder(**options) if rule.name == "rudder" else fl.Arras(**options, recurrent=rule.recurrent)
 
@@ -139,7 +139,7 @@ def reference_batch(
 
 @dataclass(frozen=True)
 class Case:
-    """A network, samples, and what is asked about them."""
+    """A network, samples, and the question about them."""
 
     layers: list[Layer]
     X: Array
@@ -152,7 +152,7 @@ class Case:
         return f"Case({layers}, X{self.X.shape}, {self.rule}, target={self.target}, aggregate={self.aggregate!r})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What hypothesis prints of a failing example: shapes, not pages of weights."""
+        """The text that hypothesis prints for a failing example: shapes, not pages of weights."""
         printer.text(repr(self))
 
 
@@ -174,7 +174,7 @@ def rules(eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5)) -> st.SearchStrategy
     )
 
 
-# Mostly what people train, sometimes one of the others.
+# Mostly the activations that people train with, sometimes one of the others.
 _SIGNALS = st.sampled_from(["tanh"] * 6 + ["sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2"])
 _GATES = st.sampled_from(["sigmoid"] * 6 + ["hard_sigmoid", "hard_sigmoid_keras2"] * 2 + ["tanh", "relu", "linear"])
 _DENSE = st.sampled_from(["linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"])
@@ -237,7 +237,7 @@ def cases(
     samples: st.SearchStrategy[int] | None = None,
     eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5),
 ) -> Case:
-    """A whole question, of which every part may vary."""
+    """A whole question; every part of it may vary."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     D, T = draw(_WIDTHS), draw(st.integers(1, 7))
     n = draw(samples if samples is not None else st.one_of(st.integers(1, 10), st.integers(1, 40)))

@@ -30,7 +30,7 @@ import fastlrp as fl
 from fastlrp.kernels.cpu import host as cpu
 from fastlrp.kernels.cpu.tiles import STREAM_BYTES
 
-# Drawn cases lose what they lose (rudder, no h-path, aggregate=False); that it is said is tested below.
+# Drawn cases may lose relevance (rudder, no h-path, aggregate=False); tests below check that this is reported.
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
 
 TOTALS = ("score", "initial_state", "unattributed")
@@ -46,7 +46,7 @@ RULE_IDS = [f"{rule.name}-{rule.delta:g}-{rule.stabilizer}-{rule.recurrent}" for
 
 
 def explain(layers, X, rule=None, **options):
-    """Relevance on the CPU, of plain layers and a reference rule."""
+    """Relevance on the CPU, from plain layers and a reference rule."""
     return network(layers).explain(X, rule=rule_value(rule or Rule()), device="cpu", **options)
 
 
@@ -68,7 +68,7 @@ def same_bits(one, two):
 
 
 def same_relevance(one, two, rows=slice(None)):
-    """Every number of a result, bit for bit; of the first one only some rows."""
+    """Check that all numbers agree bit for bit; ``rows`` selects those of the first result."""
     for key in ("values", "prediction", *TOTALS):
         same_bits(np.asarray(getattr(one, key))[rows], np.asarray(getattr(two, key)))
 
@@ -83,7 +83,7 @@ def reference_predictions(case):
 
 
 def check_float32_predictions(case, got, want):
-    """To 1e-6; or, where a drawn network cancels so much that float32 cannot, near what plain float32 NumPy reaches."""
+    """Check to 1e-6 or, where terms cancel too much for float32, near the precision of plain float32 NumPy."""
     assert got.dtype == np.float32
     atol = 1e-6 * np.abs(want).max()
     if np.abs(got - want).max() > atol:
@@ -95,7 +95,7 @@ def check_float32_predictions(case, got, want):
 
 
 def deep(rng, n_outputs=1):
-    """Three features, all kinds of layers, nothing degenerate."""
+    """A network of three features and all kinds of layers, nothing degenerate."""
     return [
         *[bidirectional(rng, 3, 5, "concat", return_sequences=True), {"kind": "dropout"}],
         *[dense(rng, 10, 6, activation="tanh"), lstm(rng, 6, 7, return_sequences=True, go_backwards=True)],
@@ -149,7 +149,7 @@ def test_float32_agrees_with_the_reference(case: Case):
     got = explain(case.layers, case.X, case.rule, **options)
     assert got.values.dtype == np.float32
     assert got.values.shape == want["values"].shape
-    # Where terms cancel to float32's rounding, z may get the other sign, and with it eps: nothing to compare there.
+    # Where terms cancel to float32's rounding, z and hence eps may get the other sign: nothing to compare there.
     signed = want["least_sign"] > 1e-6
     assert signed.sum() >= len(signed) / 2
     error = np.abs(got.values - want["values"])[signed]
@@ -248,7 +248,7 @@ def test_where_nothing_is_forgotten_rudder_equals_arras(dtype, rng):
     layers = [oracles.never_forgets(lstm(rng, 3, 4, return_sequences=True)), oracles.never_forgets(lstm(rng, 4, 3))]
     layers.append(dense(rng, 3, 1))
     X = rng.normal(size=(9, 6, 3))
-    # In float32 eps must stay above the rounding of the denominators, so there the rules agree to the order of eps.
+    # In float32, eps must stay above the rounding of the denominators, so the rules agree only to the order of eps.
     eps, tol = (1e-13, 1e-8) if dtype == np.float64 else (1e-6, 1e-3)
     options = {"eps": eps, **ABSORBED, "recurrent": False}
     one, two = (explain(layers, X, Rule(name, **options), dtype=dtype) for name in ("arras", "rudder"))
@@ -281,7 +281,7 @@ def test_permuting_units_changes_nothing(rule, rng):
 @pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
 @pytest.mark.parametrize("build", BUILDERS)
 def test_a_batch_is_its_rows(build, rule, dtype, rng):
-    """In any order, cut anywhere, alone: each sample's bits stay."""
+    """In any order, cut anywhere or alone, each sample keeps its bits."""
     layers, X = build(rng), rng.normal(size=(200, 5, 3)).astype(dtype)
     whole = explain(layers, X, rule, dtype=dtype)
     order = rng.permutation(len(X))
@@ -466,7 +466,7 @@ def test_several_outputs_need_a_target_and_the_error_lists_them(rng):
         network(shallow(rng, 2)).explain(an_array(rng))
 
 
-# -- what the rules lose is said ---------------------------------------------------------------------------------------
+# -- losses of the rules are reported ----------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("error::fastlrp.ConservationWarning")

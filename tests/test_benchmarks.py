@@ -1,4 +1,4 @@
-"""The benchmarks at a tiny size: every peer answers the same question, and what is written is what was measured."""
+"""The benchmarks at a tiny size: every peer answers the same question, and the file holds what was measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def close(got, want, tol):
 
 
 def load(name):
-    """A peer's class, or a skip that says what is missing; peers' own warnings at import are theirs."""
+    """A peer's class, or a skip that says what is missing; peers' own warnings at import are ignored."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -61,7 +61,7 @@ def test_numpy_peer_agrees_with_the_reference(kind):
 @pytest.mark.parametrize("name", ["fastlrp", "NumPy", "torch", "JAX"])
 def test_peer_agrees_with_float64(name, kind):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rudder's own, and what a peer's library deprecates
+        warnings.simplefilter("ignore")  # rudder's own, and deprecations in a peer's library
         got = load(name)(TINY.weights(), 1).answer(kind, TINY.inputs())
     assert got.dtype == np.float32
     found = deviation(got, oracle(TINY, kind))
@@ -106,11 +106,11 @@ def test_runner_in_a_worker_tunes_rounds_and_answers():
     start = time.perf_counter()
     with Worker("benchmarks.runner:PeerRunner", 1, peer="NumPy", case=case, threads=1) as worker:
         assert worker.call("tune", kind="arras", threaded="library") in {"1,024", "512", "256", "128"}
-        assert worker.call("tune", kind="arras", threaded="python") is None  # there is one thread
+        assert worker.call("tune", kind="arras", threaded="python") is None  # there is only one thread
         assert 0 < worker.call("round", kind="arras") < time.perf_counter() - start
         assert deviation(worker.call("answer", kind="arras", samples=64), oracle(case, "arras", 64)).worst < 1e-2
         with pytest.raises(WorkerError, match="KeyError"):
-            worker.call("round", kind="rudder")  # was not tuned
+            worker.call("round", kind="rudder")  # this one was not tuned
 
 
 def test_worker_that_cannot_start_says_why():
@@ -214,7 +214,7 @@ def test_peak_is_counted_and_keeps_to_registers():
     loop = peak.fma_chains.inspect_asm(signature).splitlines()
     fused = [k for k, line in enumerate(loop) if "vfmadd" in line]
     between = loop[fused[0] : fused[0] + chains]
-    assert sum("vfmadd" in line for line in between) >= chains - 2  # beside them only the counter
+    assert sum("vfmadd" in line for line in between) >= chains - 2  # only the counter stands beside them
     assert not any("rsp" in line for line in between)
 
 
@@ -251,7 +251,7 @@ def test_command_line_writes_what_it_measured(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_on_a_device_agrees_with_numpy(kind):
-    """The peer of the GPU benchmark, on the device that is here."""
+    """The GPU benchmark's peer, on the CPU."""
     load("torch")
     from benchmarks.peers.gpu_peers import TorchOnDevice
 

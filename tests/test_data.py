@@ -1,4 +1,4 @@
-"""The embedded panel and network: facts, no look-ahead, and what PROVENANCE.md says of them."""
+"""The embedded panel and network: facts, no look-ahead, and agreement with PROVENANCE.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastlrp import Dense, Dropout, data, read_keras
 ROOT = Path(__file__).resolve().parents[1]
 PROVENANCE = (data.panel_path().parent / "PROVENANCE.md").read_text(encoding="utf-8")
 
-# What Keras 2.15 predicted for the windows that end in 2022-11, printed by scripts/train_demo_model.py.
+# Keras 2.15's predictions for the windows that end in 2022-11, printed by scripts/train_demo_model.py.
 KERAS = {
     "AAPL": -0.0487403, "AMD": -0.0802711, "BAC": -0.1289157, "BBY": -0.0612623, "CVX": 0.0840865,
     "GE": -0.1207823, "HD": -0.1489871, "JNJ": -0.0385727, "JPM": -0.1719418, "KO": 0.0063815,
@@ -53,7 +53,7 @@ def prices() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def rank(values: np.ndarray) -> list[float]:
-    """Ranks in [-1, 1] by counting, ties at their average."""
+    """Ranks in [-1, 1] by counting; ties get their average."""
     return [((values < v).sum() + (values <= v).sum() - 1) / (len(values) - 1) - 1 for v in values]
 
 
@@ -205,7 +205,7 @@ def test_codes_are_spelled_out_as_the_provenance_defines_them(panel):
     assert list(table.columns) == ["group", "meaning", "unit", "definition", "needs", "source"]
     assert (table.map(len) > 0).all(axis=None)
     assert table["meaning"].is_unique
-    assert table["meaning"].str.len().max() <= 72  # a line of the demo
+    assert table["meaning"].str.len().max() <= 72  # fits a line of the demo
     for code, row in table.iterrows():
         assert f"| `{code}` | {row['definition']} | {row['needs']} | {row['source']} |" in PROVENANCE.splitlines()
         assert code in data.GROUPS[row["group"]]
@@ -236,7 +236,7 @@ def test_model_is_lstm_dropout_dense_and_knows_steps_and_features(panel):
 
 
 def test_the_models_own_file_names_its_features(panel):
-    """No table beside it: whoever reads the file has the names, and so columns in any order."""
+    """The file needs no table beside it: a reader gets the names from it, so columns may come in any order."""
     X = panel[0].loc["2020-01":]
     net = read_keras(data.model_path())
     assert net == data.load_model()

@@ -1,6 +1,6 @@
-"""Imports go down only: the floors of fastlrp/, from the ground up, and no circle on any of them.
+"""Imports only go down: the floors of fastlrp/, from the ground up, with no cycle on any of them.
 
-Imports are parsed, lazy ones and those for types included.
+Imports are parsed, including lazy ones and those for types.
 """
 
 import ast
@@ -11,7 +11,7 @@ import pytest
 import fastlrp
 
 PACKAGE = Path(fastlrp.__file__).parent
-#: A room, a file or folder, may import itself, what stands before it on its floor, and anything on a floor below.
+#: A room (a file or folder) may import itself, rooms before it on its floor, and anything on a floor below.
 FLOORS = (
     ("errors", "messages", "progress", "objects", "checks", "rules", "text_tables"),
     ("model", "panels"),
@@ -24,7 +24,7 @@ FLOORS = (
     ("keras", "data", "learning"),
     ("cli",),
 )  # fmt: skip
-#: Where names and the command are found, on the roof.
+#: On the roof: the public names and the command.
 ROOF = ("__init__", "__main__")
 
 
@@ -50,7 +50,7 @@ def files():
 
 
 def target(name, modules):
-    """The file that an imported name is, or is in."""
+    """The file that an imported name is, or is defined in."""
     while name:
         for candidate in (name, f"{name}.__init__"):
             if candidate in modules:
@@ -70,7 +70,7 @@ def arrows():
 
 
 def room(module):
-    """Name, floor and place of the narrowest room that a module is in."""
+    """Name, floor and place of the smallest room that holds a module."""
     found = [
         (name, floor, place)
         for floor, rooms in enumerate((*FLOORS, ROOF))

@@ -1,4 +1,4 @@
-"""Turns of phrase that messages share, and where users meet them."""
+"""Wording that messages share, and the places where users see it."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_estimators_say_it_too():
 
 
 def torch_zip(path, *, zip64=False):
-    """The members that torch.save writes; torch's own files are zip64, which zipfile writes only where it must."""
+    """The members that torch.save writes; torch's own files are zip64, which zipfile writes only where necessary."""
     with zipfile.ZipFile(path, "w") as bundle:
         for name in ("archive/data.pkl", "archive/byteorder", "archive/data/0", "archive/version"):
             bundle.writestr(name, b"\x80\x02}q\x00.")

@@ -1,4 +1,4 @@
-"""Names of inputs: columns are found by them whatever their order, and what is taken by position is said."""
+"""Names of inputs: columns are found by name in any order, and those taken by position are reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BY_POSITION = "  columns were taken by position: the network has no names (net.w
 
 
 def net(features=None, **options):
-    """Three inputs of very different weight, so that columns in another order cannot go unnoticed."""
+    """Three inputs of very different weights, so that columns in another order cannot go unnoticed."""
     rng = np.random.default_rng(3)
     W = rng.normal(size=(3, 8)) * [[0.1], [1], [2]]
     head = fl.Dense(rng.normal(size=(2, options.pop("n_outputs", 1))))
@@ -58,7 +58,7 @@ def test_with_features_refuses_what_are_no_names_of_its_inputs(features, words):
 
 
 def test_names_cannot_put_inputs_in_another_order():
-    """Somebody who passes the columns of a panel in another order would be silently wrong."""
+    """Passing a panel's columns in another order would give wrong results silently."""
     named = net(NAMES)
     with pytest.raises(
         ValueError, match=r"input 0 would be called 'size', which is the network's input 2: names stand"
@@ -82,7 +82,7 @@ def test_a_named_network_finds_columns_by_name(panel):
     assert_array_equal(rel.values, by_place.values)
     assert_array_equal(rel.prediction, want)
     wrong = net().predict(panel[["size", "beta", "mom12m"]])
-    assert abs(wrong - want).max() > 0.01  # which is why a result says that columns were taken by position
+    assert abs(wrong - want).max() > 0.01  # so a result says when columns were taken by position
 
 
 def test_a_missing_name_is_refused_and_only_spare_columns_are_suggested(panel):

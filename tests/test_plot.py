@@ -1,4 +1,4 @@
-"""Pictures: dates are dates, what is left out or clipped is said, results side by side share rows and colours."""
+"""Pictures: dates are dates, omissions and clipping are stated, results side by side share rows and colours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ YYYYMM = [year * 100 + month for year in range(1990, 2000) for month in range(1,
 def made_up(
     times=YYYYMM, *, features=5, steps=3, assets=4, rule=None, spike=None, gone=(), names=("month", "stock"), **k
 ):
-    """Relevance that falls from feature to feature; the first ``steps - 1`` times and ``gone`` have none."""
+    """Relevance that decreases from feature to feature; the first ``steps - 1`` times and ``gone`` have none."""
     rng = np.random.default_rng(features)
     index = pd.MultiIndex.from_product([pd.Index(times), [f"A{i}" for i in range(assets)]], names=names)
     values = rng.normal(size=(len(index), steps, features)) * np.exp(-np.arange(features) / features)
@@ -308,7 +308,7 @@ def test_notebooks_show_a_picture_without_pyplot():
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_ipython_shows_it_once(inline):
-    """As a cell's value: one png, whether or not pyplot's printer of Figures is there."""
+    """As a cell's value it gives one png, with or without pyplot's printer for Figures."""
     formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
     if inline:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What the README shows is run here, and what it says of commands is what is there."""
+"""Runs the README's examples, and checks its statements about commands."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_extras_named_in_commands_exist():
 
 
 def test_commands_and_options_named_exist():
-    """Each `fastlrp ...` line parses, with what its placeholders stand for."""
+    """Each `fastlrp ...` line parses once its placeholders are filled in."""
     section = README.split("## Command line")[1].split("\n## ")[0]
     lines = [line.strip() for line in section.splitlines() if line.startswith("    fastlrp ")]
     assert len(lines) == 5

@@ -1,4 +1,4 @@
-"""The reference against answers that need no relevance rule; if it is wrong, everything after it is."""
+"""The reference against answers that need no relevance rule; if it is wrong, so are all later tests."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_one_unit_one_feature_two_steps_by_hand(delta, stabilizer):
     h2 = sigmoid(x2 * wo + h1 * uo + bo) * np.tanh(c2)
     y = h2 * v + d
     assert c2 < 0 < y
-    assert zg2 < 0 < zg1  # so that both signs of the stabiliser are met
+    assert zg2 < 0 < zg1  # so that both signs of the stabiliser occur
 
     def share(s, b):
         return eps * s + delta * b if stabilizer == "paper" else delta * (eps * s + b)
@@ -112,7 +112,7 @@ def test_one_unit_one_feature_two_steps_by_hand(delta, stabilizer):
 
 @pytest.mark.parametrize("merge_mode", ["sum", "ave"])
 def test_a_merge_spreads_its_stabiliser_over_all_lower_outputs(rng, merge_mode):
-    """The layer's own rule, with what reaches the two LSTMs written out."""
+    """The layer's own rule, with the relevance that reaches the two LSTMs written out."""
     layer = bidirectional(rng, 3, 2, merge_mode)
     x, eps, R = rng.normal(size=(4, 3)), 0.05, np.array([0.7, -1.1])
     out, tape = reference.recurrent_forward(layer, x)
@@ -169,7 +169,7 @@ def test_totals_reconcile_for_drawn_networks(case: Case):
         got = reference.explain(case.layers, x, case.rule, case.target, case.aggregate)
         parts = np.array([got.relevance.sum(), got.initial_state, got.unattributed])
         scale = np.abs(got.relevance).sum() + np.abs(parts).sum() + abs(got.score)
-        # Layers between may hold more relevance than arrives: a denominator near eps makes it, another one cancels it.
+        # Layers between may hold more relevance than arrives: one denominator near eps creates it, another cancels it.
         assert abs(parts.sum() - got.score) <= 1e-10 * scale
 
 
@@ -241,7 +241,7 @@ def test_reading_backwards_is_reading_the_reversed_window(name, rng):
 @pytest.mark.parametrize("name", ["arras", "rudder"])
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "ave"])
 def test_a_bidirectional_layer_and_its_mirror_image_agree(name, merge_mode, rng):
-    """Exchange the two LSTMs, reverse the window, reorder what reads a concatenation: only the order changes."""
+    """Swap the two LSTMs, reverse the window, reorder the weights that read a concatenation: only the order changes."""
     layer, x = bidirectional(rng, 3, 4, merge_mode), rng.normal(size=(5, 3))
     head = dense(rng, 8 if merge_mode == "concat" else 4, 1)
     mirrored = {**layer, "forward": layer["backward"], "backward": layer["forward"]}

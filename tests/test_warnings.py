@@ -1,4 +1,4 @@
-"""The suite's own rule: our warnings are errors, other packages' are not."""
+"""The suite's own rule: our warnings are errors, other packages' warnings are not."""
 
 import warnings
 
@@ -18,7 +18,7 @@ def test_warnings_that_point_to_our_modules_are_errors(module, kind):
 
 @pytest.mark.parametrize("module", ["numba_cuda.numba.cuda", "pyparsing.util", "fastlrpish", "pandas.core.frame"])
 def test_warnings_of_other_packages_are_not(module):
-    with warnings.catch_warnings(record=True) as told:  # by the same filters; it would stand in every summary
+    with warnings.catch_warnings(record=True) as told:  # by the same filters; or every summary would show it
         warnings.warn_explicit("something", DeprecationWarning, "file.py", 1, module=module)
     assert len(told) == 1
 

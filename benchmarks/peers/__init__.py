@@ -1,4 +1,4 @@
-"""What is measured: fastlrp and what users would pick instead, each behind the same three methods."""
+"""The measured libraries: fastlrp and those users might pick instead, each behind the same three methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = tuple(_MODULES)
 
 
 def load(name: str) -> type[Peer]:
-    """The class of a peer; PeerMissingError says in words why it cannot run here."""
+    """The class of a peer; raises PeerMissingError, which says why, where it cannot run."""
     try:
         peer: type[Peer] = import_module(f"benchmarks.peers.{_MODULES[name]}").PEER
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The face that all peers share: chunks in, a list of chunk results out."""
+"""The interface that all peers share: chunks in, a list of chunk results out."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.cases import RULES, Array, Weights
 
 
 class PeerMissingError(Exception):
-    """A peer is not installed; the message says what is missing."""
+    """Raised where a peer is not installed; the message says what is missing."""
 
 
 class Layout(NamedTuple):
-    """How a batch is cut (``chunks`` equal pieces) and who threads: the library, or Python threads over chunks."""
+    """A batch's cut (``chunks`` equal pieces) and its threading: the library's own, or Python threads over chunks."""
 
     chunks: int
     threaded: str = "library"
@@ -26,7 +26,7 @@ class Layout(NamedTuple):
 class Peer:
     """One way to compute predictions and relevance for LSTM + Dense(1).
 
-    Results stay in the library's own arrays and in chunks: joining them is not charged to the peer. Inputs are cut
+    Results stay in the library's own arrays and in chunks: the peer is not charged for joining them. Inputs are cut
     and put where the library wants them before the clock starts.
     """
 
@@ -47,11 +47,11 @@ class Peer:
         return X
 
     def compute(self, kind: str, x: Any) -> Any:
-        """Predictions (n,) for "forward", relevance (n, T, D) for a rule; may still be under way on return."""
+        """Predictions (n,) for "forward", relevance (n, T, D) for a rule; they may still be in progress on return."""
         raise NotImplementedError
 
     def wait(self, results: list[Any]) -> None:
-        """Return when all results are there."""
+        """Wait until all results are ready."""
 
     def fetch(self, result: Any) -> Array:
         return np.asarray(result)
@@ -61,11 +61,11 @@ class Peer:
 
     @contextmanager
     def one_thread_inside(self) -> Iterator[None]:
-        """While Python threads work on chunks, the library itself uses one thread in each."""
+        """Limit the library to one thread in each Python thread that works on chunks."""
         yield
 
     def layouts(self, samples: int) -> list[Layout]:
-        """Cuts to try: equal chunks, so that nothing is compiled for a remainder."""
+        """Cuts to try, into equal chunks, so that nothing is compiled for a remainder."""
         counts = [
             k for k in (1, 2, 4, 8, 20, 40, 100, 200, 400) if samples % k == 0 and (k == 1 or samples // k >= 128)
         ]
@@ -77,7 +77,7 @@ class Peer:
         return [self.put(np.ascontiguousarray(part)) for part in np.split(X, layout.chunks)]
 
     def run(self, kind: str, chunks: list[Any], layout: Layout) -> list[Any]:
-        """All chunks, the thing that is timed."""
+        """Run all chunks; this is what is timed."""
         if layout.threaded == "library":
             results = [self.compute(kind, x) for x in chunks]
         else:

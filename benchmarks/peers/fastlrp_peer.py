@@ -1,4 +1,4 @@
-"""fastlrp itself, through its public names only; batches are not cut for it."""
+"""fastlrp itself, through its public names only; its batches are not cut."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def network(w: Weights, steps: int | None = None) -> fl.Network:
 
 
 def quiet() -> None:
-    """Rudder's warning about what it leaves unattributed is no news for random weights."""
+    """Silence rudder's warning about unattributed relevance, which is no news with random weights."""
     warnings.simplefilter("ignore", fl.ConservationWarning)
 
 
 class FastlrpPeer(Peer):
-    """Network.predict and Network.explain, checks at the door and totals included."""
+    """Network.predict and Network.explain, input checks and totals included."""
 
     name = "fastlrp"
     tunable = False

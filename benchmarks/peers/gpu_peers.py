@@ -1,7 +1,7 @@
-"""torch and CuPy on a GPU: nn.LSTM of cuDNN for the forward pass, and relevance vectorised over a batch.
+"""torch and CuPy on a GPU: cuDNN's nn.LSTM for the forward pass, and relevance vectorised over a batch.
 
-Relevance is :mod:`torch_peer`'s and :mod:`numpy_peer`'s, on arrays that live on the GPU: launched operation by
-operation, replayed as one CUDA graph, and compiled by torch.compile.
+Relevance comes from :mod:`torch_peer` and :mod:`numpy_peer`, on arrays that live on the GPU: launched operation by
+operation, replayed as one CUDA graph, or compiled by torch.compile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.peers.torch_peer import TorchPeer, torch
 
 
 class TorchOnDevice(TorchPeer):
-    """torch's functions on a device; ``prepare`` gives the call that is timed."""
+    """torch's functions on a device; ``prepare`` returns the call that is timed."""
 
     name = "torch"
 
@@ -39,7 +39,7 @@ class TorchOnDevice(TorchPeer):
         return array
 
     def variants(self, kind: str) -> dict[str, Callable[[Any], Callable[[], Any]]]:
-        """Ways to run it, each a function from the input to the call."""
+        """The ways to run it, each a function from the input to the call."""
         ways: dict[str, Callable[[Any], Callable[[], Any]]] = {"eager": lambda x: lambda: self.compute(kind, x)}
         if kind != "forward":  # cuDNN's forward is one call already
             ways["CUDA graph"] = lambda x: self._graph(kind, x)

@@ -1,4 +1,4 @@
-"""JAX under jit: lax.scan forward, a reverse scan for relevance, products that can leave the scan outside of it."""
+"""JAX under jit: lax.scan forward, a reverse scan for relevance, and products moved out of the scan where possible."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Batched NumPy: all samples of a chunk at once, BLAS for the products, in place where it can be.
+"""Batched NumPy: all samples of a chunk at once, BLAS for the products, in place where possible.
 
-In float64 this is also what errors are measured against; it is written from the published formulas and shares no code
-with fastlrp. Arrays are made like X, so that the same functions run on CuPy's.
+In float64 it is also the standard that errors are measured against. It is written from the published formulas and
+shares no code with fastlrp. Arrays are made like X, so that the same functions run on CuPy's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.peers.base import Peer
 
 
 class States(NamedTuple):
-    """What relevance needs of the forward pass: (step, sample, unit) each."""
+    """The forward pass's values that relevance needs, (step, sample, unit) each."""
 
     written: Array  # i*g
     kept: Array  # f*c[t-1]
@@ -78,7 +78,7 @@ def states(w: Weights, X: Array) -> States:
 
 
 def _eps(z: Array, eps: float) -> Array:
-    """Eps with the sign of z, counted + at zero."""
+    """Eps with the sign of z, taken as + at zero."""
     return np.where(z >= 0, z.dtype.type(eps), z.dtype.type(-eps))
 
 

@@ -1,6 +1,6 @@
 """physioex's LRPLSTM: relevance carried by autograd's backward pass, the Arras rule up to terms of the order of eps.
 
-Of its dependencies only torch is needed here: ``pip install --no-deps physioex``.
+Of its dependencies, only torch is needed here: ``pip install --no-deps physioex``.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class TorchPeer(Peer):
         return self.dense(self.lstm(x)[1][0][0])[:, 0]
 
     def _eps(self, z: Tensor) -> Tensor:
-        """Eps with the sign of z, counted + at zero."""
+        """Eps with the sign of z, taken as + at zero."""
         return torch.where(z >= 0, self.stabiliser[0], self.stabiliser[1])
 
     def _states(self, X: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:

@@ -1,4 +1,4 @@
-"""One sample at once: what a call costs."""
+"""One sample at a time: the cost of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.workers import Worker, WorkerError
 
 
 class Single:
-    """``explain`` as a user calls it, with no argument but the rule."""
+    """``explain`` as a user calls it, with only the rule as an argument."""
 
     def __init__(self, case: Case) -> None:
         from benchmarks.peers.fastlrp_peer import network, quiet

@@ -40,7 +40,7 @@ class Market:
         quiet()
         self.threads, self.network = threads, network(case.weights(), case.steps)
         self.case, self.panel = case, make(case, stocks, MONTHS)
-        self._explain(make(case, 8, 2 * case.steps))  # compiled before anything is counted
+        self._explain(make(case, 8, 2 * case.steps))  # compiles before anything is counted
 
     def _explain(self, panel: Any) -> Any:
         return self.network.explain(panel, reduce="steps", threads=self.threads)
@@ -49,10 +49,10 @@ class Market:
         return statistics.median(seconds(lambda: self._explain(self.panel)) for _ in range(repeats))
 
     def memory(self) -> dict[str, float] | None:
-        """Bytes of the panel, of the result, and of the peak's growth; None where the system does not say."""
+        """Bytes of the panel, of the result, and of the peak's growth; None where the system does not report them."""
         if not Path("/proc/self/status").exists():
             return None
-        # The peak starts anew from what is resident now; where that is not allowed, making the panel is the old peak.
+        # Resets the peak to what is resident now; where that is not allowed, making the panel has set the old peak.
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         before = _status("VmRSS")
@@ -64,7 +64,7 @@ class Market:
 
 
 def scale() -> float:
-    """How much of the full market fits: panel, result and as much again besides, with half as much to spare."""
+    """The share of the full market that fits: panel, result and as much again, with half as much to spare."""
     needed = 3.5 * 1.5 * MARKET.samples * MARKET.features * 4 / 1e9
     available = machine.memory_gb()[1] or needed
     return next(part for part in (1.0, 0.5, 0.25, 0.1, 0.025) if part * needed <= available or part == 0.025)
@@ -91,7 +91,7 @@ class Point(NamedTuple):
 
 
 def point(size: int, options: Options) -> Point:
-    """Time, memory and share of peak, the peak measured before and after."""
+    """Time, memory and share of peak; the peak is measured before and after."""
     stocks = round(size / MONTHS)
     args = {"case": MARKET, "stocks": stocks, "threads": options.threads}
     with (

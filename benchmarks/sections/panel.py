@@ -1,4 +1,4 @@
-"""A panel beside the same windows as an array: what overlapping windows share is computed once."""
+"""A panel against the same windows as an array: work that overlapping windows share is done only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOCKS, MONTHS = 300, 240
 
 
 def make(case: Case, stocks: int, months: int) -> pd.DataFrame:
-    """A full panel (month, stock), sorted by month, then stock, over one block of values that is not copied."""
+    """A full panel (month, stock), sorted by month, then stock, over one block of values, not copied."""
     values = _values(case, stocks * months)
     times = pd.period_range("1970-01", periods=months, freq="M").to_timestamp(how="end").normalize()
     index = pd.MultiIndex.from_product([times, np.arange(10_000, 10_000 + stocks)], names=["month", "permno"])
@@ -41,19 +41,19 @@ class Panels:
         grid = self.panel.to_numpy().reshape(months, stocks, case.features)
         view = np.lib.stride_tricks.sliding_window_view(grid, case.steps, axis=0)  # (ends, stocks, features, steps)
         self.windows = np.ascontiguousarray(np.moveaxis(view, 3, 2)).reshape(-1, case.steps, case.features)
-        self.first = (case.steps - 1) * stocks  # rows before it have no full window
+        self.first = (case.steps - 1) * stocks  # earlier rows have no full window
 
     def _explain(self, what: Any, rule: str, reduce: Any) -> Any:
         return self.network.explain(what, rule=rule, threads=self.threads, reduce=reduce)
 
     def round(self, kind: str, rule: str, reduce: Any) -> float:
         what = self.windows if kind == "array" else self.panel
-        if kind == "new panel":  # nothing is remembered of its index
+        if kind == "new panel":  # nothing about its index is cached
             what = self.panel.set_axis(self.panel.index.copy(), axis=0)
         return round_of(lambda: self._explain(what, rule, reduce))
 
     def difference(self, rule: str, reduce: Any) -> float:
-        """Largest difference over the largest relevance; NaN must stand where there is no window, and only there."""
+        """Largest difference over the largest relevance; NaN must appear exactly where there is no window."""
         whole = self._explain(self.panel, rule, reduce).values
         array = self._explain(self.windows, rule, reduce).values
         missing = np.isnan(whole.reshape(len(whole), -1)).any(axis=1)
@@ -62,7 +62,7 @@ class Panels:
         return float(abs(whole[self.first :] - array).max() / abs(array).max())
 
     def warm(self) -> None:
-        """Everything compiled, by both rules and in both forms."""
+        """Compile everything, for both rules and both forms."""
         for rule in RULES:
             for reduce in (None, "steps"):
                 self.difference(rule, reduce)

@@ -20,7 +20,7 @@ must stay on a quiet machine."""
 
 
 class Share(NamedTuple):
-    """Operations a second at one shape."""
+    """The operations a second at one shape."""
 
     case: Case
     rates: dict[str, float]
@@ -29,7 +29,7 @@ class Share(NamedTuple):
 
 
 def measure(case: Case, threads: int, rounds: int) -> Share:
-    """fastlrp by both rules, the peak and OpenBLAS in alternating rounds."""
+    """Measure fastlrp with both rules, the peak and OpenBLAS in alternating rounds."""
     with (
         Worker("benchmarks.peak:Peak", threads, threads=threads) as peak,
         Worker("benchmarks.runner:PeerRunner", threads, peer="fastlrp", case=case, threads=threads) as mine,

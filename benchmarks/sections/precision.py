@@ -1,4 +1,4 @@
-"""float64 beside float32: speed, and how far each is from float64 NumPy."""
+"""float64 against float32: speed, and the difference of each from float64 NumPy."""
 
 from __future__ import annotations
 

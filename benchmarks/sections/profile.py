@@ -9,7 +9,7 @@ from benchmarks.workers import Worker
 
 
 class Profiled:
-    """fastlrp's own account of a call, where its kernels keep one."""
+    """fastlrp's own account of a call's time, where its kernels keep one."""
 
     def __init__(self, case: Case) -> None:
         from benchmarks.peers.fastlrp_peer import network, quiet
@@ -18,7 +18,7 @@ class Profiled:
         self.network, self.X = network(case.weights()), case.inputs()
 
     def account(self, rule: str, threads: int) -> dict[str, float]:
-        """Seconds by what they were spent on, each part run alone, and of the whole."""
+        """Seconds by part, each part run alone, and of the whole."""
         from fastlrp.kernels import cpu
         from fastlrp.panels.windows import Windows
         from fastlrp.rules import as_rule

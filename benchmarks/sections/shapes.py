@@ -1,4 +1,4 @@
-"""fastlrp against its peers at the four shapes: forward alone, and forward plus relevance by both rules."""
+"""fastlrp against its peers at the four shapes: forward alone, and forward plus relevance with both rules."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ PHYSIOEX = (
     "is the rule's and not rounding; it has no rudder, and its forward is torch's."
 )
 
-Way = tuple[str, str]  # a peer, and who threads
+Way = tuple[str, str]  # a peer, and what runs its threads
 
 
 class Measured(NamedTuple):
-    """Everything about one shape."""
+    """All results for one shape."""
 
     times: dict[tuple[str, Way], Timing]
     chunks: dict[tuple[str, Way], str]
@@ -64,7 +64,7 @@ class Measured(NamedTuple):
 
 
 def tuned(worker: Worker, name: str) -> dict[tuple[str, Way], str]:
-    """The best cut of every kind and way of threading, in words."""
+    """The best cut for every kind and way of threading, in words."""
     found = {}
     for kind in worker.call("kinds"):
         for threaded in ("library", "python"):
@@ -114,7 +114,7 @@ def results_table(found: Measured) -> str:
 
 
 def goal_rows(found: Measured, shape: int) -> list[tuple[str, str, str, str]]:
-    """Ratios of medians beside what is asked."""
+    """Ratios of medians, beside their goals."""
     mine = {kind: found.times[kind, ("fastlrp", "library")].median for kind in KINDS}
     rows = []
     for rule in RULES:
@@ -131,7 +131,7 @@ def goal_rows(found: Measured, shape: int) -> list[tuple[str, str, str, str]]:
 
 
 def by_hand(found: Measured) -> str:
-    """The same ratios against the best of all ways, those with Python threads included; nothing is asked of them."""
+    """The same ratios against the best of all ways, those with Python threads included; they have no goals."""
     mine = {kind: found.times[kind, ("fastlrp", "library")].median for kind in KINDS}
     words = []
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""What a new process pays: the import, and the first explanation with a warm and with a cold cache."""
+"""The cost of a new process: the import, and the first explanation with a warm and with a cold cache."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cold() -> float:
 
 def run(options: Options) -> str:
     rounds = 5 if options.quick else 15
-    python(IMPORTS["fastlrp"])  # byte code and the disk's cache
+    python(IMPORTS["fastlrp"])  # fills byte code and the disk's cache
     imports = alternate({name: partial(python, code) for name, code in IMPORTS.items()}, rounds)
     with tempfile.TemporaryDirectory() as cache:
         python(FIRST, cache)

@@ -1,4 +1,4 @@
-"""What a second thread brings, and that it changes no bit of the answer."""
+"""The gain from a second thread, and a check that it changes no bit of the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Threaded:
         quiet()
         self.network, self.X = network(case.weights()), case.inputs()
         for rule in RULES:
-            self._explain(self.X, rule, 1)  # compiled before the first round
+            self._explain(self.X, rule, 1)  # compiles before the first round
 
     def _explain(self, X: Any, rule: str, threads: int) -> Any:
         return self.network.explain(X, rule=rule, threads=threads)

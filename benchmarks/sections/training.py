@@ -1,7 +1,7 @@
-"""Training, an epoch at a time, beside torch on the same threads; and many small models, as rolling refits need them.
+"""Training, an epoch at a time, against torch on the same threads; and many small models, as in rolling refits.
 
 Both start from the same weights and see the same batches, so that their losses can be compared; torch runs its fused
-Adam, the fastest it has here, in a loop with nothing in it but the training.
+Adam, its fastest here, in a loop that does nothing but train.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from benchmarks.workers import Worker, WorkerError
 
 Array = npt.NDArray[Any]
 RATE = 1e-3
-EPSILON = 1e-12  # torch adds it to another denominator than Keras does: so small, both train alike
+EPSILON = 1e-12  # torch and Keras add it to different denominators; this small, both train alike
 
 
 class Case(NamedTuple):
-    """One network, one size of batch: LSTM(H) and Dense(1) on windows (T, D)."""
+    """One network and one batch size: LSTM(H) and Dense(1) on windows (T, D)."""
 
     steps: int
     features: int
     units: int
     batch: int
     samples: int
-    asked: float  # times torch's speed
+    asked: float  # goal, as a multiple of torch's speed
 
     @property
     def label(self) -> str:
@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Of an epoch's matrix products: forward, gradients of weights and of h, as the textbook counts them."""
+        """Operations of an epoch's matrix products: forward, gradients of weights and of h, by textbook count."""
         T, D, H = self.steps, self.features, self.units
         return self.samples * (8.0 * T * H * (2 * (D + H) + H) + 6.0 * H)
 
@@ -53,7 +53,7 @@ ROLLING_SECONDS = 3.0
 
 
 def first_weights(case: Case) -> list[Array]:
-    """W, U, b of the LSTM and W, b of the head: Glorot's sizes, forget bias 1."""
+    """W, U, b of the LSTM and W, b of the head: Glorot's scales, forget bias 1."""
     rng = np.random.default_rng(1)
     D, H = case.features, case.units
     b = np.zeros(4 * H)
@@ -151,14 +151,14 @@ class Rolling:
             self.fits.append((net, (rows[k : k + n + case.steps - 1], np.arange(n)), y[k : k + n], None, orders))
 
     def all(self) -> float:
-        """Seconds for all models."""
+        """Seconds for fitting all models."""
         from fastlrp.kernels.training.trainer import train_many
 
         return seconds(lambda: train_many(self.fits, steps=ROLLING["steps"], batch_size=32, threads=self.threads))
 
 
 def measure(case: Case, options: Options) -> tuple[dict[str, Timing], dict[str, list[float]]]:
-    """Rounds of one epoch each, in turns; the first of each is not counted. Losses of all epochs."""
+    """Timings of alternating rounds of one epoch, the first of each not counted, and the losses of all epochs."""
     losses: dict[str, list[float]] = {"fastlrp": [], "torch": []}
     with (
         Worker("benchmarks.sections.training:Fastlrp", options.threads, case=case, threads=options.threads) as mine,

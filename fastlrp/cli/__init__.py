@@ -1,7 +1,7 @@
 """The command line: ``fastlrp demo``, ``info``, ``explain`` and ``bench``.
 
-Results go to stdout, progress and notes to stderr. Bad input is one sentence on stderr and exit code 2; an error that
-nobody expected keeps its traceback.
+Results go to stdout, progress and notes to stderr. Bad input gives one sentence on stderr and exit code 2; an
+unexpected error keeps its traceback.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
-_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")  # what takes a second to import
+_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")  # these take a second to import
 _THREADS = "default: Numba's own setting"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 where ``info`` finds a model that cannot be explained, 2 for bad
-    input and a full disk, 130 for Ctrl-C, 141 for `| head`.
+    """Run one command and return its exit code: 0, 1 where ``info`` finds a model that cannot be explained, 2 for bad
+    input or a full disk, 130 for Ctrl-C, 141 for `| head`.
     """
     try:
         code = _run(argv)
         if sys.stdout is not None:
-            sys.stdout.flush()  # a reader that has gone, and a full disk, are met here, not at exit
+            sys.stdout.flush()  # a closed reader or a full disk shows here, not at exit
         return code
     except ValueError as error:
         say(f"fastlrp: {as_options(' '.join(str(error).split()))}")
@@ -64,7 +64,7 @@ def _run(argv: Sequence[str] | None) -> int:
                 import_module(module)
         code: int = arguments.run(arguments)
         return code
-    except SystemExit as end:  # argparse has said all
+    except SystemExit as end:  # argparse has already said why
         return end.code if isinstance(end.code, int) else 0
 
 
@@ -72,7 +72,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage that would hide it."""
+    """Reports an error in one sentence, without the usage text that would hide it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -178,7 +178,7 @@ def _explain(arguments: argparse.Namespace) -> int:
             f"{arguments.panel} has no row to explain: none of its {count(len(panel), 'row')} ends a complete window "
             f"of {count(relevance.steps, 'step')} without a missing value{counted_times(panel)}"
         )
-    relevance = replace(relevance, index=written)  # the file's own names of rows
+    relevance = replace(relevance, index=written)  # the file's own row names
     write_relevance(relevance, out, by_step=arguments.by_step, bar=bar)
     tell = say if out == STDOUT else print
     tell(relevance.summary())
@@ -187,7 +187,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _rule(arguments: argparse.Namespace) -> Rule:
-    """The rule of a name, with those of its parameters that were given."""
+    """The rule of that name, with the parameters that were given."""
     rule = as_rule(arguments.rule)
     names = ("eps", "delta", "stabilizer")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

@@ -1,4 +1,4 @@
-"""How fast this machine is: the checkout's benchmarks where there are any, else fastlrp alone."""
+"""The speed of this machine: the checkout's benchmarks where there are any, else fastlrp alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
 
 
 def _seconds(net: Network, X: Any, kind: str, threads: int) -> float:
-    """Median time of one call, over about 0.2 s of calls, the first (which compiles) not counted."""
+    """Median time of one call over about 0.2 s of calls; the first, which compiles, is not counted."""
     taken: list[float] = []
     for i in range(1000):
         start = time.perf_counter()

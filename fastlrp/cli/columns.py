@@ -1,4 +1,4 @@
-"""Which columns of a file say when, which says whose row it is, and which only number the rows."""
+"""Finds the columns of a file that hold time and asset, and a column that only numbers the rows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _QUARTERS, _DAYS = {"quarter", "qtr"}, {"day", "dd"}
 
 
 class Keys(NamedTuple):
-    """The columns that name a row: of its time (several for year and month), of its asset, and all as they are written.
+    """The columns that name a row: its time (several for year and month), its asset, and all of them as written out.
 
-    ``aside`` are columns without a name that number the rows.
+    ``aside`` holds columns without a name that number the rows.
     """
 
     time: tuple[str, ...]
@@ -33,12 +33,12 @@ class Keys(NamedTuple):
 
 
 def find_keys(sample: pd.DataFrame, arguments: argparse.Namespace) -> Keys:
-    """The columns for time and asset: those asked for; else the first two, if they can be; else by name.
+    """The columns for time and asset: those asked for; else the first two, where they fit; else by name.
 
     Raises
     ------
     ValueError
-        If it cannot be told without a guess.
+        If the choice would be a guess.
     """
     columns, path = list(sample.columns), arguments.panel
     asked_times = _asked_times(arguments.time, columns)
@@ -71,7 +71,7 @@ def find_keys(sample: pd.DataFrame, arguments: argparse.Namespace) -> Keys:
 
 
 def check_column(name: str, columns: Sequence[str], path: object) -> None:
-    """Refuse a name that no column has, with the one it may stand for."""
+    """Refuse a name that no column has, and suggest the one that may be meant."""
     from fastlrp.messages import suggest
 
     if name not in columns:
@@ -79,14 +79,14 @@ def check_column(name: str, columns: Sequence[str], path: object) -> None:
 
 
 def distinct(column: pd.Series) -> pd.Index:
-    """A column's distinct values, whole numbers where all texts are such."""
+    """A column's distinct values, as whole numbers where all texts are whole numbers."""
     import pandas as pd
 
     return whole_numbers(pd.Index(column.dropna().unique()))
 
 
 def whole_numbers(labels: pd.Index) -> pd.Index:
-    """Labels as whole numbers where all are written as such: 199001 and 1, but not 001."""
+    """Labels as whole numbers where all are written so: 199001 and 1, but not 001."""
     if len(labels) == 0 or not all(isinstance(text, str) for text in labels):
         return labels
     plain = all(text.isdecimal() and text.isascii() and str(int(text)) == text for text in labels)
@@ -94,14 +94,14 @@ def whole_numbers(labels: pd.Index) -> pd.Index:
 
 
 def _asked_times(given: str | None, columns: Sequence[str]) -> tuple[str, ...]:
-    """The column, or the columns of year and month, separated by a comma."""
+    """The column that was asked for, or the columns of year and month, which a comma separates."""
     if given is None:
         return ()
     return (given,) if given in columns else tuple(given.split(","))
 
 
 def _row_numbers(sample: pd.DataFrame) -> list[str]:
-    """The first column where it has no name, as the second has, and holds another whole number in every row."""
+    """The first column, if it has no name (the second has one) and holds a different whole number in every row."""
     columns = list(sample.columns)
     if len(columns) < 4 or not columns[0].startswith("Unnamed: ") or columns[1].startswith("Unnamed: "):
         return []
@@ -126,7 +126,7 @@ def _find_time(
         if is_dates(value) and (name in near or is_time_name(name) or value.dtype.kind not in "iuf")
     ]  # fmt: skip
     named = [name for name in dated if is_time_name(name)]
-    # A name and dates say more than a place: PERMNO and ticker may come first.
+    # A name and dates say more than a position: PERMNO and ticker may come first.
     for some in ([name for name in named if name in near], [name for name in dated if name in near], named, dated):
         whole = [name for name in some if not _years_only(values[name])]
         if len(whole or some) == 1:
@@ -153,7 +153,7 @@ def _years_only(values: pd.Index) -> bool:
 
 
 def _parts(values: dict[str, pd.Index], free: Sequence[str]) -> tuple[str, ...]:
-    """The columns that a year's column needs beside it: month or quarter, and day."""
+    """The columns that complete a column of years: month or quarter, and day."""
     found: list[str] = []
     for names, most in ((_MONTHS, 12), (_QUARTERS, 4), (_DAYS, 31)):
         one = [name for name in free if _simple(name) in names and _counts(values.get(name), most)]
@@ -175,7 +175,7 @@ def _counts(values: pd.Index | None, most: int) -> bool:
 def _find_asset(
     sample: pd.DataFrame, free: Sequence[str], near: Sequence[str], time: tuple[str, ...], path: object
 ) -> str:
-    """The other of the first two columns, unless it cannot be: then the one column that is called like an asset."""
+    """The other of the first two columns; where that does not fit, the one column with an asset's name."""
     if near and _may_be_asset(sample, near[0], time):
         return near[0]
     named = [name for name in free if _simple(name) in _ASSETS and name not in near]
@@ -183,7 +183,7 @@ def _find_asset(
     if len(able) == 1:
         return able[0]
     if near and not named and not _fractions(sample[near[0]]):
-        return near[0]  # a row stands there twice, as will be said
+        return near[0]  # some row occurs twice, which is reported later
     which = f", {' or '.join(map(repr, able))}," if able else ""
     raise ValueError(
         f"{path}: the time is {' and '.join(map(repr, time))}, but which column{which} is the asset is not clear: "
@@ -196,7 +196,7 @@ def _may_be_asset(sample: pd.DataFrame, name: str, time: tuple[str, ...]) -> boo
 
 
 def _fractions(column: pd.Series) -> bool:
-    """Whether these are numbers, not all of them whole: such are features."""
+    """Whether these are numbers, not all of them whole; such a column is a feature."""
     import pandas as pd
 
     numbers = pd.to_numeric(column.dropna(), errors="coerce").dropna()

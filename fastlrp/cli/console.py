@@ -1,4 +1,4 @@
-"""What the commands share besides files: notes and warnings on stderr, a progress bar, and which extras there are."""
+"""Shared by the commands, besides files: notes and warnings on stderr, a progress bar, and a check for extras."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|s
 
 
 def say(text: str) -> None:
-    """A note that is not the result."""
+    """Print a note that is not part of the result."""
     if sys.stderr is not None:
         print(text, file=sys.stderr, flush=True)
 
 
 def as_options(text: str) -> str:
-    """The library's sentence with its arguments spelled as this command line's options."""
+    """The library's sentence, with its arguments spelled as options of this command line."""
     text = re.sub(rf"\b(?:Arras|Rudder)\(({_OPTIONS})=\.\.\.\)", r"--\1", text)
     return re.sub(rf"(?<![-\w])({_OPTIONS})=(?:'([^' ]+)'|([\w.+-]+))?", _as_option, text)
 
@@ -36,24 +36,24 @@ def _as_option(match: re.Match[str]) -> str:
 
 
 def shows_progress(arguments: argparse.Namespace) -> bool:
-    """Whether a bar is wanted and can be seen: it would fill a log file."""
+    """Whether a bar is wanted and can be seen; in a log file it would only fill space."""
     seen = sys.stderr is not None and sys.stderr.isatty()
     return seen and not arguments.no_progress and installed("tqdm")
 
 
 def is_of_stdout(error: OSError) -> bool:
-    """Whether stdout could not be written: errors of files that are read or written have been told as such before."""
+    """Whether the error means that stdout could not be written; errors of other files are reported earlier."""
     return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def drop_stdout() -> None:
-    """Let what stdout still holds go nowhere, so that leaving Python does not fail."""
+    """Discard what stdout still holds, so that Python exits without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def as_notes() -> Iterator[None]:
-    """Warnings meant for users become one line each."""
+    """Turn each warning meant for users into one line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConservationWarning)
         yield
@@ -65,15 +65,15 @@ def as_notes() -> Iterator[None]:
 
 
 def installed(package: str) -> bool:
-    """Whether an optional package is there, without importing it."""
+    """Whether an optional package is installed, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
 @contextmanager
 def quick_to_stop() -> Iterator[None]:
-    """While packages are imported, Ctrl-C ends the process at once.
+    """Let Ctrl-C end the process at once while packages are imported.
 
-    Compiled modules that are interrupted as they load raise errors of their own, or none; no file is open then.
+    A compiled module that is interrupted as it loads raises an error of its own, or none; no file is open then.
     """
 
     def stop(*_: object) -> None:
@@ -82,7 +82,7 @@ def quick_to_stop() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # another thread than the main one hears no signals
+    except ValueError:  # only the main thread receives signals
         yield
         return
     try:

@@ -35,7 +35,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     rules = ["arras", "rudder"] if arguments.rule == "both" else [arguments.rule]
     say("fastlrp: compiling the kernels for this machine (kept for the next run) ...")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConservationWarning)  # said below, in a sentence
+        warnings.simplefilter("ignore", ConservationWarning)  # stated below, in a sentence
         for rule in rules:
             net.explain(panel, rule=rule)
         ready = time.perf_counter()
@@ -78,7 +78,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _table(frame: pd.DataFrame, formats: Mapping[str, str]) -> str:
-    """Aligned text, words to the left and numbers to the right; ``formats`` by the end of a column's name."""
+    """Aligned text: words to the left, numbers to the right; ``formats`` go by the end of a column's name."""
     columns = []
     for name in map(str, frame.columns):
         form = next((form for end, form in formats.items() if name.endswith(end)), "{}")
@@ -89,7 +89,7 @@ def _table(frame: pd.DataFrame, formats: Mapping[str, str]) -> str:
 
 
 def _codes(described: pd.DataFrame) -> str:
-    """What the factors' codes stand for, group by group."""
+    """The meanings of the factors' codes, group by group."""
     table = described.reset_index()[["factor", "group", "meaning"]]
     return _table(table.sort_values("group", kind="stable"), {})
 
@@ -150,7 +150,7 @@ def _totals(results: Mapping[str, Relevance]) -> str:
 
 
 def _sentences(results: Mapping[str, Relevance]) -> Iterator[str]:
-    """What the totals mean, in words."""
+    """The meaning of the totals, in words."""
     for rule, relevance in results.items():
         share = relevance.median_unattributed_share()
         if rule == "arras":

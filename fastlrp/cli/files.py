@@ -1,4 +1,4 @@
-"""Files that commands read and write: their kinds, and how one appears whole or not at all."""
+"""Files that commands read and write: their kinds, and writing that leaves a whole file or none."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fastlrp.messages import install_hint
 STDIN = STDOUT = Path("-")
 _TEXTS = ("csv", "tsv")
 _PACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_NEEDS = {"parquet": ("pyarrow", "parquet"), "xlsx": ("openpyxl", None)}  # a package, and the extra that brings it
-#: Most rows that a sheet of a workbook holds, the header's among them.
+_NEEDS = {"parquet": ("pyarrow", "parquet"), "xlsx": ("openpyxl", None)}  # a package, and the extra that installs it
+#: The most rows that a workbook's sheet can hold, the header included.
 SHEET_ROWS = 1_048_576
 
 
 def kind_of(path: Path, *, reads: bool = False) -> str | None:
-    """csv, tsv, parquet or xlsx, by the file's name; "csv" for stdin and stdout. A text in a zip can only be read."""
+    """csv, tsv, parquet or xlsx, by the file's name; "csv" for stdin and stdout. Text in a zip can only be read."""
     if path == STDIN:
         return "csv"
     name = path.name.lower()
@@ -35,17 +35,17 @@ def kind_of(path: Path, *, reads: bool = False) -> str | None:
 
 
 def packer(path: Path) -> Callable[..., Any]:
-    """What opens the file for writing: by gzip, bz2 or lzma, or as it is."""
+    """The function that opens the file for writing: through gzip, bz2 or lzma, or plain."""
     return _PACKERS.get(path.suffix.lower(), open)
 
 
 def check_kind(kind: str | None, path: Path, what: str, purpose: str) -> None:
-    """Refuse a file of a kind that cannot be read or written here.
+    """Refuse a kind of file that cannot be read or written here.
 
     Raises
     ------
     ValueError
-        If it is of no known kind, or needs a package that is missing.
+        If the kind is unknown, or needs a package that is missing.
     """
     if kind is None:
         raise ValueError(f"{what} a .csv, .csv.gz or .parquet file (or .tsv, .xlsx, or -), not {str(path)!r}")
@@ -55,12 +55,12 @@ def check_kind(kind: str | None, path: Path, what: str, purpose: str) -> None:
 
 
 def check_output(out: Path, inputs: Mapping[str, Path]) -> None:
-    """Refuse, before anything is computed, what could not be written in the end.
+    """Refuse an output that could not be written, before anything is computed.
 
     Raises
     ------
     ValueError
-        If ``out`` is of no kind that can be written, no plain file, one of ``inputs``, or in a folder that refuses it.
+        If ``out`` is of no kind that can be written, is no plain file, is one of ``inputs``, or its folder refuses it.
     """
     check_kind(kind_of(out), out, "relevance is written to", "to be written")
     if out == STDOUT:
@@ -80,7 +80,7 @@ def check_output(out: Path, inputs: Mapping[str, Path]) -> None:
 
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
-    """A file beside ``out`` that becomes it at the end, or vanishes: nobody ever meets half a file.
+    """A file beside ``out`` that replaces it at the end, or vanishes: nobody ever sees half a file.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def whole(out: Path) -> Iterator[Path]:
     out = out.resolve()  # a link stays a link
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.open("xb").close()  # as the user's umask has it
+        temporary.open("xb").close()  # with the permissions of the user's umask
         yield temporary
         os.replace(temporary, out)
     except OSError as error:

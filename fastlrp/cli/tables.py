@@ -1,4 +1,4 @@
-"""Panels in files: a table is read for a network, whatever wrote it, or refused with what to do."""
+"""Panels in files: a table is read for a network, whatever wrote it, or refused with advice."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from fastlrp.network import Network
 if TYPE_CHECKING:
     import pandas as pd
 
-_SAMPLE = 1000  # rows looked at to find the columns of time and asset
+_SAMPLE = 1000  # rows examined to find the columns of time and asset
 _DATES = "write times as 2015-01-31, 2015-01 or 31/01/2015, years with four digits, or name another column with --time"
 _LIKE_NUMBER = re.compile(r"[-+]?(\d{1,3}([,.' \xa0]\d{3})+([.,]\d+)?|\d+,\d+|\d+([.,]\d+)? ?%)")
 
 
 class Table(NamedTuple):
-    """A file's rows and columns, which of them name a row, and where a row stands in the file."""
+    """A file's rows and columns, the columns that name a row, and the place of each row in the file."""
 
     frame: pd.DataFrame
     keys: Keys
@@ -36,12 +36,12 @@ class Table(NamedTuple):
 
 
 def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFrame, pd.MultiIndex]:
-    """The panel, with the features' columns in the network's order, and its rows' names as the file writes them.
+    """The panel, its feature columns in the network's order, and the names of its rows as the file writes them.
 
     Raises
     ------
     ValueError
-        If the file cannot be read as a table, or is no panel that fits the network and the arguments.
+        If the file cannot be read as a table, or its panel does not fit the network and the arguments.
     """
     path = arguments.panel
     if path != STDIN and (path.is_dir() or not path.exists()):
@@ -67,7 +67,7 @@ def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFram
 
 
 def counted_times(panel: pd.DataFrame) -> str:
-    """What to add where no window was found: that the times are plain numbers, as spreadsheets' and SAS' dates are."""
+    """A hint for when no window is found: the times are plain numbers, as dates in spreadsheets and SAS are."""
     from fastlrp.panels.periods import is_dates
 
     times = panel.index.levels[0]  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def counted_times(panel: pd.DataFrame) -> str:
 
 
 def source_of(path: Any) -> Callable[[], BinaryIO]:
-    """What opens the file's bytes: of a pipe, which can be read once, they are kept."""
+    """A function that opens the file's bytes; those of a pipe are kept, since it can be read only once."""
     if path != STDIN and path.is_file():
         return lambda: path.open("rb")
     data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
@@ -83,7 +83,7 @@ def source_of(path: Any) -> Callable[[], BinaryIO]:
 
 
 def _read(arguments: argparse.Namespace) -> Table:
-    """The file by what its bytes are; its name has been checked before."""
+    """Read the file by its bytes; its name has already been checked."""
     path = arguments.panel
     source = source_of(path)
     with source() as file:
@@ -99,7 +99,7 @@ def _read(arguments: argparse.Namespace) -> Table:
     check_kind(kind, path, "the panel is read from", "to be read")
     frame = (_read_parquet if kind == "parquet" else _read_workbook)(path, source)
     place = "row {}".format if kind == "parquet" else "row {} of the sheet".format
-    first = 1 if kind == "parquet" else 2  # below a sheet's header
+    first = 1 if kind == "parquet" else 2  # a sheet's first row is its header
     return Table(frame, find_keys(frame.head(_SAMPLE), arguments), lambda row: place(row + first))
 
 
@@ -147,9 +147,9 @@ def _check_names(names: Sequence[str], path: object) -> None:
 
 
 def _index(table: Table, arguments: argparse.Namespace) -> tuple[pd.DataFrame, Callable[[int], str]]:
-    """The rows that hold something, named as the file writes them, and where each stands in it.
+    """The rows that hold something, named as the file writes them, and the place of each in it.
 
-    Columns without a name and without values are left out.
+    Columns with neither a name nor values are left out.
     """
     import pandas as pd
 
@@ -164,7 +164,7 @@ def _index(table: Table, arguments: argparse.Namespace) -> tuple[pd.DataFrame, C
             )
     absent = frame[list(keys.written)].isna()
     if absent.to_numpy().any():
-        blank = frame.isna().all(axis=1)  # as spreadsheets leave below a table
+        blank = frame.isna().all(axis=1)  # spreadsheets leave such rows below a table
         for name in keys.written:
             missing = (absent[name] & ~blank).to_numpy().nonzero()[0]
             if len(missing):
@@ -183,7 +183,7 @@ def _index(table: Table, arguments: argparse.Namespace) -> tuple[pd.DataFrame, C
 def _timed(
     index: pd.MultiIndex, keys: Keys, place: Callable[[int], str], arguments: argparse.Namespace
 ) -> pd.MultiIndex:
-    """The same rows by time and asset under these names, so that the panel need not guess which is which."""
+    """The same rows indexed by levels named time and asset, so that the panel need not guess which is which."""
     import pandas as pd
 
     from fastlrp.panels.periods import AmbiguousDates, is_times, written_dates
@@ -215,7 +215,7 @@ def _timed(
 
 
 def _combined(parts: Sequence[pd.Index], names: Sequence[str], path: object) -> tuple[Any, pd.Index]:
-    """Codes and labels of times that stand in several columns: year and month or quarter, maybe day."""
+    """Codes and labels of times spread over several columns: year, then month or quarter, perhaps day."""
     import pandas as pd
 
     numbers = pd.DataFrame({k: pd.to_numeric(pd.Series(part), errors="coerce") for k, part in enumerate(parts)})
@@ -231,7 +231,7 @@ def _combined(parts: Sequence[pd.Index], names: Sequence[str], path: object) -> 
 
 
 def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
-    """What is wrong with a column that is not understood as times."""
+    """Says what is wrong with a column that cannot be read as times."""
     from fastlrp.panels.periods import is_dates
 
     odd = next((k for k in range(len(times)) if not is_dates(times[k : k + 1])), None)
@@ -245,16 +245,16 @@ def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
 
 
 def _wanted(arguments: argparse.Namespace, net: Network) -> list[str] | None:
-    """The columns that must hold numbers, where they are named."""
+    """The columns that must hold numbers, if they are named."""
     if arguments.features is not None:
         return list(arguments.features.split(","))
     return None if net.features is None else list(net.features)
 
 
 def _make_numbers(frame: pd.DataFrame, place: Callable[[int], str], wanted: Sequence[str] | None, path: object) -> None:
-    """Cells of numbers in columns of anything become numbers; the first that is none is named, with its place.
+    """Turn columns of mixed cells into numbers; the first cell that is no number is reported with its place.
 
-    A column that nobody named is one of numbers if half of its cells are.
+    A column that nobody named counts as numeric if half of its cells are numbers.
     """
     import pandas as pd
 
@@ -285,7 +285,7 @@ def _todo(cell: str, name: str, wanted: Sequence[str] | None) -> str:
 
 
 def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) -> list[str]:
-    """Columns for the network's inputs, in its order: those named, those it names itself, or all of numbers."""
+    """Columns for the network's inputs, in its order: those given, those the network names, or all numeric ones."""
     import pandas as pd
 
     if arguments.features is not None:
@@ -318,7 +318,7 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
 
 
 def _refuse_missing(features: Sequence[str], left: Sequence[str], arguments: argparse.Namespace) -> None:
-    """Refuse a file that lacks columns which the network names as its inputs."""
+    """Refuse a file that lacks columns that the network names as its inputs."""
     from fastlrp.messages import suggest
 
     dropped = [name for name in features if name in arguments.drop]

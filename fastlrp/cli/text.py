@@ -1,6 +1,6 @@
-"""Delimited text as users' programs write it: packed or not, in UTF-8 or UTF-16, by commas, semicolons or tabs.
+"""Delimited text as users' programs write it: packed or not, in UTF-8 or UTF-16, with commas, semicolons or tabs.
 
-What a file is, is read off its bytes; where two readings are possible, it is refused.
+The format is read from the file's bytes; a file that can be read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ _MISSING = [
     "NULL",
     "None",
     ".",
-]  # of numbers only
+]  # in numeric columns only
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_MARKS = (  # byte order marks; UTF-32's begins with UTF-16's
+_MARKS = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
 )  # fmt: skip
 _PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _COMMA_NUMBER = r"[-+]?(?:\d+(?:,\d*)?|,\d+)(?:[eE][-+]?\d+)?"
 _THOUSANDS = r"[-+]?[1-9]\d{0,2}(?:,\d{3})+"
-_SAMPLE = 1000  # rows looked at before all are read
+_SAMPLE = 1000  # rows examined before all are read
 
 
 @dataclass(frozen=True)
 class Text:
     """A delimited text that can be read again and again.
 
-    ``path`` is what messages call it; ``source`` opens its bytes; ``skipped`` counts lines before the header.
+    ``path`` is its name in messages; ``source`` opens its bytes; ``skipped`` counts lines before the header.
     """
 
     path: object
@@ -74,7 +74,7 @@ class Text:
         return self._read(nrows=_SAMPLE, dtype=str, keep_default_na=False, na_values=[""])
 
     def read(self, texts: Sequence[str]) -> pd.DataFrame:
-        """All rows; the columns ``texts`` as they stand (a ticker may be called NA, and an identifier start with 0)."""
+        """All rows; the columns ``texts`` stay as written (a ticker may be NA, and an identifier may start with 0)."""
         names = [name or f"Unnamed: {i}" for i, name in enumerate(self._header())]
         options: dict[str, Any] = {
             "low_memory": False, "dtype": dict.fromkeys(texts, str), "keep_default_na": False,
@@ -86,7 +86,7 @@ class Text:
         return frame
 
     def place(self, row: int) -> str:
-        """Where a row of the frame stands in the file."""
+        """The place in the file of a row of the frame."""
         with self.open() as file:
             lines = csv.reader(self._after_skipped(file), delimiter=self.separator)
             kept = (lines.line_num for cells in lines if cells and (len(cells) > 1 or cells[0].strip()))
@@ -110,7 +110,7 @@ class Text:
 
         try:
             with self.open() as file, warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose values
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose values
                 frame: pd.DataFrame = pd.read_csv(
                     file, sep=self.separator, index_col=False, skipinitialspace=True, skiprows=self.skipped, **options
                 )
@@ -126,7 +126,7 @@ class Text:
         return frame
 
     def _has_decimal_commas(self, frame: pd.DataFrame) -> bool:
-        """Whether numbers are written as 0,5; where they may be thousands as well, the file is refused."""
+        """Whether numbers are written as 0,5; a file whose commas may also separate thousands is refused."""
         import pandas as pd
 
         unclear = None
@@ -152,18 +152,18 @@ class Text:
 
 
 def find_text(path: object, source: Callable[[], BinaryIO]) -> Text:
-    """How the text is written, from its first lines.
+    """The format of the text, from its first lines.
 
     Raises
     ------
     ValueError
-        If it is no text, or nothing tells what separates its columns.
+        If it is not text, or its separator is unclear.
     """
     with unpacked(source) as file:
         start = file.read(1 << 16)
         rest = file.read(1)
     encoding = _encoding(path, start)
-    # A sample may end within a character: what is wrong further on is met when all is read.
+    # The sample may end within a character; errors further on show when the whole file is read.
     lines = re.split(r"\r\n|\n|\r", start.decode(encoding, errors="ignore" if rest else "strict"))
     marked = re.fullmatch(r'"?sep=(.)"?', lines[0].strip(" \ufeff"))  # a line that Excel obeys
     if marked:

@@ -1,8 +1,8 @@
 """Relevance as a file or on stdout, some rows at a time: csv, tsv, parquet, xlsx.
 
-pandas writes numbers as text through an array of 32 characters each, which took two thirds of a large file's time; here
-pyarrow spells them where it is installed, else Python's own repr: both the shortest text that reads back as the same
-float64.
+pandas writes numbers as text through an array of 32 characters each, which took two thirds of a large file's time. Here
+pyarrow spells them where it is installed, else Python's own repr; both give the shortest text that reads back as the
+same float64.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
-_BLOCK = 50_000  # rows turned into a frame and written at once: memory stays bounded, and Ctrl-C is heard
+_BLOCK = 50_000  # rows turned into a frame and written at once: this bounds memory, and Ctrl-C is noticed
 _LINES = 4096  # rows turned into text at once
 
 
 def write_relevance(relevance: Relevance, out: Path, *, by_step: bool, bar: bool) -> None:
-    """Relevance with its index's columns in front, as a file that is whole or not there, or on stdout.
+    """Write relevance, its index's columns first, as a whole file or none, or on stdout.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_relevance(relevance: Relevance, out: Path, *, by_step: bool, bar: bool
 
 
 def _frames(relevance: Relevance, by_step: bool, advance: Callable[[int], object]) -> Iterator[pd.DataFrame]:
-    """What is written, some rows at a time."""
+    """The frames to write, some rows at a time."""
     import pandas as pd
 
     for start in range(0, len(relevance), _BLOCK):
@@ -89,7 +89,7 @@ def _write_text(file: TextIO, blocks: Iterator[pd.DataFrame], separator: str) ->
 
 
 def _by_pyarrow(columns: Sequence[Array], separator: str) -> list[str]:
-    """Rows of numbers as text; what is missing is empty."""
+    """Rows of numbers as text; a missing value is empty."""
     import pyarrow
     from pyarrow import csv
 
@@ -110,7 +110,7 @@ def _by_repr(columns: Sequence[Array], separator: str) -> list[str]:
 
 
 def _row_names(index: pd.Index, separator: str) -> list[str]:
-    """What stands before each row's numbers: the labels of its levels, each spelled once."""
+    """The text before each row's numbers: the labels of its levels, each spelled only once."""
     spelled = []
     index = cast("pd.MultiIndex", index)
     for level, codes in zip(index.levels, index.codes, strict=True):
@@ -120,7 +120,7 @@ def _row_names(index: pd.Index, separator: str) -> list[str]:
 
 
 def _line(cells: Sequence[object], separator: str) -> str:
-    """Cells as a line of csv, quoted where they must be."""
+    """Cells as a line of csv, quoted where necessary."""
     text = io.StringIO()
     csv.writer(text, delimiter=separator, lineterminator="").writerow(cells)
     return text.getvalue()
@@ -155,7 +155,7 @@ def _write_xlsx(path: Path, blocks: Iterator[pd.DataFrame]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """What a workbook can hold: numbers, texts and datetimes, and text for anything else."""
+    """The value as a workbook can hold it: a number, text or datetime, and text for anything else."""
     if isinstance(value, np.generic):
         value = value.item()
     return value if value is None or isinstance(value, int | float | str | datetime.datetime) else str(value)

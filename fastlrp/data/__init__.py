@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fastlrp.network import Network
 
-#: The panel's characteristics by what they measure, for ``Relevance.by_group``.
+#: The panel's characteristics grouped by what they measure, for ``Relevance.by_group``.
 GROUPS: dict[str, list[str]] = {
     "Momentum": ["mom6m", "mom12m", "intmom", "chmom", "residmom", "momseasonshort"],
     "Trend": ["high52", "mad"],
@@ -80,7 +80,7 @@ def load_model() -> Network:
 
 
 def describe() -> pd.DataFrame:
-    """What the embedded panel's 20 codes stand for, a row a characteristic, in the order of its columns.
+    """The meanings of the embedded panel's 20 codes, one row for each characteristic, in the order of its columns.
 
     Returns
     -------

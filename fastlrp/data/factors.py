@@ -1,6 +1,6 @@
 """The codes of the embedded panel's characteristics, spelled out: what ``fastlrp.data.describe`` shows.
 
-``PROVENANCE.md`` has the same definitions, with what else to know; a test compares them.
+``PROVENANCE.md`` has the same definitions and more background; a test compares them.
 """
 
 from __future__ import annotations

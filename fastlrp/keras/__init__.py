@@ -1,4 +1,4 @@
-"""Keras files in and out. The only place that knows HDF5 and Keras; neither Keras nor TensorFlow is needed."""
+"""Reads and writes Keras files. Only this package knows HDF5 and Keras; neither Keras nor TensorFlow is needed."""
 
 from __future__ import annotations
 

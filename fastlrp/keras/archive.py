@@ -1,4 +1,4 @@
-"""``.keras`` archives: three members of a zip file, read in memory and only as far as their sizes are plausible."""
+"""``.keras`` archives: three members of a zip file, read in memory and only where their sizes are plausible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastlrp.errors import ModelFileError
 
 MB = 1 << 20
 MAX_MEMBERS, MAX_DIRECTORY = 1000, MB
-#: Weights hardly compress; a member that unfolds further than this is a bomb.
+#: Weights hardly compress; a member that unpacks to more than this many times its size is a bomb.
 MAX_RATIO, MAX_SMALL = 20, 4 * MB
 
 
@@ -44,7 +44,7 @@ def read_archive(path: Path) -> Archive:
             return Archive(config, metadata, _member(bundle, members["model.weights.h5"], MAX_RATIO * size, path))
     except ModelFileError:
         raise
-    except Exception as error:  # zipfile reports damage by many exceptions
+    except Exception as error:  # zipfile reports damage with many kinds of exception
         reason = str(error)[:150] or type(error).__name__
         raise ModelFileError(f"{path} is a damaged .keras archive: {reason}") from None
 
@@ -64,7 +64,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _members(bundle: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members by name; refuses names that lead elsewhere, though nothing is ever unpacked to disk."""
+    """The members by name; names that point elsewhere are refused, though nothing is ever unpacked to disk."""
     infos = bundle.infolist()
     if len(infos) > MAX_MEMBERS:
         raise ModelFileError(f"{path} holds {len(infos)} members, more than a .keras archive has")
@@ -81,7 +81,7 @@ def _members(bundle: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def _member(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, path: Path) -> bytes:
-    """The contents of a member, never more than the limit, whatever its header declares."""
+    """The contents of a member, never more than the limit, whatever size its header declares."""
     if info.flag_bits & 1:
         raise ModelFileError(f"{path}: {info.filename} is encrypted")
     ratio = info.file_size / max(info.compress_size, 1)

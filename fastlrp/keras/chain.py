@@ -16,7 +16,7 @@ from fastlrp.messages import count
 def functional_chain(
     model: str, config: dict[str, Any], entries: list[Any], layers: tuple[Node, ...]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[Node, ...]]:
-    """The calls from the input to the output of a functional model, found from the output back."""
+    """The calls from the input to the output of a functional model, traced back from the output."""
     first, last = _ends(config.get("input_layers"), "input", model), _ends(config.get("output_layers"), "output", model)
     index = {layer.name: i for i, layer in enumerate(layers)}
     if len(index) != len(layers):
@@ -37,13 +37,13 @@ def functional_chain(
         calls = parents[name]
         if not calls:
             raise ModelFileError(f"layer {name!r} of model {model!r} has no layer below it and is not the input")
-        # Keras 2 numbers a nested model's calls from 1 when it was also called by itself
+        # Keras 2 numbers a nested model's calls from 1 when the model was also called on its own
         name, call, output = calls[call if call < len(calls) else -1]
     return tuple(reversed(found)), layers
 
 
 def _ends(value: object, what: str, model: str) -> tuple[str, int, int]:
-    """The one input or output of a model: ``["x", 0, 0]`` or a list of such."""
+    """The single input or output of a model: ``["x", 0, 0]`` or a list of such."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
@@ -59,7 +59,7 @@ def _ends(value: object, what: str, model: str) -> tuple[str, int, int]:
 
 
 def _tensor(value: object, where: str) -> tuple[str, int, int]:
-    """(layer, which call of it, which output of that call)."""
+    """(layer, index of its call, index of that call's output)."""
     if (
         not isinstance(value, list)
         or not 3 <= len(value) <= 4
@@ -71,7 +71,7 @@ def _tensor(value: object, where: str) -> tuple[str, int, int]:
 
 
 def _inbound(entry: dict[str, Any], name: str) -> list[tuple[str, int, int]]:
-    """For every call of a layer, the tensor that it takes."""
+    """The tensor that each call of a layer takes."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list) or len(nodes) > MAX_LAYERS:
         raise ModelFileError(f"the calls of layer {name!r} are {brief(nodes)}, expected a list")
@@ -114,7 +114,7 @@ def _keras3_tensors(value: object, depth: int) -> Iterator[Any]:
 
 
 def _refuse_options(options: dict[str, Any], name: str) -> None:
-    """Options of a call that change what it computes."""
+    """Refuse options of a call that change what it computes."""
     for key, value in options.items():
         if key == "training" and value:
             raise ModelFileError(f"layer {name!r} is called with training=True, so its predictions are random")
@@ -124,7 +124,7 @@ def _refuse_options(options: dict[str, Any], name: str) -> None:
 
 
 def _refuse_branches(parents: dict[str, list[tuple[str, int, int]]]) -> None:
-    """A layer of several inputs is refused where it is read; this is for an output that several layers read."""
+    """Refuse an output that several layers read; a layer with several inputs is refused where it is read."""
     taken: dict[tuple[str, int], str] = {}
     for name, calls in parents.items():
         for below, call, _ in calls:
@@ -138,9 +138,10 @@ def _refuse_branches(parents: dict[str, list[tuple[str, int, int]]]) -> None:
 def _restore_dropouts(
     layers: tuple[Node, ...], index: dict[str, int], parents: dict[str, list[tuple[str, int, int]]], last: str
 ) -> tuple[Node, ...]:
-    """Put back Dropout layers that the nodes name but the list lacks, as custom models of old Keras versions write.
+    """Put back Dropout layers that the nodes name but the list lacks, as in custom models from old Keras versions.
 
-    Their own input was lost: it is the one layer that nothing else reads, or else they stay missing.
+    The input of such a layer was lost: it is taken to be the one layer that nothing else reads. Without one, the
+    Dropout stays missing.
     """
     missing = {below for calls in parents.values() for below, _, _ in calls if below not in index}
     for name in sorted(missing):

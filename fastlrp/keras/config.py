@@ -1,6 +1,6 @@
 """Keras' JSON description of a model as a tree of layers.
 
-Only data is looked at: class names are compared with known ones, ``module`` and ``registered_name`` are never imported.
+It is read only as data: class names are compared with known ones, ``module`` and ``registered_name`` never imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_JSON = 4 << 20
 
 
 def load_json(text: str, where: str) -> Any:
-    """What JSON text says, or a sentence about why it is none."""
+    """The value of JSON text; raises ModelFileError with a sentence where it is not JSON."""
     if len(text) > MAX_JSON:
         raise ModelFileError(f"{where} is {len(text) / 1e6:.0f} MB of JSON, more than the {MAX_JSON / 1e6:.0f} MB read")
     try:
@@ -30,7 +30,7 @@ def load_json(text: str, where: str) -> Any:
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
-    """A JSON object, or a sentence about why it is none."""
+    """A JSON object; raises ModelFileError with a sentence where the text holds none."""
     value = load_json(text, where)
     if not isinstance(value, dict):
         raise ModelFileError(f"{where} must be a JSON object, not {brief(value)}")
@@ -50,7 +50,7 @@ def model_tree(config: dict[str, Any], where: str) -> Node:
 
 
 def uses(model: Node) -> Iterator[Use]:
-    """The calls from input to output, nested models opened; raises ModelFileError where the model is no chain."""
+    """The calls from input to output, nested models expanded; raises ModelFileError where the model is no chain."""
     if model.broken:
         raise ModelFileError(model.broken)
     for index, output in model.chain:
@@ -73,7 +73,7 @@ def _node(entry: object, where: str, depth: int, budget: list[int]) -> Node:
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
         raise ModelFileError(f"{where} holds a layer without a class name: {brief(entry)}")
     kind, config = str(entry["class_name"]), entry.get("config")
-    if isinstance(config, list) and kind == "Sequential":  # Keras before 2.2.3 wrote the layers alone
+    if isinstance(config, list) and kind == "Sequential":  # Keras before 2.2.3 wrote only the layers
         config = {"name": "sequential", "layers": config}
     if not isinstance(config, dict):
         raise ModelFileError(f"{where}: the configuration of a {kind} is {brief(config)}, expected an object")

@@ -1,4 +1,4 @@
-"""Checks of one HDF5 dataset as it is declared, before any of its values is read."""
+"""Checks what one HDF5 dataset declares, before any of its values is read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fastlrp.errors import ModelFileError
 
 #: Deflate, shuffle and checksum are built into the library; any other filter would be loaded from a plugin.
 SAFE_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
-#: A compressed dataset may declare this many times what it occupies, or so many bytes: zeros compress a thousandfold.
+#: A compressed dataset may declare this many times the bytes it occupies, or this many: zeros compress a thousandfold.
 MAX_RATIO, MAX_UNFOLDED = 20, 16 << 20
-#: A dataset in chunks without compression occupies whole chunks, and nothing where none was written.
+#: An uncompressed dataset in chunks occupies whole chunks, and nothing where no chunk was written.
 MAX_UNWRITTEN = 64 << 10
 
 
@@ -60,5 +60,5 @@ def check_dataset(dataset: Any, where: str, file_size: int) -> Stored:
 
 
 def _product(shape: tuple[int, ...]) -> int:
-    """Of any size: NumPy's own integers would wrap around."""
+    """The product as an int of any size; NumPy's own integers would wrap around."""
     return int(np.prod(shape, dtype=object)) if shape else 1

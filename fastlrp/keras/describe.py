@@ -1,4 +1,4 @@
-"""What is inside a Keras file, layer by layer, and why it can or cannot be explained."""
+"""Describes a Keras file layer by layer, and says why it can or cannot be explained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INPUTS = "inputs, in this order: "
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """One layer: its place in nested models, what it is, the shapes of its weights, and what becomes of it."""
+    """One layer: its place in nested models, its class, the shapes of its weights, and how it is treated."""
 
     name: str
     kind: str
@@ -37,18 +37,18 @@ class LayerDescription:
 
 @dataclass(frozen=True, repr=False)
 class FileDescription:
-    """What :func:`describe_keras` found; it shows itself as a table, at a prompt and in a notebook.
+    """The result of :func:`describe_keras`; it displays as a table, at a prompt and in a notebook.
 
     Attributes
     ----------
     path, format, version : str
         The file, the kind of file, and the version of Keras that wrote it ("unknown" where it does not say).
     layers : tuple of LayerDescription
-        From the input up, nested models before what they hold.
+        From the input up, nested models before their own layers.
     explainable : bool
         Whether ``read_keras`` reads it.
     verdict : str
-        The sentence that says so, or why not and what to do.
+        The sentence that says so, or says why not and what to do.
     features : tuple of str or None
         Names of the inputs, in the network's order, where the file has them.
     """
@@ -106,7 +106,7 @@ class FileDescription:
 
 
 def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture | None = None) -> FileDescription:
-    """What is in a file of any of Keras' formats, also where ``read_keras`` refuses it.
+    """Describe a file in any of Keras' formats, even one that ``read_keras`` refuses.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
     Raises
     ------
     ModelFileError
-        If the file is damaged, is none of Keras', or holds what no Keras writes.
+        If the file is damaged, is not one of Keras', or holds something that no Keras writes.
     """
     where = Path(path)
     with sentence(where), open_model(where) as file:
@@ -148,7 +148,7 @@ def _version(file: ModelFile) -> str:
 
 
 def _rows(node: Node, file: ModelFile, found: dict[Node, tuple[str, ...]], depth: int) -> Iterator[LayerDescription]:
-    """A model's layers in the order of its configuration, nested ones further in."""
+    """A model's layers in the order of its configuration, nested ones at greater depth."""
     datasets = file.weights.datasets
     for layer in node.layers or ():
         stored = [datasets[path] for path in found.get(layer, ()) if path in datasets]
@@ -159,7 +159,7 @@ def _rows(node: Node, file: ModelFile, found: dict[Node, tuple[str, ...]], depth
 
 
 def _note(layer: Node) -> str:
-    """What becomes of a layer."""
+    """How a layer is treated."""
     reason = refusal(layer)
     kind = kind_of(layer)
     if reason:
@@ -176,19 +176,19 @@ def _note(layer: Node) -> str:
 
 
 def _unknown(file: ModelFile, groups: Groups) -> Iterator[LayerDescription]:
-    """Groups of weights, where nothing says what they belong to."""
+    """Groups of weights whose layers nothing names."""
     for name, paths in groups:
         stored = [file.weights.datasets[path] for path in paths]
         yield LayerDescription(name, "unknown", 0, tuple(s.shape for s in stored), sum(s.size for s in stored), "")
 
 
 def _without(text: str, path: Path) -> str:
-    """A sentence without the file's name in front, which the table's title has."""
+    """A sentence without the leading file name, which the table's title already has."""
     return text.removeprefix(f"{path}: ").removeprefix(f"{path} ")
 
 
 def _listed(head: str, names: Sequence[str]) -> str:
-    """Names in lines that a terminal shows whole."""
+    """Names wrapped into lines that fit a terminal."""
     return textwrap.fill(", ".join(names), 100, initial_indent=head, subsequent_indent="  ", break_long_words=False)
 
 

@@ -1,4 +1,4 @@
-"""The door: which of Keras' formats a file has, opened with every check before and one sentence after."""
+"""The door: finds which of Keras' formats a file has, checks it before opening, and turns errors into one sentence."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fastlrp.keras.legacy import legacy_groups, legacy_root
 from fastlrp.messages import FROM_TORCH, printable
 
 MAX_FILE = 2 << 30
-#: How torch's files begin until 1.5, a pickled magic number, and the member that each of its zip files has.
+#: The start of torch's files until 1.5, a pickled magic number, and the member that each of its zip files has.
 _TORCH_PICKLE, _DATA_PKL = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", b"/data.pkl"
 _TAIL = 66_000  # a zip file lists its members at its end
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """An open file: its weights, its configuration where it has one, and who wrote it."""
+    """An open file: its weights, its configuration where it has one, and the version that wrote it."""
 
     path: Path
     format: str
@@ -35,21 +35,21 @@ class ModelFile:
 
 @contextmanager
 def sentence(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a file of unknown origin becomes one sentence that names it."""
+    """Turn any error from a file of unknown origin into one sentence that names the file."""
     try:
         yield
     except (MemoryError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged or far too large: {type(error).__name__}") from None
-    except ValueError as error:  # a ModelFileError, or what a layer's own checks say
+    except ValueError as error:  # a ModelFileError, or an error from a layer's own checks
         text = printable(str(error))
         raise ModelFileError(text if str(path) in text else f"{path}: {text}") from None
-    except Exception as error:  # no case is known; a damaged file must still not end in a traceback
+    except Exception as error:  # no case is known; even so, a damaged file must not end in a traceback
         raise ModelFileError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:100]!a}") from error
 
 
 @contextmanager
 def open_model(path: Path) -> Iterator[ModelFile]:
-    """Open a file of any of Keras' formats; raises ModelFileError if it is none."""
+    """Open a file in any of Keras' formats; raises ModelFileError if it is in none."""
     head = _head(path)
     _refuse_pickles(path, head)
     if is_zip(head):
@@ -94,7 +94,7 @@ def _head(path: Path) -> bytes:
 
 
 def _refuse_pickles(path: Path, head: bytes) -> None:
-    """Refuse files of torch, old (a pickle) and new (a zip of one), and other pickles; none is ever unpickled."""
+    """Refuse torch's files, old (a pickle) and new (a zip of one), and other pickles; none is ever unpickled."""
     torch = head.startswith(_TORCH_PICKLE)
     if is_zip(head):
         with path.open("rb") as file:
@@ -112,7 +112,7 @@ def _refuse_pickles(path: Path, head: bytes) -> None:
 
 
 def contents(file: HDF5File) -> str:
-    """What weights a file holds, for messages."""
+    """The weights that a file holds, for messages."""
     root = legacy_root(file)
     if root is None:
         items = [f"{path} {stored.shape}" for path, stored in file.datasets.items()]

@@ -19,15 +19,15 @@ from fastlrp.keras.tree import Node
 from fastlrp.model.layers import Dense
 
 Array = npt.NDArray[Any]
-#: Weights of a layer in Keras' own order, each checked against the shape asked for; None leaves a size open.
+#: A layer's weights in Keras' own order, each checked against the requested shape; None leaves a size open.
 Weights = Callable[[Node, Sequence[tuple[int | None, ...]]], list[Array]]
-#: Inputs this many deviations off zero cancel in float32 once their mean is folded, so such layers become float64.
+#: Inputs this many deviations from zero cancel in float32 once their mean is folded; such layers become float64.
 FAR = 32.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Affine:
-    """y = scale x + offset, one number each for every feature, and the layer that it stands for."""
+    """y = scale x + offset, with one scale and one offset for each feature, and the layer that it stands for."""
 
     node: Node
     scale: Array
@@ -38,27 +38,27 @@ class Affine:
             raise ModelFileError(f"{label(self.node)} has values that are NaN or infinite, or a negative variance")
 
     def after(self, below: Affine | None) -> Affine:
-        """This map on top of another."""
+        """This map applied after another."""
         if below is None:
             return self
         return Affine(self.node, below.scale * self.scale, below.offset * self.scale + self.offset)
 
     def into_above(self, W: Array, b: Array | None) -> tuple[Array, Array]:
-        """The weights of the layer above, this map included."""
+        """The weights of the layer above, with this map folded in."""
         far = np.abs(self.offset).max() > FAR
         dtype = np.dtype(np.float64) if far else np.promote_types(W.dtype, np.float32)
         bias = self.offset @ W.astype(np.float64) + (0.0 if b is None else b.astype(np.float64))
         return (self.scale[:, None] * W.astype(np.float64)).astype(dtype), bias.astype(dtype)
 
     def into_below(self, dense: Dense) -> Dense:
-        """The linear Dense layer below, this map included."""
+        """The linear Dense layer below, with this map folded in."""
         bias = self.offset if dense.b is None else dense.b * self.scale + self.offset
         dtype = dense.W.dtype
         return dataclasses.replace(dense, W=(dense.W * self.scale).astype(dtype), b=bias.astype(dtype))
 
 
 def affine_of(kind: str, node: Node, width: int | None, sequence: bool, weights: Weights) -> Affine:
-    """The map of one affine layer over ``width`` features (None: its own weights tell)."""
+    """The map of one affine layer over ``width`` features (None: the size of its weights tells)."""
     if kind == "BatchNormalization":
         return _batchnorm(node, width, sequence, weights)
     if width is None:
@@ -92,14 +92,14 @@ def _normalization(node: Node, width: int, weights: Weights) -> Affine:
     mean, variance = _vector(node, "mean", mean, width), _vector(node, "variance", variance, width)
     if (variance < 0).any():
         raise ModelFileError(f"{label(node)} has a negative variance")
-    deviation = np.maximum(np.sqrt(variance), 1e-7)  # Keras' own guard
+    deviation = np.maximum(np.sqrt(variance), 1e-7)  # the same lower bound as Keras'
     if option(node, "invert", False, bool):
         return Affine(node, deviation, mean)
     return Affine(node, 1 / deviation, -mean / deviation)
 
 
 def _vector(node: Node, key: str, value: object, width: int) -> Array:
-    """One number a feature, from one for all or one each."""
+    """One number for each feature, from a single number or one each."""
     if isinstance(value, dict):  # Keras 3 writes an array as an object
         inner = value.get("config")
         value = inner.get("value") if isinstance(inner, dict) else None

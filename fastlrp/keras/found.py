@@ -1,6 +1,6 @@
-"""Which weights belong to which layer, as far as a file tells: to show it, also where layers are of unknown kinds.
+"""Finds which weights belong to which layer, as far as a file tells, to show them even for layers of unknown kinds.
 
-``read_keras`` takes weights by what each kind of layer must have and refuses what does not fit; this refuses nothing.
+``read_keras`` takes the weights that each kind of layer must have and refuses the rest; this refuses nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Groups = list[tuple[str, list[str]]]
 
 
 def weights_found(file: HDF5File, model: Node) -> tuple[dict[Node, tuple[str, ...]], Groups]:
-    """Paths of weights by layer, and the groups of those that belong to none that is known."""
+    """Paths of weights by layer, and the groups of weights that belong to no known layer."""
     try:
         return WeightFile(file, model).paths, []
     except ModelFileError:
@@ -34,12 +34,12 @@ def weights_found(file: HDF5File, model: Node) -> tuple[dict[Node, tuple[str, ..
         return found, [
             (name, left) for name, paths in all_groups(file) if (left := [p for p in paths if p not in used])
         ]
-    except ModelFileError:  # damaged beyond what can be listed; the verdict says how
+    except ModelFileError:  # too damaged to be listed; the verdict says how
         return found, []
 
 
 def all_groups(file: HDF5File) -> Groups:
-    """Groups of weights by the file's own names, where nothing says what they belong to."""
+    """Groups of weights by the file's own names, for files that do not say which layers they belong to."""
     root = legacy_root(file)
     groups = layer_groups(file) if root is None else legacy_groups(file, root)
     listed = [(name, [path for path in paths if path in file.datasets]) for name, paths in groups]
@@ -47,7 +47,7 @@ def all_groups(file: HDF5File) -> Groups:
 
 
 def _by_name(file: HDF5File, model: Node, root: str, found: dict[Node, tuple[str, ...]]) -> None:
-    """In legacy files: a group has its top-level layer's name, and inside a nested model weights bear theirs."""
+    """Legacy files: a group has the name of its top-level layer; a nested model's weights have their layers' names."""
     groups = {name: [path for path in paths if path in file.datasets] for name, paths in legacy_groups(file, root)}
     for top in model.layers or ():
         left = groups.get(top.name, [])
@@ -60,7 +60,7 @@ def _by_name(file: HDF5File, model: Node, root: str, found: dict[Node, tuple[str
 
 
 def _by_class(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[str, ...]]) -> None:
-    """In v3 files: a group has its layer's class and number, or names the layer."""
+    """v3 files: a group has the class and number of its layer, or names the layer."""
     base = next((p for c in CONTAINERS if (p := f"{path}/{c}".lstrip("/")) in file.groups), None)
     if base is None:
         return
@@ -80,7 +80,7 @@ def _by_class(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[st
 
 
 def _node_of(file: HDF5File, group: str, k: int, nodes: list[Node], *, whole: bool) -> Node | None:
-    """The layer of a group: the one that it names, else by order where there are as many, else by its number."""
+    """The layer of a group: the one it names, else by order where the counts agree, else by its number."""
     name = file.text(f"{group}/vars", "name") if f"{group}/vars" in file.groups else None
     named = next((node for node in nodes if node.name == name), None)
     if named is not None or whole:

@@ -1,9 +1,9 @@
-"""HDF5 files of unknown origin, opened so that nothing outside them is touched and no size in them is believed.
+"""Opens HDF5 files of unknown origin: nothing outside them is touched, and no size in them is trusted.
 
 The HDF5 library follows external links, external storage and virtual datasets into other files, allocates what a header
 declares, and loads filter plugins. Keras writes none of these, so a file that holds one is refused before anything is
-read: every object is visited once when the file is opened, with bounds on depth and number. No link is ever followed
-but hard ones, one name at a time.
+read: every object is visited once when the file is opened, with bounds on depth and number. Only hard links are ever
+followed, one name at a time.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from fastlrp.keras.heap import check_bytes
 
 MB = 1 << 20
 MAX_OBJECTS, MAX_DEPTH = 20_000, 24
-#: Texts that one attribute may take when read; a model's list of layers is kilobytes.
+#: Bytes of text that may be read from one attribute; a model's list of layers takes kilobytes.
 MAX_TEXT = 48 * MB
-#: Bytes that may be read altogether: a fixed allowance plus this many times the file (weights may be shared).
+#: Bytes that may be read in all: a fixed allowance plus this many times the file's size (weights may be shared).
 READ_ALLOWANCE, READ_FACTOR = 32 * MB, 4
 
 Array = npt.NDArray[Any]
 
 
 class HDF5File:
-    """A file whose objects were all checked; groups and datasets are named by their path, such as "a/b".
+    """A file whose objects have all been checked; paths such as "a/b" name groups and datasets.
 
     Parameters
     ----------
     source : Path or bytes
         The file, or its contents.
     label : str
-        What messages call it.
+        Its name in messages.
 
     Raises
     ------
     ModelFileError
-        If it is no HDF5 file, is damaged, or holds what Keras never writes.
+        If it is not an HDF5 file, is damaged, or holds something that Keras never writes.
     """
 
     def __init__(self, source: Path | bytes, label: str) -> None:
@@ -62,7 +62,7 @@ class HDF5File:
                 self._file: Any = h5py.File(io.BytesIO(source), "r")
             else:
                 self._file = h5py.File(source, "r", locking=False)
-        except Exception as error:  # the library reports damage by whatever exception it meets first
+        except Exception as error:  # the library reports damage with whatever exception comes first
             raise ModelFileError(f"{label} is not a readable HDF5 file: {_first_line(error)}") from None
         try:
             self._visit()
@@ -122,7 +122,7 @@ class HDF5File:
             yield name
 
     def _child(self, group: Any, name: str, where: str) -> Any:
-        """The object of that name, if the file itself holds it."""
+        """The object of that name; refused unless the file itself holds it."""
         link = group.id.links.get_info(name.encode("utf-8", "surrogateescape"))
         if link.type != self._h5py.h5l.TYPE_HARD:
             kind = {self._h5py.h5l.TYPE_SOFT: "a soft link", self._h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
@@ -151,7 +151,7 @@ class HDF5File:
             raise ModelFileError(f"{self.label} unfolds to far more weights than the file has room for")
         try:
             values: Array = np.asarray(self._file[path][()])
-        except Exception as error:  # damage inside the data, reported by the library in its own ways
+        except Exception as error:  # damage inside the data, which the library reports in its own ways
             raise ModelFileError(f"{self.label}: weight {path!r} cannot be read: {_first_line(error)}") from None
         if values.dtype.kind == "V":
             bits = np.frombuffer(values.tobytes(), "<u2").astype(np.uint32) << 16
@@ -181,7 +181,7 @@ class HDF5File:
         kind = attribute.get_type()
         if kind.get_class() != self._h5py.h5t.STRING:
             raise ModelFileError(f"{self.label}: attribute {name!r} of {path or '/'!r} is no text")
-        # Texts of variable length may all point at one: the longest in the file bounds each.
+        # Texts of variable length may all point to the same one: the longest in the file bounds each.
         each = self._longest + 64 if kind.is_variable_str() else kind.get_size()
         if count * each > MAX_TEXT:
             where = f"{self.label}: attribute {name!r} of {path or '/'!r}"

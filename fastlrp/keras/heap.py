@@ -1,8 +1,8 @@
 """Checks of an HDF5 file's bytes before the HDF5 library sees them.
 
-Texts of variable length, as the configuration is one, lie in "global heap collections". The library (1.14 and 2.0) runs
-in a circle on a collection with an entry of size zero, and reads whole collections into memory, so each is walked here
-first. Their layout is that of the HDF5 File Format Specification, III.E: ``GCOL``, version 1, three zeros, the size
+Texts of variable length, such as the configuration, lie in "global heap collections". The library (1.14 and 2.0) loops
+forever on a collection with an entry of size zero, and reads whole collections into memory, so each is walked here
+first. Their layout is given in the HDF5 File Format Specification, III.E: ``GCOL``, version 1, three zeros, the size
 (8 bytes), then entries of a number (2), a reference count (2), four zeros, a size (8) and data padded to 8 bytes.
 """
 
@@ -16,14 +16,14 @@ from fastlrp.errors import ModelFileError
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 COLLECTION = b"GCOL\x01"
 MB = 1 << 20
-#: A configuration takes kilobytes; a file's texts together are bounded by this.
+#: Bound on all texts of a file together; a configuration takes kilobytes.
 MAX_COLLECTION = 24 * MB
 _CHUNK = 4 * MB
 _HEADER = 16
 
 
 def check_bytes(file: BinaryIO, size: int, label: str) -> int:
-    """Check the superblock and all heap collections; returns the size of the longest text that they may hold."""
+    """Check the superblock and all heap collections; return the size of the longest text that they may hold."""
     head = file.read(64)
     if not head.startswith(SIGNATURE):
         raise ModelFileError(f"{label} is not a Keras file: it starts neither as HDF5 nor as a .keras archive does")
@@ -38,7 +38,7 @@ def check_bytes(file: BinaryIO, size: int, label: str) -> int:
 
 
 def _find(file: BinaryIO, needle: bytes) -> list[int]:
-    """Where the file holds some bytes, found in bounded memory."""
+    """The positions of some bytes in the file, found in bounded memory."""
     found, start, kept = [], 0, b""
     file.seek(0)
     while chunk := file.read(_CHUNK):
@@ -53,7 +53,7 @@ def _find(file: BinaryIO, needle: bytes) -> list[int]:
 
 
 def _check_collection(file: BinaryIO, at: int, size: int, label: str) -> int:
-    """Walk one collection; returns the size of its longest entry."""
+    """Walk one collection; return the size of its longest entry."""
     file.seek(at)
     head = file.read(_HEADER)
     total = struct.unpack("<Q", head[8:])[0] if len(head) == _HEADER else size + 1

@@ -1,20 +1,20 @@
-"""What each Keras layer class is to fastlrp: how it is read, or why it is not and what the user can do."""
+"""How fastlrp treats each Keras layer class: how it is read, or why it is not and what the user can do."""
 
 from __future__ import annotations
 
 from fastlrp.keras.tree import Node
 
-#: Classes that are read under another's name. "Custom" in front is the original project's own classes.
+#: Classes that are read under another's name. The prefix "Custom" marks the original project's own classes.
 ALIASES = {"LSTMV2": "LSTM", "LSTMV1": "LSTM", "CuDNNLSTM": "LSTM", "BatchNormalizationV1": "BatchNormalization"}
 
-#: The identity at inference, whatever their options.
+#: Layers that are the identity at inference, whatever their options.
 IDENTITIES = {
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "Identity",
     "ActivityRegularization", "Cast",
 }  # fmt: skip
-#: Folded into a neighbouring layer's weights.
+#: Layers that are folded into a neighbouring layer's weights.
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
-#: Read or checked one by one in layers.py.
+#: Layers that are read or checked one by one in layers.py.
 OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
 KNOWN = IDENTITIES | AFFINE | OTHERS
 
@@ -42,7 +42,7 @@ _ELSE = "it is not among the layers that are explained (LSTM, Bidirectional, Den
 
 
 def kind_of(node: Node) -> str:
-    """The class that a layer is read as: aliases and the original project's Custom... classes resolved."""
+    """The class that a layer is read as, with aliases and the original project's Custom... classes resolved."""
     name = node.class_name
     name = ALIASES.get(name, name)
     if name.startswith("Custom") and name[6:] in KNOWN:

@@ -1,4 +1,4 @@
-"""From a chain of Keras layers and their weights to fastlrp's layers."""
+"""Turns a chain of Keras layers and their weights into fastlrp's layers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fastlrp.keras.tree import Node, Use
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
 Shape = tuple[int | None, ...]
-#: What TimeDistributed may wrap: layers that do to every step what they do to one.
+#: Layers that TimeDistributed may wrap: they treat every step as they treat a single one.
 STEPWISE = {"Dense", "Dropout", "BatchNormalization", "Rescaling", "Activation", "ReLU", "Softmax", "Identity"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What a chain became: fastlrp's layers, and the window that goes in."""
+    """The result of a chain: fastlrp's layers, and the window that goes in."""
 
     layers: tuple[Layer, ...]
     steps: int | None
@@ -38,7 +38,7 @@ def build(chain: Sequence[Use], weights: Weights, keras2: bool) -> Built:
 
 
 class _Builder:
-    """The state on the way up: what was built, the shape here, and an affine map that waits for the layer above."""
+    """The state on the way up: the layers built, the shape here, and an affine map that waits for the layer above."""
 
     def __init__(self, weights: Weights, keras2: bool) -> None:
         self.weights, self.keras2 = weights, keras2
@@ -49,7 +49,7 @@ class _Builder:
         self.affine: Affine | None = None
 
     def add(self, use: Use) -> None:
-        """One more layer."""
+        """Add one more layer."""
         node, kind = use.layer, kind_of(use.layer)
         reason = refusal(node)
         if reason:
@@ -98,7 +98,7 @@ class _Builder:
         if shape is None:
             if kind == "InputLayer":
                 raise ModelFileError(f"{label(node)} does not say its shape")
-            return  # an old Sequential may hold no input shape: then the first weights tell
+            return  # an old Sequential may hold no input shape; the first weights then tell
         if len(shape) != 3 or any(n is not None and n < 1 for n in shape):
             raise ModelFileError(f"the model's input has shape {shape_text(shape)}, expected (sample, step, feature)")
         if shape[2] is None:
@@ -106,11 +106,11 @@ class _Builder:
         self.width, self.window = shape[2], (shape[1], shape[2])
 
     def _shape_here(self) -> list[int | None]:
-        """What goes into the next layer, without the sample."""
+        """The shape that goes into the next layer, without the sample."""
         return [self.window[0] if self.window else None, self.width] if self.sequence else [self.width]
 
     def _grow(self, layer: LSTM | Bidirectional | Dense, width: int) -> None:
-        """Put a layer with weights on top; it has taken up the affine map that waited."""
+        """Put a layer with weights on top; the waiting affine map is already folded into it."""
         if self.window is None:
             self.window = (None, layer.n_inputs)
         self.layers.append(layer)
@@ -191,7 +191,7 @@ class _Builder:
                 f"{label(node)} wraps a {inner.class_name}: only Dense and element-wise layers are explained there"
             )
         plain = self.weights
-        self.weights = lambda _, shapes: plain(node, shapes)  # the file keeps them under the wrapper
+        self.weights = lambda _, shapes: plain(node, shapes)  # the file keeps weights under the wrapper
         try:
             self.add(Use(inner))
         finally:
@@ -206,13 +206,13 @@ class _Builder:
     # ------------------------------------------------------------------ layers that go into the one below
 
     def _linear_below(self) -> int | None:
-        """The place of the layer below, if it is a Dense whose output is still linear."""
+        """The index of the layer below, if it is a Dense whose output is still linear."""
         i = next((i for i in reversed(range(len(self.layers))) if not isinstance(self.layers[i], Dropout)), None)
         below = None if i is None else self.layers[i]
         return i if isinstance(below, Dense) and below.activation == "linear" and self.affine is None else None
 
     def _fold(self, affine: Affine) -> None:
-        """Into the linear Dense below if there is one, else wait for the layer above."""
+        """Fold the map into the linear Dense below if there is one, else keep it for the layer above."""
         i = self._linear_below()
         below = None if i is None else self.layers[i]
         if self.width is None:

@@ -28,7 +28,7 @@ ROLES = {
 
 
 def legacy_root(file: HDF5File) -> str | None:
-    """The group that holds a group for each layer, as Keras 1 and 2 write it; None in v3 files."""
+    """The group that holds the layers' groups, as Keras 1 and 2 write it; None in v3 files."""
     for root in ("model_weights", ""):
         if root in file.groups and _names(file, root, "layer_names") is not None:
             return root
@@ -36,7 +36,7 @@ def legacy_root(file: HDF5File) -> str | None:
 
 
 def _names(file: HDF5File, path: str, attribute: str) -> list[str] | None:
-    """A list of names, which old versions cut into name0, name1, ... where it is long."""
+    """A list of names; old versions split a long one into name0, name1, ..."""
     whole = file.texts(path, attribute)
     if whole is not None:
         return whole
@@ -50,7 +50,7 @@ def _names(file: HDF5File, path: str, attribute: str) -> list[str] | None:
 
 
 def legacy_groups(file: HDF5File, root: str) -> list[tuple[str, list[str]]]:
-    """For every layer in order: its name and the paths of its weights."""
+    """The name of every layer, in order, and the paths of its weights."""
     groups = []
     for name in _names(file, root, "layer_names") or []:
         path = f"{root}/{name}" if root else name
@@ -62,7 +62,7 @@ def legacy_groups(file: HDF5File, root: str) -> list[tuple[str, list[str]]]:
 
 
 def legacy_weights(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[str, ...]]:
-    """Weights by layer from a legacy file: by the name of the top-level layer, inside it by Keras' order."""
+    """Weights by layer from a legacy file: top-level layers by name, the weights inside one by Keras' order."""
     if model.by_order:
         return _by_order(file, model, root)
     groups = dict(legacy_groups(file, root))
@@ -95,7 +95,7 @@ def legacy_weights(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[s
 
 
 def _by_order(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[str, ...]]:
-    """Weights for layers that bear no names of Keras' own: the groups with weights, in their order."""
+    """Weights for layers without Keras' own names: the groups that hold weights, in their order."""
     groups = [(name, paths) for name, paths in legacy_groups(file, root) if paths]
     leaves = [leaf for leaf in model.leaves() if any(roles(leaf))]
     sizes = [sum(map(len, roles(leaf))) for leaf in leaves]
@@ -109,7 +109,7 @@ def _by_order(file: HDF5File, model: Node, root: str) -> dict[Node, tuple[str, .
 
 
 def _legacy_order(top: Node) -> list[tuple[Node, str]]:
-    """The weights of a top-level layer as Keras lists them: what trains first, then the rest."""
+    """The weights of a top-level layer as Keras lists them: trainable ones first, then the rest."""
 
     def lists(node: Node) -> tuple[list[tuple[Node, str]], list[tuple[Node, str]]]:
         if node.layers is None:

@@ -1,7 +1,7 @@
 """Names of a network's features and outputs in a Keras file.
 
 Keras' own formats have no place for them. They are attributes of the root of the HDF5 file (``model.weights.h5`` in a
-``.keras`` archive), each a json list as text, which Keras does not look at when it loads a model.
+``.keras`` archive), each a json list as text; Keras ignores them when it loads a model.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fastlrp.model.chain import as_names
 from fastlrp.network import Network
 
 FEATURES, OUTPUTS = "fastlrp_features", "fastlrp_outputs"
-#: What moves a terminal's cursor or is no character; line breaks and tabs stand in names that spreadsheets wrote.
+#: Codes that move a terminal's cursor or are no character; names from spreadsheets do hold line breaks and tabs.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def name_attributes(network: Network) -> dict[str, str]:
-    """The attributes that keep a network's names; ValueError where a name cannot be kept."""
+    """The attributes that keep a network's names; raises ValueError where a name cannot be kept."""
     found = {}
     for attribute, names in ((FEATURES, network.features), (OUTPUTS, network.outputs)):
         if names is None:
@@ -38,7 +38,7 @@ def name_attributes(network: Network) -> dict[str, str]:
 
 
 def with_stored_names(network: Network, file: HDF5File) -> Network:
-    """The network with the names that the file keeps; raises ModelFileError where they are not its names."""
+    """The network with the names that the file keeps; raises ModelFileError where they do not fit it."""
     features, outputs = _stored(file, FEATURES), _stored(file, OUTPUTS)
     if features is None and outputs is None:
         return network

@@ -1,4 +1,4 @@
-"""Options of Keras layers, checked: what a configuration says of a layer, and which weights follow from it."""
+"""Checks the options of Keras layers: what a configuration says about a layer, and which weights follow from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WRAPPERS = {"Bidirectional", "TimeDistributed"}
 
 
 def label(node: Node) -> str:
-    """How messages call a layer."""
+    """The name of a layer in messages."""
     return f"layer {node.name!r} ({node.class_name})"
 
 
@@ -27,7 +27,7 @@ def lstm_config(node: Node) -> dict[str, Any]:
 def option(
     node: Node, key: str, default: Any, kind: type | tuple[type, ...], config: dict[str, Any] | None = None
 ) -> Any:
-    """An option of a layer, of the expected type."""
+    """An option of a layer, checked to be of the expected type."""
     value = (node.config if config is None else config).get(key, default)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ModelFileError(f"{label(node)} has {key}={_brief(value)}, which Keras never writes")
@@ -35,9 +35,9 @@ def option(
 
 
 def activation(node: Node, key: str, keras2: bool, config: dict[str, Any] | None = None, lstm: bool = False) -> str:
-    """The name of an activation as fastlrp has it; ``hard_sigmoid`` is another function in Keras 1 and 2."""
+    """fastlrp's name of an activation; ``hard_sigmoid`` is another function in Keras 1 and 2."""
     value = (node.config if config is None else config).get(key, "linear")
-    if isinstance(value, dict):  # how Keras writes a function of the user's own, or a layer used as one
+    if isinstance(value, dict):  # Keras writes a user's own function so, or a layer used as one
         inner = value.get("config")
         own = inner if isinstance(inner, str) else value.get("class_name")
         raise ModelFileError(f"{label(node)} has the {key} {_brief(own)} of its own, which is not explained")
@@ -64,7 +64,7 @@ def wrapped(node: Node, key: str) -> Node:
 
 
 def lstm_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
-    """The options of an LSTM; raises where another layer is found inside a wrapper."""
+    """The options of an LSTM; raises ModelFileError where a wrapper holds another layer."""
     if kind_of(node) != "LSTM":
         raise ModelFileError(
             f"{label(owner or node)} wraps a {node.class_name}, which is not explained: only LSTMs are"
@@ -77,7 +77,7 @@ def lstm_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
 
 
 def roles(node: Node) -> tuple[list[str], list[str]]:
-    """The names of a layer's trainable and other weights, in the order in which Keras keeps them."""
+    """The names of a layer's trainable weights and of its others, in Keras' order."""
     kind, config = kind_of(node), node.config
     if kind == "LSTM":
         bias = ["bias"] if lstm_config(node).get("use_bias", True) else []
@@ -98,12 +98,12 @@ def roles(node: Node) -> tuple[list[str], list[str]]:
 
 
 def backward_of(node: Node) -> Node:
-    """The backward layer of a Bidirectional, which files name only where it differs."""
+    """The backward layer of a Bidirectional; files describe it only where it differs."""
     return wrapped(node, "backward_layer" if node.config.get("backward_layer") else "layer")
 
 
 def input_shape(node: Node) -> list[Any] | None:
-    """The shape that a layer says its input has, sample first, or None."""
+    """The input shape that a layer states, sample first, or None."""
     config = node.config
     build_config = config.get("build_config")
     found = config.get("batch_input_shape") or config.get("batch_shape")

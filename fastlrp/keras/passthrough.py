@@ -1,4 +1,4 @@
-"""Layers without weights: what is the identity at inference, activations, and shapes that stay."""
+"""Layers without weights: identities at inference, activations, and reshapes that change nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastlrp.model.layers import Dropout
 
 
 def identity(node: Node) -> Dropout | None:
-    """Dropout by any name is kept for the summary; the rest leaves no trace."""
+    """The Dropout to keep for the summary, whatever its class is called; None for any other layer."""
     if node.class_name == "Cast" and "float" not in str(node.config.get("dtype")):  # Keras 3.6 to 3.8 list casts
         raise ModelFileError(cannot(node, "it turns features into whole numbers"))
     rate = node.config.get("rate")
@@ -21,7 +21,7 @@ def identity(node: Node) -> Dropout | None:
 
 
 def check_shape(kind: str, node: Node, here: Sequence[int | None]) -> None:
-    """Raise for a Flatten or Reshape that does anything to what has the shape ``here`` (without the sample)."""
+    """Refuse a Flatten or Reshape that changes the shape ``here`` (without the sample)."""
     if kind == "Flatten":
         if len(here) > 1:
             raise ModelFileError(
@@ -37,7 +37,7 @@ def check_shape(kind: str, node: Node, here: Sequence[int | None]) -> None:
 
 
 def activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> str:
-    """The activation that a layer of its own applies."""
+    """The activation that an activation layer applies."""
     if kind == "Activation":
         return activation(node, "activation", keras2)
     if kind == "Softmax":
@@ -54,5 +54,5 @@ def activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> str:
 
 
 def shape_text(shape: Sequence[int | None]) -> str:
-    """A shape in which sizes may be open."""
+    """A shape as text; its sizes may be open."""
     return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"

@@ -1,4 +1,4 @@
-"""read_keras: the network in a file, its architecture given or its own."""
+"""read_keras: reads the network in a file, with the file's own architecture or a given one."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def read_keras(
     features: Sequence[str] | None = None,
     check: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Network:
-    """The network in a file that Keras wrote; neither Keras nor TensorFlow is needed, and nothing in it is run.
+    """Read the network in a file that Keras wrote; neither Keras nor TensorFlow is needed, and no code in it is run.
 
     Parameters
     ----------
     path : str or path
         A whole model (``.h5`` of Keras 2 or 3, ``.keras``), or weights alone (``.h5`` of Keras 2, ``.weights.h5``)
-        together with ``architecture``. What the file holds decides, not its name.
+        together with ``architecture``. The file's contents decide, not its name.
     architecture : Network, dict, str or path, optional
-        What the file does not say itself: a Network of the same layers (its weights are ignored), or what
-        ``model.to_json()`` gives as text, as a dict, or as a file. It replaces the file's own description.
+        The model's description, where the file has none: a Network of the same layers (its weights are ignored), or
+        the result of ``model.to_json()`` as text, as a dict, or as a file. It replaces the file's own description.
     features : list of str, optional
-        Names of the inputs, in the order in which the model was trained: panels' columns are then found by name.
+        Names of the inputs, in the order in which the model was trained; panels' columns are then found by name.
         Files that :func:`fastlrp.write_keras` wrote bring their own.
     check : (X, expected), optional
-        Windows (sample, step, feature) and Keras' own predictions for them; the network must give the same to 1e-5 of
-        the largest.
+        Windows (sample, step, feature) and Keras' own predictions for them; the network's must agree to 1e-5 of the
+        largest.
 
     Returns
     -------
@@ -58,10 +58,10 @@ def read_keras(
     Raises
     ------
     ModelFileError
-        If the file is damaged, holds what no Keras writes, lacks its architecture, has layers that cannot be
+        If the file is damaged, holds something no Keras writes, lacks its architecture, has layers that cannot be
         explained (named, with the reason), or fails ``check``.
     ValueError
-        If ``features`` are not names for the network's inputs, or put names that the file has in another order.
+        If ``features`` do not name the network's inputs, or put the file's own names in another order.
 
     Examples
     --------
@@ -81,10 +81,10 @@ def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
     """The network of an open file; raises ModelFileError where it cannot be explained."""
     tree, version = model_of(file, architecture)
     refused = [leaf for leaf in tree.leaves() if refusal(leaf)]
-    if refused:  # Keras 3 lists the operations of a Masking layer before it: the one that a user knows is named
+    if refused:  # Keras 3 lists the operations of a Masking layer before it: name the layer that users know
         leaf = next((leaf for leaf in refused if kind_of(leaf) in REFUSED), refused[0])
         raise ModelFileError(cannot(leaf, refusal(leaf) or ""))
-    with np.errstate(all="ignore"):  # what overflows while folding is found by the layers' own checks
+    with np.errstate(all="ignore"):  # the layers' own checks find values that overflow while folding
         built = build(list(uses(tree)), WeightFile(file.weights, tree), is_keras2(version))
     given = architecture if isinstance(architecture, Network) else None
     network = Network(built.layers, steps=built.steps, outputs=given.outputs if given else None, name=tree.name)
@@ -93,9 +93,9 @@ def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
 
 
 def model_of(file: ModelFile, architecture: Architecture | None) -> tuple[Node, str | None]:
-    """The tree of the model, from the architecture given or the file itself, and the version of Keras it is for."""
+    """The tree of the model, from the given architecture or the file itself, and the version of Keras it is for."""
     if isinstance(architecture, Network):
-        return tree_of(architecture), None  # its activations have fastlrp's own names, whoever wrote the file
+        return tree_of(architecture), None  # activations have fastlrp's own names here, whoever wrote the file
     if architecture is not None:
         config = _architecture(architecture)
         version = config.get("keras_version")
@@ -111,7 +111,7 @@ def model_of(file: ModelFile, architecture: Architecture | None) -> tuple[Node, 
 
 
 def _architecture(value: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
-    """The model's json, from a dict, its text or a file of it."""
+    """The model's json, given as a dict, as text or as a file."""
     if isinstance(value, Mapping):
         return dict(value)
     if not isinstance(value, str | os.PathLike):
@@ -128,7 +128,7 @@ def _architecture(value: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str
 
 
 def guess_version(config: dict[str, Any]) -> str:
-    """Keras 3 writes how layers are registered and input shapes as ``batch_shape``; Keras 2 does not."""
+    """Keras' likely version: only Keras 3 writes how layers are registered, and input shapes as ``batch_shape``."""
     text = str(config.get("config"))[:200_000]
     return "3" if "__keras_tensor__" in text or "'batch_shape'" in text or "DTypePolicy" in text else "2"
 
@@ -139,7 +139,7 @@ def is_keras2(version: str | None) -> bool:
 
 
 def _compare(network: Network, check: tuple[npt.ArrayLike, npt.ArrayLike], path: Path) -> None:
-    """Raise where the network does not predict what Keras predicted."""
+    """Refuse a network whose predictions differ from Keras'."""
     if not isinstance(check, tuple | list) or len(check) != 2:
         raise ValueError("read_keras(check=...) takes a pair: windows X, and Keras' predictions for them")
     X, expected = np.asarray(check[0]), np.asarray(check[1], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A fastlrp Network as the description of a Keras model, for files that hold weights alone."""
+"""Describes a fastlrp Network as a Keras model, for files that hold only weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _node(layer: Layer, i: int) -> Node:
 
 
 def lstm_config(layer: LSTM, name: str) -> dict[str, Any]:
-    """Keras' options of an LSTM."""
+    """Keras' options for an LSTM."""
     return {
         "name": name,
         "units": layer.units,

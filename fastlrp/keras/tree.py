@@ -1,4 +1,4 @@
-"""A Keras model as a tree of layers: plain values that say what a configuration says."""
+"""A Keras model as a tree of layers: the configuration's contents as plain values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MAX_LAYERS, MAX_NESTING = 1000, 8
 class Node:
     """A layer, or a model with the layers in it, as the configuration describes it.
 
-    ``chain`` holds, for a model, the calls from input to output as (index of the layer, which of its outputs);
-    where the model is no chain, ``broken`` says why.
+    A model's ``chain`` holds the calls from input to output as (index of the layer, index of its output); where the
+    model is no chain, ``broken`` says why.
     """
 
     class_name: str
@@ -24,7 +24,7 @@ class Node:
     layers: tuple[Node, ...] | None = None
     chain: tuple[tuple[int, int], ...] = ()
     broken: str | None = None
-    by_order: bool = False  # names are not Keras' own: the order of the layers tells which weights are whose
+    by_order: bool = False  # names are not Keras' own, so layers and weights are matched by order
 
     def leaves(self) -> Iterator[Node]:
         """The layers proper, in the order of the file."""
@@ -36,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Use:
-    """One call of a layer on the way from input to output, and which of its outputs goes on."""
+    """One call of a layer on the way from input to output, and the index of the output that goes on."""
 
     layer: Node
     output: int = 0

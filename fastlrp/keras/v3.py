@@ -3,7 +3,7 @@
 Layers lie in ``layers/<class in snake case>[_<count>]/.../vars/<number>`` (``_layer_checkpoint_dependencies`` until
 tf.keras 2.14, with gaps in the count), so they are found by class and order. From Keras 3.6 each group ``vars`` has the
 layer's name as an attribute, which decides. Models of other classes keep layers under attribute names instead; there a
-layer is found by what only one group can be, and nothing is guessed.
+layer is found where only one group fits it, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def v3_weights(file: HDF5File, model: Node) -> dict[Node, tuple[str, ...]]:
 
 
 class _Missing(Exception):
-    """A layer is not where its class and order say."""
+    """Raised where a layer is not in the place given by its class and order."""
 
 
 def _container(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[str, ...]]) -> None:
-    """The layers of one model, which lie in one group."""
+    """Collect the layers of one model, which lie in one group."""
     base = next((p for c in CONTAINERS if (p := _join(path, c)) in file.groups), None)
     if base is None:
         raise _Missing
@@ -89,9 +89,9 @@ def _variables(file: HDF5File, group: str, kind: str) -> tuple[str, ...]:
 
 
 def _by_shape(file: HDF5File, model: Node) -> dict[Node, tuple[str, ...]]:
-    """Weights of a model whose classes or attributes the file names otherwise: by what only one group can be.
+    """Weights of a model whose classes or attributes have other names in the file: a layer takes the group that fits.
 
-    Groups of the same class are taken in their order; where two groups of different names would do, nothing is guessed.
+    Groups of the same class are taken in order; where groups of two different names fit, nothing is guessed.
     """
     todo = "pass the model's own json (model.to_json()) as architecture="
     spots = [spot for path in file.groups if (spot := _spot(file, path)) is not None]
@@ -127,7 +127,7 @@ class _Spot:
 
 
 def _spot(file: HDF5File, path: str) -> _Spot | None:
-    """The layer that a group's subgroups look like, or None."""
+    """The layer that a group appears to be, or None."""
     if path.split("/")[0] in NOT_MODEL or not path:
         return None
     children = file.groups[path]
@@ -150,7 +150,7 @@ def _spot(file: HDF5File, path: str) -> _Spot | None:
 
 
 def _fits(file: HDF5File, leaf: Node, paths: Sequence[str]) -> bool:
-    """Whether the shapes in the file are those of the layer, as far as its own options tell."""
+    """Whether the shapes in the file fit the layer, as far as its options tell."""
     units = leaf.config.get("units")
     kernel = file.datasets[paths[0]].shape
     expected = leaf.config.get("kernel_shape")  # known where the architecture is a Network
@@ -171,7 +171,7 @@ def _join(*parts: str) -> str:
 
 
 def layer_groups(file: HDF5File) -> list[tuple[str, list[str]]]:
-    """Every group of variables with its datasets, where nothing says which layers they are."""
+    """Every group of variables with its datasets, for files that do not say which layers they are."""
     groups: dict[str, list[str]] = {}
     for path in file.datasets:
         if path.split("/")[0] not in NOT_MODEL:

@@ -20,12 +20,12 @@ Array = npt.NDArray[Any]
 
 
 class WeightFile:
-    """The weights of a model's layers in one file; call it with a layer and the shapes expected.
+    """The weights of a model's layers in one file; call it with a layer and the expected shapes.
 
     Parameters
     ----------
     file : HDF5File
-        Open while this is used.
+        Must stay open while this is used.
     model : Node
         The tree of the model.
     """
@@ -36,7 +36,7 @@ class WeightFile:
         self.paths = legacy_weights(file, model, root) if root is not None else v3_weights(file, model)
 
     def __call__(self, node: Node, shapes: Sequence[tuple[int | None, ...]]) -> list[Array]:
-        """The weights of a layer, each of the shape expected (None leaves a size open)."""
+        """The weights of a layer, each of the expected shape (None leaves a size open)."""
         paths = self.paths.get(node)
         if paths is None:
             raise ModelFileError(f"{self.file.label} holds no weights for {label(node)}")

@@ -1,4 +1,4 @@
-"""A Network as a file that Keras loads: legacy ``.h5`` (tf.keras 2 and Keras 3) or ``.keras`` (Keras 3)."""
+"""Writes a Network as a file that Keras loads: legacy ``.h5`` (tf.keras 2 and Keras 3) or ``.keras`` (Keras 3)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fastlrp.keras.v3 import snake_case
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
 from fastlrp.network import Network
 
-#: The version that a legacy file says it is by decides what its hard_sigmoid means to a reader.
+#: The version that a legacy file states decides what its hard_sigmoid means to a reader.
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}
 
 
 def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network as a Keras model, which Keras loads and predicts with as fastlrp does.
+    """Write a network as a Keras model; Keras loads it and predicts as fastlrp does.
 
     Parameters
     ----------
     network : Network
-        Names of its features and outputs are kept beside the weights, as attributes that Keras does not look at:
+        Names of its features and outputs are kept beside the weights, as attributes that Keras ignores:
         :func:`fastlrp.read_keras` brings them back.
     path : str or path
         Ends in ``.h5`` (read by tf.keras 2 and Keras 3) or ``.keras`` (Keras 3). An existing file is replaced only when
@@ -40,8 +40,8 @@ def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras has, or a
-        name holds control characters.
+        If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras supports,
+        or a name holds control characters.
     """
     where = Path(path)
     if where.suffix not in {".h5", ".keras"}:
@@ -53,7 +53,7 @@ def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
 
 
 def _layer_names(network: Network) -> list[str]:
-    """A name for each layer, its own where that can be one; Keras wants them unique and without slashes."""
+    """A name for each layer, its own where possible; Keras requires unique names without slashes."""
     names: list[str] = []
     for layer in network:
         base = (layer.name or type(layer).__name__.lower()).replace("/", "_")
@@ -89,7 +89,7 @@ def _plain(network: Network) -> list[Layer]:
 
 
 def _options(layer: Layer, name: str) -> dict[str, Any]:
-    """Keras' options of a layer; weights are stored in its own dtype."""
+    """Keras' options for a layer; weights are stored in its own dtype."""
     config: dict[str, Any] = {"name": name, "trainable": True, "dtype": _dtype(layer)}
     if isinstance(layer, LSTM):
         options = lstm_config(layer, name)
@@ -115,7 +115,7 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
-    """The configuration of a Sequential model, in words that Keras 2 and 3 both know."""
+    """The configuration of a Sequential model, in terms that both Keras 2 and 3 know."""
     shape = {"batch_input_shape": [None, network.steps, network.n_features]}
     entries = [_entry("InputLayer", {**shape, "dtype": _dtype(network.layers[0]), "sparse": False, "name": "features"})]
     entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
@@ -203,7 +203,7 @@ def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], s
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file under another name, then put it in place: at no moment is there half a file."""
+    """Write a file under another name, then move it into place: half a file never exists under its name."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -213,7 +213,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # mkstemp makes files that only their owner reads
+        os.chmod(name, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
         os.replace(name, path)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from None

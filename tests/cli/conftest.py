@@ -1,4 +1,4 @@
-"""What tests of the command line share: a small panel, and commands run in a folder of their own."""
+"""Shared by tests of the command line: a small panel, and commands run in a folder of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = tuple[int, str, str]
 
 @pytest.fixture(scope="session")
 def small() -> pd.DataFrame:
-    """Three stocks in 15 months, a row each with month ends in ``month``, the name in ``stock`` and 20 features."""
+    """Three stocks over 15 months, a row each, with month ends in ``month``, the name in ``stock`` and 20 features."""
     panel = load_panel().loc["1994-01":"1995-03"].loc[(slice(None), ["AAPL", "KO", "XOM"]), :].astype("float64")
     panel.iloc[0, 3] = np.nan
     return panel.reset_index()
@@ -34,7 +34,7 @@ def nameless(tmp_path_factory: Any) -> str:
 
 @pytest.fixture
 def run(capsys: Any, tmp_path: Any, monkeypatch: Any) -> Callable[..., Answer]:
-    """Run a command in an empty folder: exit code, what it printed, what it said."""
+    """Run a command in an empty folder; return its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Answer:

@@ -1,4 +1,4 @@
-"""The command line: the numbers it writes are the library's, what is wrong is one sentence, and no half file stays."""
+"""The command line: it writes the library's numbers, reports an error in one sentence, and leaves no half file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODEL = str(model_path())
 
 @pytest.fixture(scope="module")
 def small():
-    """Three stocks in 15 months, nothing missing but one value; float64 as a csv has it."""
+    """Three stocks over 15 months with one missing value; float64, as read from a csv."""
     panel = load_panel().loc["1994-01":"1995-03"].loc[(slice(None), ["AAPL", "KO", "XOM"]), :].astype("float64")
     panel.iloc[0, 3] = np.nan
     return panel
@@ -47,7 +47,7 @@ def panel_csv(small, tmp_path):
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Run a command in an empty folder of its own: exit code, what it printed, what it said."""
+    """Run a command in an empty folder of its own; return its exit code, stdout and stderr."""
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -61,7 +61,7 @@ def run(capsys, tmp_path, monkeypatch):
 
 
 def refused(answer, *words):
-    """Exit code 2, nothing printed, and one sentence with these words."""
+    """Check for exit code 2, nothing printed, and one sentence with these words."""
     code, out, err = answer
     sentences = [line for line in err.splitlines() if line.startswith("fastlrp")]
     assert code == 2, err
@@ -191,7 +191,7 @@ def test_a_nameless_model_takes_columns_by_position_and_says_so(run, panel_csv, 
 
 @compiled_only
 def test_a_named_model_finds_its_columns(run, small, tmp_path):
-    """In another order, among others, with and without --drop and --features: the same numbers."""
+    """Columns in another order, among others, with and without --drop and --features, give the same numbers."""
     panel, out = tmp_path / "panel.csv", tmp_path / "relevance.csv"
     frame = small[small.columns[::-1]].assign(ret_next=0.1)
     frame.insert(3, "sector", "Tech")
@@ -267,7 +267,7 @@ def test_bad_models(run, panel_csv, tmp_path):
 
 
 def broken(panel_csv, name):
-    """A panel's file with something wrong in it."""
+    """A panel's file with an error in it."""
     lines, path = panel_csv.read_text().splitlines(), panel_csv.with_name(name)
     if name == "spaces.csv":
         lines = [line.replace(",", " ") for line in lines]
@@ -387,7 +387,7 @@ def test_missing_extras_are_said(run, panel_csv, tmp_path, monkeypatch):
 
 
 class Broken(Exception):
-    """Something that nobody expected."""
+    """An error that nobody expected."""
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
@@ -418,7 +418,7 @@ def test_no_half_file_stays(run, panel_csv, small, tmp_path, monkeypatch, name, 
 
 
 def made_up(panel):
-    """A result of this panel, computed by nobody."""
+    """An invented result for this panel."""
     n = len(panel)
     values = np.random.default_rng(1).normal(size=(n, panel.shape[1]))
     score, nothing = values.sum(1), np.zeros(n)

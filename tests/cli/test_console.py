@@ -1,4 +1,4 @@
-"""How commands end: Ctrl-C, a disk that is full, a reader that has gone, a log file instead of a terminal."""
+"""How commands end: Ctrl-C, a full disk, a closed reader, a log file instead of a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODEL = str(model_path())
 
 @pytest.fixture
 def bars(run, small, monkeypatch):
-    """Run explain without kernels: whether it asked for a progress bar, and what it said."""
+    """Run explain without kernels; return whether it asked for a progress bar, and its stderr."""
     asked = []
 
     def explain(net, panel, **options):

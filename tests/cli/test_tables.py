@@ -26,12 +26,12 @@ FEATURES = list(load_model().features or [])
 
 
 class Read(Exception):
-    """What a file was read as; kernels need not run to see it."""
+    """Carries the panel that a file was read as; no kernel needs to run."""
 
 
 @pytest.fixture
 def read(run, monkeypatch):
-    """Run explain on a file up to the kernels: the panel they would get, the names to write, and what was said."""
+    """Run explain on a file up to the kernels; return the panel they would get, the output's names, and stderr."""
     got = []
 
     def explain(net, panel, **options):
@@ -61,7 +61,7 @@ def read(run, monkeypatch):
 
 
 def refused(answer, *words):
-    """Exit code 2 and one sentence with these words, none of them Python; no file."""
+    """Check for exit code 2, one sentence with these words and no Python in it, and no file."""
     code, out, err = answer
     sentences = [line for line in err.splitlines() if line.startswith("fastlrp:")]
     assert (code, out) == (2, ""), err
@@ -73,7 +73,7 @@ def refused(answer, *words):
 
 
 def same_panel(panel, small):
-    """Whether the kernels would get the panel that was written: values, and months in a row for each asset."""
+    """Check that the kernels would get the panel that was written: values, and each asset's consecutive months."""
     from fastlrp.panels.periods import ranked_times
 
     np.testing.assert_array_equal(panel.to_numpy(), small[FEATURES].to_numpy())
@@ -193,7 +193,7 @@ def test_dates_as_they_are_written(read, small, fmt):
     frame.to_csv("panel.csv", index=False)
     panel, out, _, _ = read("panel.csv")
     same_panel(panel, small)
-    assert list(out["month"]) == list(frame["month"])  # as the user knows them
+    assert list(out["month"]) == list(frame["month"])  # as the user wrote them
 
 
 def test_dates_that_could_be_two_are_refused_until_told(read, run, small):
@@ -246,7 +246,7 @@ def permnos(small):
 
 
 def placed(small, layout):
-    """The panel with its keys elsewhere; the keys that are expected."""
+    """The panel with its key columns in other places."""
     frame = written(small).rename(columns={"month": "date"}).assign(permno=permnos(small), sector="x")
     frame["year"], frame["month"] = small["month"].dt.year, small["month"].dt.month
     frame["quarter"] = 1
@@ -286,7 +286,7 @@ def test_two_columns_that_are_named_as_the_time(read, small):
 
 def test_keys_that_need_a_guess_are_refused(run, small):
     frame = placed(small, ["permno", "stock", *FEATURES])
-    frame.to_csv("none.csv", index=False)  # PERMNO is no time, though it is a whole number
+    frame.to_csv("none.csv", index=False)  # PERMNO is not a time, though it is a whole number
     refused(run("explain", MODEL, "none.csv", "-o", "out.csv"), "'permno' or 'stock' is the time", "--time")
     frame = placed(small, [*FEATURES, "permno", "stock", "date"])
     frame.to_csv("assets.csv", index=False)
@@ -303,7 +303,7 @@ def test_a_column_that_numbers_the_rows_is_left_out(read, run, small):
         assert list(out.columns[:2]) == ["month", "stock"]
         assert "numbers the rows: it is left out" in said
         np.testing.assert_array_equal(panel.to_numpy(), frame[FEATURES].to_numpy())
-    small.set_index(["month", "stock"]).rename_axis([None, None]).to_csv("nameless.csv")  # names of rows, not numbers
+    small.set_index(["month", "stock"]).rename_axis([None, None]).to_csv("nameless.csv")  # row names, not row numbers
     same_panel(read("nameless.csv")[0], small)
 
 

@@ -45,7 +45,7 @@ def speller(request, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("by_step", [False, True])
 def test_numbers_and_names_read_back_as_they_were(speller, tmp_path, monkeypatch, dtype, by_step):
-    monkeypatch.setattr(writing, "_BLOCK", 11)  # rows of a block and lines of a text end at different places
+    monkeypatch.setattr(writing, "_BLOCK", 11)  # blocks of rows and texts of lines end at different places
     monkeypatch.setattr(writing, "_LINES", 4)
     rel, out = result(dtype=dtype), tmp_path / "out.csv"
     writing.write_relevance(rel, out, by_step=by_step, bar=False)
@@ -57,7 +57,7 @@ def test_numbers_and_names_read_back_as_they_were(speller, tmp_path, monkeypatch
     assert rows[0][2:-4] == (
         [f"{name}_lag{lag}" for lag in (2, 1, 0) for name in rel.features] if by_step else list(rel.features)
     )
-    assert rows[5][2:-2] == [""] * (len(rows[0]) - 4)  # what is missing is empty
+    assert rows[5][2:-2] == [""] * (len(rows[0]) - 4)  # missing values are empty
     numbers = np.array([[float(cell or "nan") for cell in row[2:]] for row in rows[1:]])
     want = rel.values.reshape(len(rel), -1) if by_step else rel.to_frame()[list(rel.features)].to_numpy()
     np.testing.assert_array_equal(numbers[:, :-4].astype(dtype), want)
@@ -78,7 +78,7 @@ def test_both_spell_the_same_numbers(tmp_path, monkeypatch):
 
 
 def as_number(cell):
-    """A cell's number, or its text; what is missing is empty."""
+    """A cell's number, or its text; a missing value is empty."""
     try:
         return float(cell)
     except ValueError:
@@ -86,7 +86,7 @@ def as_number(cell):
 
 
 def test_numbers_are_not_spelled_by_pandas(tmp_path, monkeypatch):
-    """A csv of 115,200 rows and 244 columns took a minute to write by pandas, and ten seconds by pyarrow."""
+    """pandas took a minute to write a csv of 115,200 rows and 244 columns, and pyarrow ten seconds."""
 
     def slow(*args, **kwargs):
         raise AssertionError("to_csv was called")

@@ -1,4 +1,4 @@
-"""Tests of the CUDA kernels, on a GPU or, in small, in Numba's simulator.
+"""Tests of the CUDA kernels, on a GPU or, at a small size, in Numba's simulator.
 
 python -m pytest tests/cuda                                                      where there is a GPU
 NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python -m pytest tests/cuda           anywhere, as plain Python
@@ -12,8 +12,8 @@ import pytest
 
 from fastlrp.kernels import _why_no_cuda
 
-# The simulator's threads are Python's, and one of them does nothing but look whether the others have met: let it look
-# for a tenth of a millisecond at a time, not for five.
+# The simulator's threads are Python's, and one of them only checks whether the others have met. Let it check for a
+# tenth of a millisecond at a time instead of five milliseconds.
 sys.setswitchinterval(1e-4)
 
 

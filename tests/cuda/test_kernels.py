@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TOTALS = ("score", "initial_state", "unattributed")
-#: Drawn examples: a simulated one takes a second.
+#: Number of drawn examples; a simulated one takes a second.
 EXAMPLES = 25 if SIMULATED else 300
 T, D = 3, 3
 
@@ -42,7 +42,7 @@ def small(rng, **options):
 
 
 def deep(rng):
-    """All kinds of layers and merges, two outputs, activations that are not fused into a step."""
+    """A network of all kinds of layers and merges, two outputs, and activations that are not fused into a step."""
     return network(
         [
             *[bidirectional(rng, D, 3, "concat", return_sequences=True), {"kind": "dropout"}],
@@ -154,7 +154,7 @@ def test_panels_in_any_order_and_layout(rng):
 
 
 def test_short_histories_load_each_window_by_itself(rng):
-    """Where few rows end a window, windows do not share their months."""
+    """Windows do not share their months where few rows end a window."""
     net, frame = small(rng), panel(rng, assets=9, months=T, missing=False)
     got = net.explain(frame, steps=T, device="cuda")
     assert (~got.missing).sum() == 9
@@ -169,7 +169,7 @@ def test_a_panel_in_which_no_window_ends(rng):
 
 
 def test_a_panel_with_more_columns_than_the_network_takes(rng):
-    """Its rows are a view with gaps, in an order of their own."""
+    """The panel's rows are a view with gaps, in an order of their own."""
     net, frame = small(rng, features=["f0", "f1", "f2"]), panel(rng)
     wide = frame.assign(other=1.0)[["f0", "f1", "f2", "other"]]
     wide = pd.DataFrame(np.ascontiguousarray(wide.to_numpy()), wide.index, wide.columns).sample(frac=1, random_state=3)
@@ -191,7 +191,7 @@ def test_windows_longer_than_a_block_is_wide_are_loaded_each_for_itself():
 
 @pytest.mark.parametrize("shared_bytes", [1 << 17, 6000, 700])
 def test_where_rows_and_weights_stand_does_not_matter(rng, monkeypatch, shared_bytes):
-    """All in shared memory, only the weights, or nothing: the same bits."""
+    """With everything in shared memory, only the weights, or nothing, the bits are the same."""
     card = device.current_card()
     net, X = small(rng), batch(rng)
     want = net.explain(X, device="cuda")
@@ -230,7 +230,7 @@ def test_chunks_do_not_matter(rng, monkeypatch, kind):
 
 @pytest.mark.parametrize("shared_bytes", [6000, 700])
 def test_launches_on_their_way_together_have_rows_of_their_own(rng, monkeypatch, shared_bytes):
-    """A block's rows are used again for its next tile, but never by a chunk in another stream."""
+    """A block reuses its rows for its next tile, but a chunk in another stream never does."""
     net, X = small(rng), batch(rng, 37)
     want = net.explain(X, device="cuda")
     card, start, finish = device.current_card(), slots.start, slots.Slot.finish
@@ -337,7 +337,7 @@ def test_an_array_on_the_gpu_stays_there(rng, rule):
     X[2, 0, 0] = np.nan
     there = host.cuda.to_device(X)
     want = net.explain(X, device="cuda", rule=rule)
-    got = net.explain(there, rule=rule)  # "auto" goes where X is
+    got = net.explain(there, rule=rule)  # "auto" runs where X is
     for key in ("values", "prediction", *TOTALS):
         assert type(getattr(got, key)) is type(there), key
         assert np.array_equal(getattr(got, key).copy_to_host(), getattr(want, key), equal_nan=True)
@@ -372,7 +372,7 @@ def test_what_is_wrong_with_an_array_on_the_gpu(rng):
 def test_the_estimator_predicts_and_explains_there(rng):
     X, y = batch(rng, 12), rng.normal(size=12)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two epochs do not converge
+        warnings.simplefilter("ignore")  # two epochs are too few to converge
         model = fl.LSTMRegressor((3,), steps=T, max_iter=2, random_state=0, dtype="float64").fit(X, y)
     want, relevance = model.predict(X), model.explain(X)
     model.set_params(device="cuda")

@@ -1,4 +1,4 @@
-"""The Keras files in tests/data: their names, the files themselves, and what Keras computes with them."""
+"""The Keras files in tests/data: their names, the files themselves, and Keras' outputs for them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def architecture(version: str, name: str) -> Path | None:
 
 
 def as_dict(layer: Any) -> dict[str, Any]:
-    """A layer of fastlrp as tests/reference.py takes it."""
+    """A layer of fastlrp in the form that tests/reference.py takes."""
     found = {
         "kind": type(layer).__name__.lower(),
         **{key: value for key, value in vars(layer).items() if key != "name"},
@@ -74,7 +74,7 @@ def forward(layers: Any, X: np.ndarray) -> np.ndarray:
 
 
 def zeroed(network: fl.Network) -> fl.Network:
-    """The same layers with weights of zero: what a user would pass as an architecture."""
+    """The same layers with weights of zero, as a user would pass them as an architecture."""
 
     def blank(layer: Any) -> Any:
         parts = {}

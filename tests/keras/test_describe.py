@@ -1,4 +1,4 @@
-"""describe_keras says what is inside, also where read_keras refuses."""
+"""describe_keras describes a file's contents, even where read_keras refuses it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_weights_are_shown_where_a_network_is_refused(version: str, case: str) -
 
 
 def test_two_layers_of_a_refused_class_are_told_apart(tmp_path: Path) -> None:
-    """Groups are numbered by class; from Keras 3.6 they say the layer's name, and the name decides."""
+    """Groups are numbered by class; from Keras 3.6 on they give the layer's name, and the name decides."""
     with h5py.File(folder(VERSIONS[0]) / "refused_gru.keras") as model:
         config = json.loads(model.attrs["model_config"])
     layers = config["config"]["layers"]

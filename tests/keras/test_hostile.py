@@ -1,4 +1,4 @@
-"""Broken and hostile files: each is a ModelFileError of one sentence, soon, in little memory; nothing else happens."""
+"""Broken and hostile files: each gives a one-sentence ModelFileError, soon, in little memory, and does nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def original(name: str, version: str = NEWEST) -> bytes:
 
 
 def refused(path: Path, match: str | None = None, **options: Any) -> str:
-    """The sentence that read_keras refuses a file with."""
+    """The sentence with which read_keras refuses a file."""
     with pytest.raises(fl.ModelFileError, match=match) as caught:
         read_keras(path, **options)
     text = str(caught.value)
@@ -46,7 +46,7 @@ def refused(path: Path, match: str | None = None, **options: Any) -> str:
 
 
 def edited(tmp_path: Path, edit: Callable[[h5py.File], None], name: str = "functional.h5") -> Path:
-    """A copy of a real legacy file with something done to it."""
+    """A copy of a real legacy file, edited."""
     path = tmp_path / "model.h5"
     path.write_bytes(original(name))
     with h5py.File(path, "r+") as file:
@@ -212,7 +212,7 @@ def test_options_that_cannot_be(tmp_path: Path, kind: str, key: str, value: Any)
 
 @pytest.mark.parametrize("kind", ["Bidirectional", "TimeDistributed"])
 def test_wrappers_within_wrappers(tmp_path: Path, kind: str) -> None:
-    """Without a bound each level would be opened twice: two to the power of a hundred."""
+    """Without a bound, each level would be opened twice, which makes two to the power of a hundred."""
 
     def change(config: dict[str, Any]) -> None:
         entry = layer(config, "LSTM")
@@ -282,7 +282,7 @@ def test_a_name_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "match"),  # without a match it is a number, if an unusual one, and may be read
+    ("edit", "match"),  # without a match the value is an unusual number, which may be read
     [
         (replaced(np.zeros((4, 16), "f4")), r"shape \(4, 16\), expected \(3, 16\)"),
         (replaced(np.zeros((3, 16, 1), "f4")), "expected"),
@@ -330,7 +330,7 @@ def test_extra_weights_in_v3_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A file that no model may read: the right shape, recognisable numbers."""
+    """A file that no model may read, of the right shape and with recognisable numbers."""
     path = tmp_path / "secret.h5"
     with h5py.File(path, "w") as file:
         file["kernel"] = np.full((3, 16), 42, "f4")
@@ -447,7 +447,7 @@ def test_modules_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "config": {"command": "true"},
         }
 
-    net = read_keras(configured(tmp_path, change))  # the names are data: they change nothing
+    net = read_keras(configured(tmp_path, change))  # names are only data and change nothing
     assert net.n_params == 133
     assert not (tmp_path / "ran").exists()
     assert "evil_module" not in sys.modules
@@ -525,7 +525,7 @@ def _shared(path: Path) -> None:
 
 
 def _many_names(path: Path) -> None:
-    """A list of names that all point at one long text."""
+    """A list of names that all point to one long text."""
     path.write_bytes(original("functional.h5"))
     with h5py.File(path, "r+") as file:
         file.attrs["filler"] = "x" * 1_000_000
@@ -558,7 +558,7 @@ def _config_bomb(path: Path) -> None:
 
 
 def _lying_zip(path: Path) -> None:
-    """A member that unfolds to more than its header declares."""
+    """A member that unpacks to more than its header declares."""
     _config_bomb(path)
     data = bytearray(path.read_bytes())
     at = data.find(b"PK\x01\x02")
@@ -579,7 +579,7 @@ def _sparse(path: Path) -> None:
 
 
 def _empty_heap(path: Path) -> None:
-    """An entry of size zero in a block of texts, on which the HDF5 library runs in a circle."""
+    """An entry of size zero in a block of texts, on which the HDF5 library loops forever."""
     data = bytearray(original("functional.h5"))
     at = data.find(b"GCOL")
     data[at + 16 : at + 32] = bytes(16)
@@ -635,7 +635,7 @@ def test_bombs_end_within_two_seconds_and_200_mb(tmp_path: Path, name: str) -> N
     not Path("/proc/self/statm").exists(), reason="scripts/fuzz_keras.py limits memory the way Linux does"
 )
 def test_random_damage() -> None:
-    """Two hundred damaged files, always the same; scripts/fuzz_keras.py goes on for as long as one likes."""
+    """Two hundred damaged files, always the same; scripts/fuzz_keras.py runs for as long as one likes."""
     command = [sys.executable, "scripts/fuzz_keras.py", "--files", "200", "--seed", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

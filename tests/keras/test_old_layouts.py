@@ -1,4 +1,4 @@
-"""Layouts of versions that no longer install: real files of tf.keras 2.15, rewritten as those versions wrote them."""
+"""Layouts of versions that no longer install: real files from tf.keras 2.15, rewritten as those versions wrote them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(path: Path, case: str) -> fl.Network:
 
 
 def rename_weights(file: h5py.File, rename: Callable[[str], str], kind: str = "fixed") -> None:
-    """Other names for the weights, as fixed-length bytes (h5py 2) or as texts."""
+    """Give the weights other names, as fixed-length bytes (h5py 2) or as texts."""
     root = file["model_weights"]
     for group in root.values():
         names = [name.decode() if isinstance(name, bytes) else name for name in group.attrs["weight_names"]]
@@ -94,7 +94,7 @@ def test_a_sequential_without_an_input_shape(tmp_path: Path) -> None:
 
 
 def test_dropouts_that_only_the_nodes_name(tmp_path: Path) -> None:
-    """Custom models before 2.12 left out their Dropout layers, whose names the next layer still gives."""
+    """Custom models before 2.12 left out their Dropout layers; the next layer still gives their names."""
 
     def edit(file: h5py.File, config: dict[str, Any]) -> None:
         config["class_name"] = "CustomModel"

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastlrp as fl
 from fastlrp.keras import read_keras
 
-#: Keras computes these in half precision; fastlrp widens their weights, so it is the more exact one.
+#: Keras computes these in half precision; fastlrp widens their weights, so it is more exact.
 HALVES = {"float16": 3e-3, "mixed_float16": 3e-3, "bfloat16": 2e-2}
 NO_CONFIG = {"unusable", "subclassed"}
 READ = [
@@ -25,7 +25,7 @@ READ = [
     for name in names(version)
     if not name.startswith("refused") and case_of(name) not in NO_CONFIG
 ]
-#: Layers after which fastlrp has already done what Keras does one layer later, or hands on less.
+#: Cases where, after some layer, fastlrp has already done Keras' next layer, or passes on less.
 FOLDED = {"batchnorm", "identities", "activations", "last_state"}
 
 REFUSED = {
@@ -100,7 +100,7 @@ def test_the_kernels_predict_it_too(version: str) -> None:
     ):
         net, X, want = load(version, f"{case}.keras"), found[f"{case}/input"], found[f"{case}/output"]
         got = np.asarray(net.predict(X)).reshape(want.shape)
-        scale = max(1.0, np.abs(want).max())  # both are float32: what cancels below the output leaves its rounding
+        scale = max(1.0, np.abs(want).max())  # both are float32: terms that cancel below the output leave rounding
         assert_allclose(got, want, rtol=0, atol=1e-6 * scale, err_msg=case)
 
 
@@ -256,7 +256,7 @@ def test_check_passes_and_fails() -> None:
 
 
 def test_folding_keeps_far_inputs_exact(tmp_path: Path) -> None:
-    """A mean far from zero would cancel in float32 once it is folded into the bias: such layers become float64."""
+    """A mean far from zero would cancel in float32 once it is folded into the bias, so such layers become float64."""
     config = json.loads((folder(VERSIONS[-1]) / "normalization.json").read_text(encoding="utf-8"))
     rescaling = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Rescaling")
     rescaling["config"]["offset"] = 1e4

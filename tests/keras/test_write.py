@@ -1,4 +1,4 @@
-"""write_keras: read_keras reads it back bit for bit, and real Keras, where it is installed, predicts the same."""
+"""write_keras: read_keras reads its files back bit for bit, and real Keras, if installed, predicts the same."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_was_read_comes_back_the_same(tmp_path: Path, version: str, name: s
 
 @st.composite
 def drawn(draw: st.DrawFn) -> fl.Network:
-    """Networks of every shape that there is."""
+    """Networks of every shape."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     gate = draw(st.sampled_from(["hard_sigmoid", "hard_sigmoid_keras2"]))
@@ -88,7 +88,7 @@ def test_any_network_comes_back_the_same(tmp_path_factory: pytest.TempPathFactor
         path = tmp_path_factory.mktemp("written") / f"model{suffix}"
         used = {part for layer in net for part in _activations(layer)}
         if suffix == ".keras" and "hard_sigmoid_keras2" in used:
-            continue  # that no .keras file can say this is tested above
+            continue  # no .keras file can express this, as tested above
         write_keras(net, path)
         assert read_keras(path) == net
         assert describe_keras(path).n_params == net.n_params
@@ -136,11 +136,11 @@ def test_names_come_back_and_can_be_given_or_changed_on_reading(tmp_path: Path, 
     ]:
         with pytest.raises(ValueError, match=words) as caught:
             read_keras(path, features=wrong)
-        assert not isinstance(caught.value, fl.ModelFileError)  # the file is right
+        assert not isinstance(caught.value, fl.ModelFileError)  # the file itself is correct
 
 
 def test_more_names_than_an_attribute_of_hdf5_holds(tmp_path: Path) -> None:
-    """An array of texts would be refused by HDF5 from 64 KiB on."""
+    """HDF5 would refuse an array of texts from 64 KiB on."""
     names = [f"characteristic number {j} of a very wide panel" for j in range(4000)]
     net = fl.Network([fl.LSTM(np.ones((4000, 4), "f4"), np.ones((1, 4), "f4")), fl.Dense(np.ones((1, 1), "f4"))])
     for suffix in (".h5", ".keras"):

@@ -1,5 +1,5 @@
-"""Programs of 300 drawn networks, written down as hashes: whoever moves code about proves by them that kernels get
-the same instructions and the same packed weights as before, in seconds and without running one.
+"""Programs of 300 drawn networks, recorded as hashes. After code has moved, they prove that kernels get the same
+instructions and the same packed weights as before, in seconds and without running one.
 
 ``python tests/kernels/golden.py`` records them anew, which is right only where programs were meant to change.
 """
@@ -27,7 +27,7 @@ NETWORKS = 300
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Multiples of 1/64: the same bits from every version of NumPy."""
+    """Multiples of 1/64, which have the same bits with every version of NumPy."""
     return rng.integers(-96, 97, shape) / 64
 
 
@@ -44,7 +44,7 @@ def _activations(rng: np.random.Generator) -> dict[str, str]:
 
 
 def network(rng: np.random.Generator) -> fl.Network:
-    """Any chain that a Network may be: depths, directions, activations, merges, biases or none."""
+    """Any chain that a Network may hold: depths, directions, activations, merges, with or without biases."""
     D = int(rng.integers(1, 9))
     layers: list[Any] = []
     depth, width = int(rng.integers(1, 4)), D
@@ -77,7 +77,7 @@ def network(rng: np.random.Generator) -> fl.Network:
 
 
 def _lines(program: np.ndarray) -> Iterator[str]:
-    """Instructions by name, with every word that is not zero under the first of its names."""
+    """Instructions by name, with every non-zero word under the first of its names."""
     for record in program:
         words = (*(name for name, *_ in WORDS), "factor")
         given = {name: record[name].item() for name in words if name != "kind" and record[name]}
@@ -92,21 +92,21 @@ def _digest(*parts: Any) -> str:
 
 
 def inference_digest(plan: Plan) -> str:
-    """All that a kernel is given of a plan."""
+    """Everything that a kernel gets from a plan."""
     programs = [list(_lines(program)) for program in (plan.before, plan.forward, plan.relevance)]
     numbers = {name: int(value) for name, value in vars(plan).items() if isinstance(value, int | np.integer)}
     return _digest(programs, numbers, plan.weights)
 
 
 def training_digest(plan: TrainPlan) -> str:
-    """The same of a plan for training."""
+    """The same for a training plan."""
     programs = [list(_lines(program)) for program in (plan.forward, plan.backward)]
     numbers = {name: float(value) for name, value in vars(plan).items() if isinstance(value, int | float)}
     return _digest(programs, numbers, plan.index, plan.decays)
 
 
 def label(rule: Any) -> str:
-    """A rule in a word or three."""
+    """A short name of a rule."""
     return "forward" if rule is None else rule.name + " without recurrence" * (not getattr(rule, "recurrent", True))
 
 
@@ -123,7 +123,7 @@ def digests() -> Iterator[tuple[str, str]]:
             made = make_plan(net, steps, np.dtype(dtype), rule=rule, layout=LAYOUTS[layout], **options)
             words = [f"{seed:03d}", label(rule), layout, dtype, *(f"{k}={v}" for k, v in options.items())]
             yield " ".join(words), inference_digest(made)
-        if getattr(net.layers[-1], "activation", "") != "softmax":  # which is not trained
+        if getattr(net.layers[-1], "activation", "") != "softmax":  # softmax is not trained
             yield f"{seed:03d} training", training_digest(train_plan(net, steps))
 
 

@@ -1,7 +1,7 @@
-"""A machine that is as plain as can be: programs in NumPy, float64, all samples side by side. No compilation.
+"""The plainest possible machine: runs programs in NumPy, float64, all samples side by side, without compilation.
 
-It reads the same records and packed weights as the compiled machines, so that what a program says can be held against
-``reference.py`` without them; and what an instruction does is written here a second time, from its docstring.
+It reads the same records and packed weights as the compiled machines, so programs can be compared with ``reference.py``
+without those machines. Each instruction is implemented here a second time, from its docstring.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _unpacked_blocks(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
 
 
 def _unpacked_quads(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
-    """The same from rows that are filled up to whole quads."""
+    """The same from rows that are padded to whole quads."""
     filled = -(-rows // QUAD) * QUAD
     whole = w[: (1 + depth) * filled].reshape(1 + depth, filled)[:, :rows].T
     return whole[:, 0], whole[:, 1:]
@@ -45,7 +45,7 @@ class Interpreter:
     def __init__(self, plan: Plan, n: int, numbers: tuple[float, float, float], *, quads: bool) -> None:
         self.plan, self.n = plan, n
         self.eps, self.handed, self.delta = numbers
-        self.rows = np.full((plan.rows, n), np.nan)  # whatever reads a row before it is written shows
+        self.rows = np.full((plan.rows, n), np.nan)  # NaN exposes any read of a row that was not written
         for row, count in ((plan.lost, 1), (plan.initial, 1), (plan.zeros, plan.n_zeros)):
             self.rows[row : row + count] = 0
         self.months = np.full((plan.month_rows, n + plan.steps - 1), np.nan)
@@ -59,7 +59,7 @@ class Interpreter:
         return self.rows[do[name] : do[name] + units]
 
     def sums(self, do: Any, source: str, units: int, packed: int) -> tuple[Array, Array, Array]:
-        """A product's start, its first part and its second, of ``units`` sums."""
+        """A product's start, first part and second part, each of ``units`` sums."""
         a_depth, b_depth = int(do["a_depth"]), int(do["b_depth"])
         bias, w = self.unpacked(self.plan.weights[packed:], units, a_depth + b_depth)
         start = self.read(do, "init", units) if do["init"] >= 0 else bias[:, None]
@@ -78,8 +78,8 @@ class Interpreter:
         out[:] = out + total if do["mode"] == do_.SPREAD_ADD else total
 
     def _cell(self, do: Any, zi: Array, zf: Array, zg: Array, zo: Array) -> tuple[Array, Array]:
-        """i*g and f*c' from gates in units of 2^t; the new c and h are written."""
-        with np.errstate(over="ignore"):  # a gate that is shut
+        """i*g and f*c' from gates in units of 2^t; writes the new c and h."""
+        with np.errstate(over="ignore"):  # a closed gate overflows
             i, f, o = (1 / (1 + np.exp2(z)) for z in (zi, zf, zo))
         written, kept = i * np.tanh(zg), f * self.read(do, "before", len(zf))
         c = written + kept
@@ -95,7 +95,7 @@ class Interpreter:
 
     def lstm_step(self, do: Any) -> None:
         units = int(do["units"])
-        order = np.arange(4 * units).reshape(units, 4).T.ravel()  # four gates of a unit side by side
+        order = np.arange(4 * units).reshape(units, 4).T.ravel()  # a unit's four gates lie side by side
         start, first, second = self.sums(do, "h_before", 4 * units, int(do["weights"]))
         if do["init"] < 0:
             start = start[order]
@@ -170,7 +170,7 @@ class Interpreter:
             own(do) if own else self.simple(kind, do)
 
     def run_before(self) -> None:
-        """Months have rows of their own: the same machine, with those as its tile."""
+        """Run the part over months, which have rows of their own: the same machine, with those rows as its tile."""
         tile, self.rows = self.rows, self.months
         self.run(self.plan.before)
         self.rows = tile
@@ -179,7 +179,7 @@ class Interpreter:
 def explain(
     plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, quads: bool = False
 ) -> dict[str, Array]:
-    """Samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan's share their months."""
+    """Explain samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan shares months."""
     T, D = plan.steps, plan.n_features
     n = X.shape[0] if X.ndim == 3 else X.shape[0] - T + 1
     machine = Interpreter(plan, n, numbers, quads=quads)
@@ -201,4 +201,4 @@ def explain(
     return found
 
 
-assert 1 / np.log(2) == LOG2E  # what _cell's units of 2^t rest on
+assert 1 / np.log(2) == LOG2E  # _cell's units of 2^t rest on this

@@ -1,4 +1,4 @@
-"""CUDA without a GPU: kernels in Numba's simulator, compiled to PTX, and what users are told where there is none."""
+"""CUDA without a GPU: kernels in Numba's simulator and compiled to PTX, and the messages that users see."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_tiles_fit_the_card(T, D, H, dtype, multiprocessors, shared_bytes):
             blocks = launch.blocks // multiprocessors
             assert launch.blocks % multiprocessors == 0
             assert blocks * launch.shared_bytes <= shared_bytes
-            assert blocks * launch.threads <= 512  # of 128 registers each
+            assert blocks * launch.threads <= 512  # each thread has 128 registers
             assert launch.lanes <= launch.threads <= MOST_THREADS
             assert launch.threads % 32 == 0
             assert launch.lanes in card.lanes
             held = plan.weights.size * (launch.kernel.__name__ != "tiles_none_shared")
             rows = launch.tile_size * (not launch.scratch)
             assert launch.shared_bytes == (held + rows + 2 * launch.threads) * np.dtype(dtype).itemsize
-            # rows are a whole, odd number of quads apart: aligned, and a column of quads touches every bank
+            # rows lie a whole, odd number of quads apart: they are aligned, and a column of quads touches every bank
             row_length = (launch.tile_size - (plan.month_rows + 1) * launch.months) / plan.rows
             assert row_length == launch.lanes + 4
             assert launch.months % 8 == (4 if shared else 0)

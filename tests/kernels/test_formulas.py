@@ -24,7 +24,7 @@ def over(function, x):
 
 
 def whole_range(dtype, limit):
-    """Dense around zero and through the bend, logarithmic from the smallest denormal to the largest number."""
+    """Numbers dense around zero and through the bend, logarithmic from the smallest denormal to the largest."""
     info = np.finfo(dtype)
     small = np.log10(float(info.smallest_subnormal)) + 0.01
     sizes = np.logspace(small, np.log10(limit), 60_001).astype(dtype)
@@ -32,7 +32,7 @@ def whole_range(dtype, limit):
 
 
 def ulps(got, want):
-    """Distance in units in the last place of the wanted number."""
+    """Distance from the expected number, in its units in the last place."""
     with np.errstate(under="ignore"):
         unit = np.spacing(np.abs(want).astype(got.dtype)).astype(np.longdouble)
     return np.abs(got.astype(np.longdouble) - want) / unit

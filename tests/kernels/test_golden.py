@@ -1,4 +1,4 @@
-"""Programs are what they were when last recorded: what moved, moved without changing them."""
+"""Programs are the same as when last recorded: moved code has not changed them."""
 
 import json
 
@@ -18,7 +18,7 @@ def test_programs_and_packed_weights_are_those_recorded():
 
 
 def test_every_kind_of_instruction_is_among_them():
-    """What is recorded covers the vocabulary, so that a change anywhere shows."""
+    """The recorded programs cover all kinds of instruction, so that a change anywhere shows."""
     seen = set()
     for seed in range(100):
         net = golden.network(np.random.default_rng(seed))

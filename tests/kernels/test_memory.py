@@ -1,4 +1,4 @@
-"""Memory of large results: on cache lines, used again only when nobody can see it any more, and bounded."""
+"""Memory of large results: aligned to cache lines, reused only when nobody can see it any more, and bounded."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_memory_is_used_again_once_the_last_view_is_gone():
 
 def test_memory_of_another_size_is_left_alone():
     address = memory.aligned(4 * LARGE, np.float64).ctypes.data
-    assert memory.aligned(LARGE, np.float64).ctypes.data != address  # three quarters would be wasted
+    assert memory.aligned(LARGE, np.float64).ctypes.data != address  # reuse would waste three quarters
     both = sorted(part.size for part in memory._free.values())
     assert both == [8 * LARGE + 64, 32 * LARGE + 64]
-    assert memory.aligned(4 * LARGE, np.float64).ctypes.data == address  # found among others
+    assert memory.aligned(4 * LARGE, np.float64).ctypes.data == address  # picked from several
     small = memory.aligned(100, np.float64)
     assert not isinstance(small.base, memory._Loan)
 
@@ -73,7 +73,7 @@ def test_little_is_kept(monkeypatch):
     arrays = [memory.aligned(LARGE, np.float64) for _ in range(5)]
     arrays.clear()
     assert 0 < sum(part.size for part in memory._free.values()) <= 6 * memory.LARGE
-    memory.aligned(40 * LARGE, np.float64)  # more than may be kept: nothing is
+    memory.aligned(40 * LARGE, np.float64)  # more than may be kept, so nothing is kept
     assert not memory._free
     arrays = [memory.aligned(LARGE, np.float64) for _ in range(5)]
     monkeypatch.setattr(memory, "MOST_KEPT", 1 << 40)

@@ -1,6 +1,6 @@
 """The kernels as plain Python: the same functions, uncompiled, against the same reference.
 
-Coverage and debuggers see into them only there, and the intrinsics have a second form that nothing else runs.
+Coverage and debuggers see inside them only this way, and the intrinsics have a second form that nothing else runs.
 """
 
 import os
@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[1]
 def test_kernels_agree_with_the_reference_uncompiled():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_against_reference.py")]
     command += ["-k", "agrees_with_the_reference or (missing_value and shallow) or infinity"]
-    command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf of a NumPy scalar warns; compiled it does not
+    command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf warns for a NumPy scalar, not when compiled
     run = subprocess.run(
         command,
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},

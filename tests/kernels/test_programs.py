@@ -1,4 +1,4 @@
-"""Programs say what the mathematics says: a plain interpreter of their instructions against the slow reference."""
+"""Programs match the mathematics: a plain interpreter of their instructions against the slow reference."""
 
 import ast
 import subprocess
@@ -26,7 +26,7 @@ KEYS = ("values", "prediction", "score", "initial_state", "unattributed")
 
 
 def hold(found, want, reduced):
-    """Within 1e-10 of the largest relevance: sums are ordered differently, nothing else differs."""
+    """Check to 1e-10 of the largest relevance: only the order of sums differs."""
     if reduced:
         want = {**want, "values": want["values"].sum(axis=1)}
     scale = max(np.abs(want["values"]).max(), np.abs(want["score"]).max(), 1e-300)
@@ -39,7 +39,7 @@ def hold(found, want, reduced):
 @given(case=cases(samples=st.integers(1, 5)), quads=st.booleans(), reduced=st.booleans())
 def test_a_program_computes_what_the_reference_does(case, quads, reduced):
     want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
-    if want["least_sign"].min() < 1e-10:  # a denominator whose sign rounding decides
+    if want["least_sign"].min() < 1e-10:  # rounding decides the sign of a denominator
         return
     rule, layout = rule_value(case.rule), QUADS if quads else BLOCKS
     plan = make_plan(network(case.layers), case.X.shape[1], np.float64, rule=rule, aggregate=case.aggregate,
@@ -63,7 +63,7 @@ def test_windows_that_share_months_are_those_windows(seed, layout):
 
 
 def _branches(path: str) -> set[str]:
-    """The kinds that the functions of a machine compare with."""
+    """The kinds of instruction that a machine's functions compare with."""
     names = {node.id for node in ast.walk(ast.parse((PACKAGE / path).read_text())) if isinstance(node, ast.Name)}
     return names & set(KINDS)
 

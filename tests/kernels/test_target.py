@@ -1,4 +1,4 @@
-"""The processor that kernels are compiled for, and processes that cannot keep what they compiled."""
+"""The processor that kernels are compiled for, and processes that cannot keep compiled code."""
 
 import os
 import platform
@@ -38,7 +38,7 @@ def run(code, **environment):
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="looks at x86 instructions")
 def test_a_processor_without_fused_multiply_add_gets_two_instructions():
-    """The one that Numba calls generic: a function call for each number was 40 times as slow."""
+    """On the processor that Numba calls generic, a function call for each number was 40 times as slow."""
     check = """
 from fastlrp.kernels.cpu.tiles import run_tiles
 code = "".join(run_tiles.inspect_asm().values())
@@ -51,7 +51,7 @@ assert not calls, calls[:3]
 
 
 def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
-    """A read-only installation and home, for root as well: files stand where Numba's folders would."""
+    """A read-only installation and home, even for root: files take the place of Numba's folders."""
     shutil.copytree(PACKAGE, tmp_path / "fastlrp", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("cpu", "training"):
         (tmp_path / "fastlrp" / "kernels" / folder / "__pycache__").write_text("")

@@ -1,9 +1,9 @@
-"""A third rule, registered from outside of fastlrp and explained end to end: what CONTRIBUTING says adding one takes.
+"""A third rule, registered from outside fastlrp and run end to end, with the steps that CONTRIBUTING lists.
 
 LRP-alpha-beta at Dense layers (Bach et al. 2015, doi:10.1371/journal.pone.0130140, equation 60) and arras through
 LSTMs: contributions a_i w_ij of either sign share a unit's relevance among themselves, alpha of it and -beta, with
-alpha - beta = 1. Biases take no part. All its instructions exist already, so that a value, a program and a reference
-are all there is.
+alpha - beta = 1. Biases take no part. All its instructions already exist, so a value, a program and a reference are
+all it needs.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class AlphaBeta(fl.Arras):
 
 @dataclass(frozen=True)
 class AlphaBetaProgram(ArrasProgram):
-    """Positive and negative contributions apart."""
+    """Treats positive and negative contributions separately."""
 
     beta: float
 
     def dense(self, walk: Walk, layer: fl.Dense, steps: list[Map]) -> None:
-        """z+ = a+ W+ + a- W-, z- = a+ W- + a- W+: a+ and W+ are what is positive of a and W, a- and W- the rest."""
+        """z+ = a+ W+ + a- W-, z- = a+ W- + a- W+: a+ and W+ are the positive parts of a and W, a- and W- the rest."""
         W, K, M = walk.cast(layer.W), layer.n_inputs, layer.n_outputs
         positive, negative = np.maximum(W, 0), np.minimum(W, 0)
         up = [walk.matrix(np.concatenate(pair).T) for pair in ((positive, negative), (negative, positive))]
@@ -75,7 +75,7 @@ class AlphaBetaProgram(ArrasProgram):
                 emit(
                     linear_rule(M, z=z, relevance=relevance, extra=walk.zeros, bias=no_bias, q=q, share=gone, inputs=1)
                 )
-                emit(sum_rows(1, a=gone, out=walk.lost))  # the stabiliser's share is handed to nobody
+                emit(sum_rows(1, a=gone, out=walk.lost))  # nobody gets the stabiliser's share
                 emit(fill(1, out=gone))
                 for place, sign in ((0, 1), (1, -1)):
                     emit(
@@ -96,7 +96,7 @@ def registered() -> Iterator[None]:
 
 
 def dense_reference(layer, tape, R, beta, eps, ledger):
-    """Contributions one by one."""
+    """Relevance by contributions, one by one."""
     a, _ = tape
     W = np.asarray(layer["W"])
     if a.ndim == 2:

@@ -1,6 +1,6 @@
 """Training: gradients, Adam, losses, dropout and threads, against plain NumPy that shares no code with the kernels.
 
-Gradients are held against complex-step derivatives of a forward pass written out here: d f/d w = Im f(w + ih)/h, exact
+Gradients are compared with complex-step derivatives of a forward pass written out here: d f/d w = Im f(w + ih)/h, exact
 to round-off and free of any backpropagation.
 """
 
@@ -49,7 +49,7 @@ ACTIVATIONS = {
 
 
 def lstm_outputs(layer, weights, x):
-    """h of every step in the order of reading, x (n, T, D) in that order."""
+    """h of every step in reading order, from x (n, T, D) in that order."""
     W, U = next(weights), next(weights)
     b = next(weights) if layer.b is not None else 0
     act, gate = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.recurrent_activation]
@@ -202,7 +202,7 @@ LSTM_ACTIVATIONS = st.sampled_from(["tanh", "sigmoid", "relu", "linear", "hard_s
 
 @st.composite
 def random_networks(draw):
-    """Any chain of layers that a Network takes: weights from a seed, structure from hypothesis."""
+    """Any chain of layers that a Network takes; weights come from a seed, the structure from hypothesis."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     width = features = draw(st.integers(1, 9))
     layers, sequence = [], True
@@ -239,7 +239,7 @@ def test_random_networks_along_a_random_direction(drawn, T, n, loss):
     weights = arrays(net)
     with np.errstate(all="ignore"):
         value = loss_of(net, weights, X, y, w, loss, 0.8)
-    assume(value < 1e4)  # activations without a bound may explode
+    assume(value < 1e4)  # unbounded activations may explode
     direction = [rng.standard_normal(a.shape) for a in weights]
     trainer = Trainer(net, steps=T, loss=loss, huber_delta=0.8, alpha=alpha, dtype=np.float64, threads=2)
     got = trainer.gradients(X, y, w)
@@ -251,7 +251,7 @@ def test_random_networks_along_a_random_direction(drawn, T, n, loss):
 
 
 def test_kernels_agree_uncompiled():
-    """As plain Python: coverage and debuggers see into them only there, and intrinsics have a second form."""
+    """Run as plain Python: coverage and debuggers see inside only this way, and intrinsics have a second form."""
     chosen = "test_gradients_and_loss and (1-7 or 3-20 or 1-5) or under_its_masks"
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__)), "-k", chosen],
@@ -274,7 +274,7 @@ def test_float32_gradients_are_float64s(rng, name):
 
 
 def adam_by_hand(net, X, y, w, orders, batch, rate=0.01, clipnorm=None, alpha=0.0):
-    """Keras' Adam on complex-step gradients; the curve is the mean of batches' losses by their samples or weights."""
+    """Keras' Adam on complex-step gradients; the curve is the mean of batch losses, weighted by samples or weights."""
     weights = [a.astype(float) for a in arrays(net)]
     m, v = ([np.zeros_like(a) for a in weights] for _ in range(2))
     step, curve = 0, []
@@ -326,7 +326,7 @@ def test_whole_weights_are_repeated_samples(rng):
     other = trainer.gradients(np.repeat(X, times, axis=0), np.repeat(y, times, axis=0))
     for a, b in zip(one, other, strict=True):
         close(a, b, 1e-12)
-    X[times == 0], y[times == 0] = 1e3, np.inf  # what has no weight has no influence
+    X[times == 0], y[times == 0] = 1e3, np.inf  # samples of zero weight have no influence
     for a, b in zip(trainer.gradients(X, y, times), one, strict=True):
         assert np.array_equal(a, b)
     assert trainer.loss(X, y, np.zeros(30)) == 0.0
@@ -364,7 +364,7 @@ def test_any_layout_of_arrays_is_one_machine_code(rng):
 
 @pytest.mark.parametrize("name", ["lstm", "stacked", "bidirectional"])
 def test_curve_is_keras(name):
-    """Losses of every epoch and the last weights, from the same first weights and the same order of samples."""
+    """Every epoch's loss and the last weights agree, from the same first weights and the same order of samples."""
     with np.load(DATA / f"{name}.npz") as file:
         data = dict(file)
     weights = [data[f"first_{k}"] for k in range(sum(key.startswith("first_") for key in data))]
@@ -413,7 +413,7 @@ def lowbias(x):
 
 
 def mask_by_hand(seed, update, layer, rate, n, *shape):
-    """A layer's mask in one update: a number from its key, the unit (over all steps) and the sample's place."""
+    """A layer's mask in one update, drawn from its key, the unit (over all steps) and the sample's position."""
     key = splitmix((splitmix((splitmix(seed) + update) & M64) + layer) & M64)
     mask = np.empty((n, int(np.prod(shape))))
     for unit in range(mask.shape[1]):
@@ -447,18 +447,18 @@ def test_dropout_gradients_under_its_masks(rng):
         trainer.gradients(X, y), complex_step(lambda v: loss_of(net, v, X, y), arrays(net)), strict=True
     ):
         close(one, other, 1e-11)
-    assert trainer.loss(X, y) == pytest.approx(loss_of(net, arrays(net), X, y))  # off in evaluation
+    assert trainer.loss(X, y) == pytest.approx(loss_of(net, arrays(net), X, y))  # dropout is off in evaluation
     assert trainer.epoch(X, y, None, np.arange(n), n) == pytest.approx(loss_of(net, arrays(net), X, y, masks=masks))
 
 
 def test_dropout_drops_its_share_and_nothing_repeats(rng):
-    """Masks seen through a network that hands them on: y = mean of what stays of 1."""
+    """Masks seen through a network that passes them on: y is the mean of what remains of 1."""
     H, n, rate = 40, 640, 0.3
     net = fl.Network([fl.Dropout(rate), fl.Dense(np.eye(H)), lstm(rng, H, 1, activation="linear")])
     trainer = Trainer(net, steps=1, seed=3, dtype=np.float64)
     masks = []
     for _ in range(2):
-        # the gradient of W (H, H) of the Dense layer, for one sample at a time by its weight, shows which inputs stayed
+        # the Dense layer's gradient of W (H, H), for one sample at a time by its weight, shows which inputs remain
         seen = [
             trainer.gradients(np.ones((n, 1, H)), np.zeros((n, 1)), np.eye(n)[k], dropout=True)[0].any(axis=1)
             for k in range(0, n, 16)
@@ -467,7 +467,7 @@ def test_dropout_drops_its_share_and_nothing_repeats(rng):
         trainer.epoch(np.ones((1, 1, H)), np.zeros((1, 1)), None, np.zeros(1, int), 1)
     share = np.mean(masks[0])
     assert abs(share - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / masks[0].size)
-    agree = np.mean(masks[0] == masks[1])  # two updates draw independent masks: they agree by chance only
+    agree = np.mean(masks[0] == masks[1])  # two updates draw independent masks, which agree only by chance
     assert abs(agree - (rate**2 + (1 - rate) ** 2)) < 0.06
     for axis in (0, 1):  # neighbours are independent too
         one, other = np.split(np.moveaxis(masks[0], axis, 0)[: masks[0].shape[axis] // 2 * 2], 2)
@@ -495,7 +495,7 @@ def test_same_bits_for_any_number_of_threads(rng, dtype):
 
 
 def test_many_tiles_a_batch(rng):
-    """More tiles than parts of a gradient: each part is summed over several tiles."""
+    """With more tiles than parts of a gradient, each part is summed over several tiles."""
     net, X, y, w = make(rng, "lstm", 2, 6000)
     trainer = Trainer(net, steps=2, dtype=np.float64, threads=2)
     whole = trainer.gradients(X, y, w)
@@ -514,7 +514,7 @@ def test_state_resumes_to_the_same_bits(rng):
     broken = Trainer(net, steps=3, seed=8)
     broken.epochs(X, y, w, orders[:2], 16)
     state = broken.get_state()
-    broken.epochs(X, y, w, orders[::-1], 16)  # must leave the state that was taken alone
+    broken.epochs(X, y, w, orders[::-1], 16)  # must not change the state taken above
     resumed = Trainer(net, steps=3, seed=8)
     resumed.set_state(state)
     resumed.epochs(X, y, w, orders[2:], 16)
@@ -603,7 +603,7 @@ def test_many_models_stop_when_asked(rng, monkeypatch, threads):
     def epochs(*arguments):
         trained.append(1)
         if threading.current_thread() is not caller:
-            time.sleep(0.1)  # 500 fits would take it a minute, however late the caller comes to its first
+            time.sleep(0.1)  # 500 fits would take a minute, however late the caller starts its first
         return real(*arguments)
 
     def interrupt(count):
@@ -619,7 +619,7 @@ def test_many_models_stop_when_asked(rng, monkeypatch, threads):
 
 
 def test_benchmark_trains_what_torch_trains(monkeypatch):
-    """At a tiny size: from the same weights and batches, fastlrp's losses are torch's, where torch is installed."""
+    """At a tiny size, from the same weights and batches, fastlrp's losses equal torch's, where torch is installed."""
     monkeypatch.syspath_prepend(str(HERE.parent))
     from benchmarks.sections.training import Case, Fastlrp, Rolling, Torch
 

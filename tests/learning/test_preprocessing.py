@@ -1,4 +1,4 @@
-"""Cross-sectional transformers: each period by itself, against loops over months, and scikit-learn's suite."""
+"""Cross-sectional transformers: each period on its own, against loops over months, and scikit-learn's suite."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def panel(rng) -> pd.DataFrame:
     frame = pd.DataFrame(values, index.set_names(["month", "stock"]), ["beta", "size", "mom"])
     frame = frame.mask(rng.random(frame.shape) < 0.15)
     frame.loc[(index.levels[0][4], slice(None)), "size"] = np.nan  # a month without a value
-    frame.loc[(index.levels[0][5], slice(None)), "size"] = 2.5  # a month where all are alike
+    frame.loc[(index.levels[0][5], slice(None)), "size"] = 2.5  # a month where all values are equal
     frame.loc[(index.levels[0][6], list("BCDEFGHI")), "mom"] = np.nan  # a month with one asset
     frame.loc[(index.levels[0][6], "A"), "mom"] = 7.0
     return frame.iloc[rng.permutation(108)].iloc[:100]
 
 
 def by_month(frame: pd.DataFrame, formula) -> np.ndarray:
-    """``formula`` of the values there are, column by column and month by month."""
+    """``formula`` of the values present, column by column and month by month."""
     out = np.full(frame.shape, np.nan)
     months = frame.index.get_level_values("month")
     for month in set(months):
@@ -81,7 +81,7 @@ def test_each_month_by_itself(panel, transformer, formula):
 
 @pytest.mark.parametrize("transformer", ALL)
 def test_no_look_ahead(panel, transformer):
-    """A month's values are the same whatever follows, whatever precedes, and whatever was fitted."""
+    """A month's values are the same whatever follows or precedes, and whatever was fitted."""
     whole = transformer.fit(panel).transform(panel)
     months = panel.index.get_level_values("month")
     for cut in sorted(set(months))[1::4]:

@@ -57,7 +57,7 @@ def cube(rng) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------------ scikit-learn's suite
 
 SUITE = [
-    # One batch, so that weights and repetitions are the same sum; float64, so that they are so to 1e-7.
+    # One batch, so that weights and repetitions give the same sum; float64, so that they agree to 1e-7.
     LSTMRegressor(
         units=(8,), batch_size=256, max_iter=60, n_iter_no_change=60, learning_rate_init=0.02, dtype="float64"
     ),
@@ -207,7 +207,7 @@ def test_three_forms_are_one(real):
 
 def test_panel_rows_that_do_not_train(real, capsys):
     X, y = (frame.copy() for frame in real)
-    X = X.drop(index=(X.index.unique("month")[20], X.index.unique("stock")[0]))  # STEPS windows less, one row less
+    X = X.drop(index=(X.index.unique("month")[20], X.index.unique("stock")[0]))  # removes STEPS windows and one row
     X.iloc[100, 2] = np.nan
     y = y.reindex(X.index)
     fitted = model(steps=STEPS, verbose=True).fit(X, y)
@@ -227,7 +227,7 @@ def test_order_of_rows_does_not_matter(real, rng):
     straight = model(steps=STEPS).fit(X, y).predict(X)
     other = model(steps=STEPS).fit(X.iloc[mixed], y.iloc[mixed])
     assert_array_equal(other.predict(X), straight)
-    assert_array_equal(other.predict(X[X.columns[::-1]]), straight)  # by name
+    assert_array_equal(other.predict(X[X.columns[::-1]]), straight)  # columns are found by name
 
 
 def test_score_leaves_rows_without_prediction_out(real):
@@ -388,7 +388,7 @@ def test_early_stopping_holds_out_the_last_months(real):
     X, y = real
     fitted = model(steps=STEPS, early_stopping=True, validation_fraction=0.25, max_iter=12).fit(X, y)
     months = X.index.unique("month")
-    ends = months[STEPS - 1 : 59]  # that train or validate
+    ends = months[STEPS - 1 : 59]  # months that train or validate
     last = X.index.get_level_values("month").isin(ends[-round(0.25 * len(ends)) :])
     predicted = fitted.predict(X)
     assert len(fitted.validation_scores_) == fitted.n_iter_
@@ -413,7 +413,7 @@ def test_early_stopping_of_arrays(cube):
 def test_stops_when_nothing_improves(cube, capsys):
     X, y = cube
     fitted = model(max_iter=200, tol=1e6, n_iter_no_change=3, verbose=True).fit(X, y)
-    assert fitted.n_iter_ == 5  # the first improves on nothing known, then more than three that do not
+    assert fitted.n_iter_ == 5  # the first epoch improves, then more than three do not
     assert "training loss did not improve by more than tol=1000000.0 for 3 epochs" in capsys.readouterr().out
     with pytest.warns(ConvergenceWarning, match=r"maximum of 4 epochs \(max_iter\) was reached"):
         model(n_iter_no_change=3).fit(X, y)
@@ -575,7 +575,7 @@ def test_bad_panels(real):
 
 
 class Scripted:
-    """Stands for a trainer whose losses are known; its weights are the number of epochs it has seen."""
+    """Stands in for a trainer with known losses; its weights are the number of epochs it has seen."""
 
     def __init__(self, losses):
         self.losses, self.seen = losses, 0
@@ -606,7 +606,7 @@ def run(losses, trainer=Scripted, **changes):
 
 
 def test_divergence_keeps_the_best_epoch():
-    # Weights after epoch 2 are what epoch 3 found best; epoch 4 was worse, epoch 5 is not a number.
+    # Epoch 3 found the weights after epoch 2 best; epoch 4 was worse, epoch 5 is not a number.
     with pytest.warns(
         RuntimeWarning, match=r"diverged in epoch 5 \(loss nan\): the weights after epoch 2, the best one"
     ):

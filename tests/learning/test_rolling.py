@@ -1,4 +1,4 @@
-"""RollingLSTM: windows counted by hand, no look-ahead, scaling inside the window, and fits that go on."""
+"""RollingLSTM: windows counted by hand, no look-ahead, scaling inside the window, and fits that resume."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_predictions_are_out_of_sample_and_on_the_callers_index(real, rng):
 @pytest.mark.parametrize("gap", [0, 2])
 @pytest.mark.parametrize(("scaler", "expanding"), [("standard", False), ("minmax", True), (None, False)])
 def test_nothing_looks_ahead(real, gap, scaler, expanding):
-    """A prediction of month t does not change with anything after t, nor with targets known after t."""
+    """A prediction for month t does not depend on anything after t, nor on targets known after t."""
     X, y = real
     given = {"gap": gap, "scaler": scaler, "expanding": expanding, "step": 2}
     whole = rolling(**given).fit(X, y).predict(X)
@@ -95,13 +95,13 @@ def test_nothing_looks_ahead(real, gap, scaler, expanding):
     for k in (WINDOW + gap, 17, 22):
         later = of > months[k]
         other_X = X.where(~later[:, None] & np.ones(X.shape, bool), 9.0)
-        other_y = y.mask(of >= months[k - gap], -5.0)  # targets are a month ahead
+        other_y = y.mask(of >= months[k - gap], -5.0)  # targets lie a month ahead
         changed = rolling(**given).fit(other_X, other_y).predict(other_X)
         assert_array_equal(changed[of <= months[k]], whole[of <= months[k]])
 
 
 def test_a_model_is_what_the_regressor_trains(series):
-    """One window by hand: rows cut, scaled with their own mean, windows made, trained by the same kernels."""
+    """One window by hand: cut rows, scale them with their own mean, make windows, train with the same kernels."""
     X, y = series
     model = rolling({"dtype": "float64", "batch_size": 4, "shuffle": False}).fit(X, y)
     k = 9
@@ -120,7 +120,7 @@ def test_a_model_is_what_the_regressor_trains(series):
 
 
 def first_network(series, k) -> Network:
-    """First weights of window k: those that no training changed."""
+    """First weights of window k, unchanged by training."""
     X, y = series
     given = {"dtype": "float64", "batch_size": 4, "shuffle": False, "learning_rate_init": 1e-300}
     return rolling(given).fit(X, y).networks_[k]
@@ -151,7 +151,7 @@ def test_explain(real):
     assert len(relevance.by_time()) == 30 - WINDOW
     with pytest.warns(ConservationWarning) as told:
         model.explain(X, rule="rudder")
-    assert len(told) == 1  # of the whole, not one for each model
+    assert len(told) == 1  # one for the whole, not one for each model
 
 
 def test_several_targets_and_weights(real):
@@ -341,7 +341,7 @@ def test_divergence_names_the_window(series):
 
 
 def test_the_original_experiments_inputs(shared_data):
-    """Joined on the month: the portfolios of a month, the market of that month, and the market of the next."""
+    """The inputs are joined on the month: its portfolios, its market return, and the next month's market return."""
     pytest.importorskip("arch", reason="arch is not installed; it ships the market's returns of that experiment")
     path = Path(__file__).resolve().parents[2] / "scripts" / "original_experiment.py"
     spec = importlib.util.spec_from_file_location("original_experiment", path)

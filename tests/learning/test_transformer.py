@@ -1,4 +1,4 @@
-"""LRPTransformer: relevance as features, of networks and of estimators, in scikit-learn's tools."""
+"""LRPTransformer: relevance as features, from networks and estimators, in scikit-learn's tools."""
 
 from __future__ import annotations
 

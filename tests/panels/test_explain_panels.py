@@ -1,4 +1,4 @@
-"""Panels through predict and explain: windows that share their months give what the same windows give one by one."""
+"""Panels through predict and explain: windows that share months give the same results as single windows."""
 
 import threading
 
@@ -32,7 +32,7 @@ def networks(rng):
 
 
 def messy(rng, assets=23, months=40, gaps=0.03, missing=0.01):
-    """A panel with late starts, early ends, months left out and values missing."""
+    """A panel with late starts, early ends, missing months and missing values."""
     index = []
     for asset in range(assets):
         first, last = sorted(rng.integers(0, months, 2))
@@ -45,7 +45,7 @@ def messy(rng, assets=23, months=40, gaps=0.03, missing=0.01):
 
 
 def windows_by_hand(panel, T=T):
-    """(row, window) of every full window, found by looking each month up."""
+    """(row, window) of every full window, found by looking up each month."""
     rows = {key: row for row, key in enumerate(panel.index)}
     values, found = panel.to_numpy(), []
     for row, (date, asset) in enumerate(panel.index):
@@ -56,7 +56,7 @@ def windows_by_hand(panel, T=T):
 
 
 def forms(panel, rng):
-    """The same panel as users may hold it."""
+    """The same panel in the forms that users may have."""
     shuffled = panel.sample(frac=1, random_state=1)
     columns = pd.DataFrame({name: panel[name].to_numpy() for name in panel}, index=panel.index)
     return {
@@ -73,7 +73,7 @@ def forms(panel, rng):
 
 
 def months_are_shared(panel, rows, steps):
-    """Whether this panel's windows, which end in ``rows``, go the way on which they share months."""
+    """Whether this panel's windows, which end in ``rows``, take the path on which they share months."""
     ends = np.isin(np.arange(len(panel)), rows)
     return cpu._cut(Windows(panel.to_numpy(), None, ends), steps, 1).months > 0
 
@@ -123,7 +123,7 @@ def test_windows_that_share_months_have_the_bits_of_single_ones(rng, monkeypatch
     ends = np.isin(np.arange(len(panel)), rows)
     assert months_are_shared(panel, rows, steps)
     want = net.explain(X, device="cpu")
-    # a span in one tile or in as many as it has vectors; tiles that fill a span or leave a rest of it
+    # a span in one tile, or in as many as it has vectors; tiles that fill a span, or leave a remainder
     for large, size in ((cpu.LARGE_TILE, 0), (0, 0), (cpu.LARGE_TILE, 9), (cpu.LARGE_TILE, 23), (0, 11)):
         monkeypatch.setattr(cpu, "LARGE_TILE", large)
         if size:
@@ -226,7 +226,7 @@ def test_every_result_is_counted_once(rng, monkeypatch, shared, threads):
     everyone, ran, real, counts = threading.Barrier(threads), [], cpu.run_tiles, []
 
     def run_tiles(*arguments):
-        """Nobody goes on before every thread has work: left to the scheduler, one may do it all."""
+        """Wait until every thread has work; otherwise the scheduler may give it all to one."""
         if threading.get_ident() not in ran:
             everyone.wait(timeout=600)
         ran.append(threading.get_ident())
@@ -240,7 +240,7 @@ def test_every_result_is_counted_once(rng, monkeypatch, shared, threads):
     cpu.run(net, windows, T, rule=fl.Arras(), threads=threads, advance=advance)
     assert len(set(ran)) == threads
     assert sum(counts) == (len(panel) if shared else len(X))
-    assert len(counts) > 1 or threads > 1  # one thread tells of each of its chunks
+    assert len(counts) > 1 or threads > 1  # a single thread reports each of its chunks
 
 
 def test_progress_counts_every_row_once(rng, capsys):

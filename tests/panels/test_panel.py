@@ -1,4 +1,4 @@
-"""Panels against loops over a dictionary of rows: windows by calendar, columns by name, and what is refused."""
+"""Panels against loops over a dictionary of rows: windows by calendar, columns by name, and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastlrp.panels.periods import periods, time_level
 
 
 def windows(panel):
-    """Every window as {caller's row at its end: caller's rows, oldest first}."""
+    """Every window as {the caller's row at its end: the caller's rows, oldest first}."""
     order = np.arange(len(panel.windows.ends)) if panel.windows.order is None else panel.windows.order
     return {
         int(order[r]): tuple(order[r - panel.steps + 1 : r + 1].tolist()) for r in np.flatnonzero(panel.windows.ends)
@@ -81,7 +81,7 @@ def test_windows_of_a_messy_panel(spelling, time_first, steps):
 
 
 rows_of_panels = st.lists(st.tuples(st.sampled_from("XYZ"), st.integers(0, 30)), max_size=60, unique=True).map(
-    lambda rows: [*rows, ("W", 8), ("W", 7)]  # two months in a row, so that no coarser grid fits
+    lambda rows: [*rows, ("W", 8), ("W", 7)]  # two consecutive months, so that no coarser grid fits
 )
 
 
@@ -145,7 +145,7 @@ def test_other_grids(times, gap):
 
 @pytest.mark.parametrize("kind", ["datetime", "period"])
 def test_several_dates_a_month_are_a_trading_calendar(kind):
-    days = pd.bdate_range("1990-01-02", periods=50).delete([20, 33])  # holidays, for all
+    days = pd.bdate_range("1990-01-02", periods=50).delete([20, 33])  # holidays, shared by all
     if kind == "period":
         days = days.to_period("D")
     rows = [(asset, k) for k in range(len(days)) for asset in "AB" if (asset, k) != ("B", 30)]
@@ -462,7 +462,7 @@ def test_dates_as_spreadsheets_write_them_are_months(form):
 
 @pytest.mark.parametrize("mark", ["/", ".", "-"])
 def test_dates_of_which_day_and_month_may_change_places_are_refused(mark):
-    texts = [f"01{mark}{k:02d}{mark}1994" for k in range(1, 13)]  # firsts of months, or twelve days of January
+    texts = [f"01{mark}{k:02d}{mark}1994" for k in range(1, 13)]  # the first days of months, or twelve days of January
     index = pd.MultiIndex.from_product([texts, ["a"]], names=["date", "id"])
     with pytest.raises(ValueError, match=r"'01.02.1994' is not clear.*dayfirst=True"):
         as_panel(pd.DataFrame(np.zeros((12, 1)), index, ["x"]), 2)

@@ -1,4 +1,4 @@
-"""What results show of themselves at a prompt and in a notebook: numbers that are in them, and nothing that is not."""
+"""The display of results at a prompt and in a notebook: numbers that are in them, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What explain returns, against plain NumPy over the same made-up numbers."""
+"""The result of explain, against plain NumPy over the same made-up numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOTALS = ("score", "initial_state", "unattributed")
 
 
 def made_up(*, panel=True, dtype=np.float64, outputs=None, reduced=False, **changes):
-    """Twelve rows that reconcile exactly but for rows 2 and 9, three of them missing, in no order."""
+    """Twelve rows in no order, three of them missing; all others but rows 2 and 9 reconcile exactly."""
     rng = np.random.default_rng(5)
     values = rng.normal(size=(12, T, 4)).astype(dtype)
     initial_state, unattributed = rng.normal(size=(2, 12)).astype(dtype)
@@ -323,7 +323,7 @@ def test_a_frozen_value_that_shows_itself():
 
 
 def test_making_one_is_cheap():
-    """Two microseconds, a part of what one sample costs: attributes are set, and no array is looked at."""
+    """It takes two microseconds, a fraction of one sample's cost: attributes are set, and no array is examined."""
     given, calls = vars(made_up(features=None)), []
 
     def count(frame, event, what):
@@ -366,7 +366,7 @@ def test_large_results_are_summed_in_small_pieces():
 
 @pytest.mark.parametrize("reduced", [False, True])
 def test_to_shap(reduced, monkeypatch):
-    """The package is heavy, so only its constructor's keywords are imitated; they are those of shap 0.40 and later."""
+    """The package is heavy, so only its constructor's keywords are imitated, those of shap 0.40 and later."""
     module = types.ModuleType("shap")
     module.Explanation = lambda **given: given
     monkeypatch.setitem(sys.modules, "shap", module)
