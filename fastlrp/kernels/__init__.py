@@ -1,7 +1,7 @@
-"""The only place that computes: kernels, and the seam where a backend is chosen.
+"""Kernels, the only place that computes, and the seam where a backend is chosen.
 
 A backend is a module with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads, advance)``, which
-gives ``Results``.
+returns ``Results``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastlrp.checks import check
 from fastlrp.kernels.results import on_gpu
 from fastlrp.messages import install_hint
 
-#: Floating-point operations from which "auto" takes a GPU: about a second of sixteen cores. Below it, what is saved
+#: Floating-point operations from which "auto" takes a GPU: about a second of sixteen cores. Below it, the time saved
 #: would hardly repay copying and, the first time on a machine, compiling for the GPU (about ten seconds).
 WORTH_A_GPU = 1e12
 
@@ -21,14 +21,14 @@ WORTH_A_GPU = 1e12
 def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleType:
     """The backend of a device: "cpu", "cuda", or "auto" for a GPU where one answers and the work is worth it.
 
-    Numba is imported here, when the first kernel is needed, and not with fastlrp; what concerns CUDA only if it is
-    asked for, or ``work`` (floating-point operations) is worth a look.
+    Numba is imported here, when the first kernel is needed, not with fastlrp. CUDA's modules are imported only if CUDA
+    is asked for or ``work`` (floating-point operations) is worth a look.
 
     Raises
     ------
     ValueError
-        If there is no such device, CUDA is asked for and does not answer, or ``rows`` live on a GPU and device is
-        "cpu".
+        If there is no such device, if CUDA is asked for and does not answer, or if ``rows`` live on a GPU and device
+        is "cpu".
     """
     check("device", device)
     if on_gpu(rows) and device == "cpu":
@@ -46,7 +46,7 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
 
 
 def _why_no_cuda(*, simulated: bool = True) -> str | None:
-    """What is missing for CUDA, as the end of a sentence; None where it answers."""
+    """The reason why CUDA is missing, as the end of a sentence; None where it answers."""
     if importlib.util.find_spec("numba_cuda") is None:
         return f"it needs the package numba-cuda, which is missing: {install_hint('numba-cuda[cu13]', 'cuda')}"
     try:

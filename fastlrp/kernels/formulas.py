@@ -1,9 +1,9 @@
 """Every activation, gate and rule formula, once, for one number at a time.
 
-Kernels own loops, memory and order; what is computed for one unit of one sample stands here and is shared by all
-backends. Functions take and give numbers of one dtype; a bare ``1.0`` would turn float32 arithmetic into float64, so
-constants are made from an argument's own type. Products that must not depend on what a compiler contracts are written
-with ``fma``, so that a sample's bits do not depend on its place in a batch.
+Kernels own loops, memory and order; the arithmetic of one unit of one sample stands here, shared by all backends.
+Functions take and return numbers of one dtype. A bare ``1.0`` would turn float32 arithmetic into float64, so constants
+are made from an argument's own type. Products that must not depend on what a compiler contracts are written with
+``fma``, so that a sample's bits do not depend on its place in a batch.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -20,14 +20,14 @@ from fastlrp.kernels.target import inlined
 
 _S = np.float32
 
-# e^r = (A + p)/(A - p) with p = r B, A and B polynomials in r^2, on |r| <= ln(2)/2: half the terms of e^r as one
+# e^r = (A + p)/(A - p) with p = r B, A and B polynomials in r^2, on |r| <= ln(2)/2. It has half the terms of e^r as one
 # polynomial, and its division is part of the one that tanh and sigmoid need anyway (a cell in float64 takes 86 cycles a
 # vector instead of 106). B/A = tanh(r/2)/r has relative error 6.6e-10 and 5.5e-18 before rounding (Remez; both begin
-# with their exact value at 0, so that tanh is right there). The same for 2^r, whose argument needs no reduction.
+# with their exact value at 0, so that tanh is right there). 2^r is the same, but its argument needs no reduction.
 #
-# What costs time is multiplications and what shares their units; a core has as many units again for additions and bits.
-# So 2^n is multiplied by adding n to the exponent, limits are set on |x|, and gates get their argument in the units of
-# 2^t: a vector of cells takes 63 cycles instead of 75 in float32, 71 instead of 83 in float64 (Zen 4).
+# Time goes into multiplications and operations that share their units; a core has as many units again for additions and
+# bits. So n is added to the exponent to multiply by 2^n, limits are set on |x|, and gates get their argument in the
+# units of 2^t: a vector of cells takes 63 cycles instead of 75 in float32, 71 instead of 83 in float64 (Zen 4).
 _LN2 = 0.6931471805599453
 _A32, _B32 = (_S(0.09998003), _S(1.0)), (_S(0.008323379), _S(0.5))
 _A64 = (0.00099176973294031338, 0.11110817316551254, 1.0)
@@ -43,7 +43,7 @@ _ROUND32, _ROUND64 = _S(12582912.0), 6755399441055744.0
 
 
 def _rounded_single(t):
-    """The whole number n next to t, and n as what ``_times`` takes, float32."""
+    """The whole number n nearest to t, and n in the form that ``_times`` takes; float32."""
     k = t + _ROUND32
     return k - _ROUND32, np.int32(np.float32(k).view(np.int32) << np.int32(23))
 
@@ -55,7 +55,7 @@ def _rounded_double(t):
 
 
 def _times_single(x, power):
-    """2^n x for x > 0 by its exponent; where the result would not be a normal number it is wrong, but still small."""
+    """2^n x for x > 0, by its exponent; a result that would not be a normal number is wrong, but still small."""
     return np.int32(np.float32(x).view(np.int32) + power).view(np.float32)
 
 
@@ -79,7 +79,7 @@ def _fraction_double(r, of_2):
 
 
 def _rounded(t):
-    """The whole number n next to t, and n as what ``_times`` takes."""
+    """The whole number n nearest to t, and n in the form that ``_times`` takes."""
     with np.errstate(over="ignore"):  # plain Python shifts like the compiled code: the high bits fall out
         return _rounded_single(t) if t.dtype == np.float32 else _rounded_double(t)
 
@@ -96,7 +96,8 @@ def _fraction(r, of_2):
 
 
 def _limits(x):
-    """Beyond which e^x would leave the normal range, beyond which 2^x would, from which tanh is 1 to the last bit."""
+    """Limits of x: beyond them e^x, and 2^x, would leave the normal range; from the third on tanh is 1 to the last
+    bit."""
     return (_S(87.0), _S(125.0), _S(10.0)) if x.dtype == np.float32 else (708.0, 1021.0, 20.0)
 
 
@@ -151,7 +152,7 @@ def _at_most(x, limit):
 
 @inlined
 def _exp_parts(x):
-    """e^x = 2^n (a + p)/(a - p): n as what ``_times`` takes, a and p."""
+    """e^x = 2^n (a + p)/(a - p): n in the form that ``_times`` takes, a and p."""
     high, low = _ln2(x)
     n, power = _rounded(x * type(x)(LOG2E))
     a, p = _fraction(fma(n, -low, fma(n, -high, x)), False)
@@ -167,8 +168,8 @@ def exp(x):
 
 @inlined
 def _tanh_parts(x):
-    """tanh(x) as a fraction: numerator with x's sign, denominator about 1 to 2. 1 - e^-2|x| over 1 + e^-2|x|, with
-    nothing that cancels: right in the relative sense down to denormal x."""
+    """tanh(x) as a fraction: numerator with x's sign, denominator about 1 to 2. It is 1 - e^-2|x| over 1 + e^-2|x|
+    without cancellation, so it is right in the relative sense down to denormal x."""
     one, limit = type(x)(1), _limits(x)[2]
     size = abs(x)
     size = limit if size > limit else size
@@ -213,8 +214,8 @@ def sigmoid(x):
 
 @inlined
 def gated_tanh(t, x):
-    """tanh(x) through a gate that is open by 1/(1 + 2^t), with one division instead of two: t = -z log2(e) for
-    sigmoid(z), which costs nothing where it is part of z's weights."""
+    """tanh(x) through a gate that is open by 1/(1 + 2^t), with one division instead of two. For sigmoid(z),
+    t = -z log2(e), which costs nothing where it is part of z's weights."""
     above, below = _tanh_parts(x)
     open_, of = _gate_parts(t)
     return (above * open_) / (below * of)
@@ -273,21 +274,21 @@ def activation(code, x):
 @inlined
 def signed(z, value):
     """A value >= 0 with the sign of z, counted + at zero: the stabiliser eps s(z)."""
-    return copysign(value, z + type(z)(0))  # -0 + 0 is +0; bits of a sign are cheaper than a comparison
+    return copysign(value, z + type(z)(0))  # -0 + 0 is +0; copying a sign is cheaper than a comparison
 
 
 @inlined
 def per_unit(relevance, z, eps):
-    """q = R/(z + eps s(z)): what the linear rule hands down for each unit of contribution."""
+    """q = R/(z + eps s(z)): the relevance that the linear rule hands down per unit of contribution."""
     return relevance / (z + signed(z, eps))
 
 
-# ---- rules: what one unit hands down, what its inputs share evenly, and what is lost ---------------------------------
+# ---- rules: the relevance that a unit hands down, that its inputs share evenly, and that is lost ---------------------
 
 
 @inlined
 def linear_unit(relevance, z, bias, eps, handed, delta):
-    """q of one unit of a linear map, its part of what all inputs share evenly (before 1/N), and what no input gets.
+    """q of one unit of a linear map, its part of the inputs' even share (before 1/N), and the part that no input gets.
 
     Of R = q (sum_i a_i w_i + b + eps s) the inputs share (handed s + delta b) q; ((1 - delta) b + (eps - handed) s) q
     is lost.
@@ -299,7 +300,7 @@ def linear_unit(relevance, z, bias, eps, handed, delta):
 
 @inlined
 def arras_unit(written, kept, r_c, eps):
-    """The linear rule on c = i*g + f*c': R_g, R_c' and s q, of which the even share is made."""
+    """The linear rule on c = i*g + f*c': R_g, R_c' and s q, from which the even share is made."""
     c = written + kept
     q = per_unit(r_c, c, eps)
     return written * q, kept * q, signed(c, type(c)(1)) * q
@@ -307,23 +308,23 @@ def arras_unit(written, kept, r_c, eps):
 
 @inlined
 def even_shares(even, eps, handed, factor):
-    """From a sum of s q: what each input gets evenly (``factor`` = 1/N), and what is lost of the stabiliser."""
+    """From a sum of s q: each input's even share (``factor`` = 1/N), and the part of the stabiliser that is lost."""
     return even * (factor * handed), (eps - handed) * even
 
 
 @inlined
 def rudder_arrival(arrived, written, kept, eps):
-    """R_h[u]/(c_u + eps s): what a step's arrival adds to q of the cell."""
+    """R_h[u]/(c_u + eps s): the amount that a step's arrival adds to the cell's q."""
     return per_unit(arrived, written + kept, eps)
 
 
 @inlined
 def left_out(z, upper, q):
-    """What a path would carry that makes z - upper of z."""
+    """The relevance that a path would carry whose part of z is z - upper."""
     return (z - upper) * q
 
 
 @inlined
 def merged(weight, a, q, share):
-    """What one of two directions gets whose outputs were summed (``weight`` 1) or averaged (1/2)."""
+    """The relevance of one of two directions whose outputs were summed (``weight`` 1) or averaged (1/2)."""
     return weight * a * q + share

@@ -1,6 +1,6 @@
 """Formulas of training, once, for one number at a time: cells that keep what their gradient needs, and the gradients.
 
-Same rules as in ``formulas``: one dtype in and out, constants made from an argument's own type.
+The rules are those of ``formulas``: one dtype in and out, constants made from an argument's own type.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -24,7 +24,7 @@ def gates(zi, zf, zg, zo, c):
 
 @inlined
 def gates_gradient(i, f, g, o, c, t, dh, dc):
-    """From dh and dc of this step: dz of the four gates, and dc of the step before. ``c`` is the step before's."""
+    """dz of the four gates and dc of the step before, from dh and dc of this step; ``c`` is the step before's."""
     one = type(i)(1)
     dc = fma(dh * o, fma(-t, t, one), dc)
     return (
@@ -38,7 +38,7 @@ def gates_gradient(i, f, g, o, c, t, dh, dc):
 
 @inlined
 def adam(w, gradient, m, v, rate, beta_1, beta_2, epsilon):
-    """Kingma & Ba 2015 as Keras writes it: ``rate`` holds both bias corrections, epsilon stands outside of them."""
+    """Kingma & Ba 2015 as Keras writes it: ``rate`` holds both bias corrections, and epsilon is outside them."""
     one = type(w)(1)
     m = fma(gradient - m, one - beta_1, m)
     v = fma(fma(gradient, gradient, -v), one - beta_2, v)
@@ -47,7 +47,7 @@ def adam(w, gradient, m, v, rate, beta_1, beta_2, epsilon):
 
 @inlined
 def mixed(x):
-    """A 32-bit number scattered: two multiply-xorshift rounds (Wellons' "lowbias32" constants), a bijection."""
+    """Scatter a 32-bit number by two multiply-xorshift rounds (Wellons' "lowbias32" constants), a bijection."""
     x = np.uint32(x ^ (x >> np.uint32(16)))
     x = np.uint32(x * np.uint32(0x7FEB352D))
     x = np.uint32(x ^ (x >> np.uint32(15)))
@@ -57,7 +57,7 @@ def mixed(x):
 
 @inlined
 def scattered(x):
-    """A 64-bit number scattered: the output function of SplitMix64 (Steele, Lea & Flood 2014)."""
+    """Scatter a 64-bit number by the output function of SplitMix64 (Steele, Lea & Flood 2014)."""
     x = np.uint64(x + np.uint64(0x9E3779B97F4A7C15))
     x = np.uint64((x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9))
     x = np.uint64((x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB))

@@ -1,12 +1,12 @@
-"""What the CPU kernels stand on: pointers, and the few instructions that Numba has no name for.
+"""The basis of the CPU kernels: pointers, and the few instructions that Numba has no name for.
 
 A tile holds its numbers as rows of *lanes*: row = one unit (or feature) at one step, lane = one sample, lanes
 contiguous. Every loop over lanes is then a vector loop, whatever the number of units.
 
 Numba has no vector types, so the two places where the compiler does not find the best code by itself are written as
 intrinsics that emit LLVM vector code: ``product.py`` (every floating-point operation that counts) and ``transpose.py``
-(in and out of the tile). What is an intrinsic exists a second time in plain Python for ``NUMBA_DISABLE_JIT=1``, chosen
-at the end of each file.
+(into and out of the tile). Each intrinsic exists a second time in plain Python for ``NUMBA_DISABLE_JIT=1``, chosen at
+the end of its file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def at(typingctx: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def vector_lanes(typingctx: Any, pointer: Any) -> Any:
-    """How many numbers of the pointer's type one vector register holds."""
+    """The number of values of the pointer's type that one vector register holds."""
     size = VECTOR_BYTES // (4 if pointer.dtype == types.float32 else 8)
     return types.int64(pointer), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), size)
 
 
 @intrinsic
 def line_numbers(typingctx: Any, pointer: Any) -> Any:
-    """How many numbers of the pointer's type one cache line holds."""
+    """The number of values of the pointer's type that one cache line holds."""
     size = 64 // (4 if pointer.dtype == types.float32 else 8)
     return types.int64(pointer), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), size)
 
@@ -59,7 +59,7 @@ def line_numbers(typingctx: Any, pointer: Any) -> Any:
 def distinct(typingctx: Any) -> Any:
     """Promise that the pointers among the calling function's arguments do not overlap.
 
-    Without it LLVM would guard each vector loop with run-time checks, and gives up on loops over many rows at once.
+    Without it LLVM would guard each vector loop with run-time checks and give up on loops over many rows at once.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -80,7 +80,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def prefetch(typingctx: Any, pointer: Any) -> Any:
-    """Ask for the cache line of an address, in the second-level cache; any address will do, even none of ours."""
+    """Ask for an address's cache line, in the second-level cache; any address will do, even one that is not ours."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit_prefetch(builder, args[0], write=False, locality=2)
@@ -90,7 +90,7 @@ def prefetch(typingctx: Any, pointer: Any) -> Any:
 
 
 def emit_prefetch(builder: Any, pointer: Any, *, write: bool, locality: int) -> None:
-    """Ask for the cache line of an address, to write to it or not; ``locality`` 3 for the first-level cache, 2 for the
+    """Ask for an address's cache line, for writing or not; ``locality`` is 3 for the first-level cache, 2 for the
     second."""
     i32 = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])

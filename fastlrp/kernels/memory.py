@@ -1,7 +1,7 @@
-"""Arrays that kernels fill: on cache lines, and large ones in memory that an earlier one no longer needs.
+"""Arrays that kernels fill: they start on cache lines, and large ones reuse memory that earlier ones no longer need.
 
-Fresh pages for a large array cost the system time to find and clear them: explaining 20,000 samples of (12, 96) takes
-0.13 s in memory that is there already and up to 0.24 s where it is not.
+Finding and clearing fresh pages for a large array takes time: explaining 20,000 samples of (12, 96) takes 0.13 s in
+memory that is there already and up to 0.24 s where it is not.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: Bytes from which memory is kept; below, the C library keeps it. From 4 MiB it was a tenth slower for 10,000
+#: Bytes from which memory is kept here; below, the C library keeps it. A limit of 4 MiB was a tenth slower for 10,000
 #: stock-months, whose results and scratch are smaller.
 LARGE = 1 << 18
-#: Pieces that are kept at most: all of them are looked through.
+#: Most pieces that are kept: a search looks through all of them.
 MOST_PIECES = 64
 _LINE = 64
 _HUGE_PAGE = 1 << 21
@@ -28,10 +28,10 @@ _ASKED_HUGE = 1 << 22
 
 
 def _most_kept() -> int:
-    """Bytes that are kept at most: a thirty-second of the machine's memory."""
+    """Most bytes that are kept: a thirty-second of the machine's memory."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 32
-    except (AttributeError, ValueError, OSError):  # not a system that says
+    except (AttributeError, ValueError, OSError):  # a system that does not say
         return 1 << 28
 
 
@@ -61,12 +61,12 @@ class _Loan:
         }  # fmt: skip
 
     def __del__(self, free: dict[int, Array] = _free, forget: Callable[..., None] = _forget) -> None:
-        free[self.address] = self.memory  # what it needs is bound above: when Python exits, globals are gone
+        free[self.address] = self.memory  # the names it needs are bound above: when Python exits, globals are gone
         forget(free)
 
 
 def _take(size: int) -> Array:
-    """Free memory of at least ``size`` bytes, and not of much more; or fresh."""
+    """Free memory of at least ``size`` bytes and not much more, or else fresh memory."""
     for address, memory in reversed(list(_free.items())):
         if size <= memory.size <= size + size // 4 and _free.pop(address, None) is not None:
             return memory
@@ -85,10 +85,10 @@ def aligned(n: int, dtype: npt.DTypeLike) -> Array:
 
 
 def scratch(n: int, dtype: npt.DTypeLike) -> Array:
-    """Memory for a thread to work in, uninitialised; large pieces stand in huge pages, where the system has them.
+    """Uninitialised memory for a thread to work in; large pieces are in huge pages, where the system has them.
 
-    In small ones it is luck which parts compete for the same places of the second-level cache: a panel took from 95 to
-    107 ms, from process to process.
+    In small pages, luck decides which parts compete for the same places of the second-level cache: a panel took from
+    95 to 107 ms, from process to process.
     """
     kind = np.dtype(dtype)
     size = n * kind.itemsize
@@ -100,13 +100,14 @@ def scratch(n: int, dtype: npt.DTypeLike) -> Array:
 
 
 def results(*shape: int, dtype: np.dtype[Any]) -> Array:
-    """An uninitialised array for results. Whole cache lines are written fastest, which small ones would not repay."""
+    """An uninitialised array for results. Large ones start on a cache line, since whole lines are written fastest; in
+    small ones it would not pay."""
     size = math.prod(shape)
     return np.empty(shape, dtype) if size < 1 << 16 else aligned(size, dtype).reshape(shape)
 
 
 def read_only(array: Array) -> Array:
-    """A read-only view: users' arrays may or may not be writable, and Numba would compile for each."""
+    """A read-only view: users' arrays may or may not be writable, and Numba would compile for each case."""
     view = array.view()
     view.flags.writeable = False
     return view

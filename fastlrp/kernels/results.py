@@ -1,4 +1,4 @@
-"""What a backend gives, and whether an array of a user's lives on a GPU."""
+"""The results of a backend, and a check whether a user's array lives on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Array = npt.NDArray[Any]
 
 
 class Results(NamedTuple):
-    """What a backend gives; without a rule only ``prediction`` has rows."""
+    """The results of a backend; without a rule only ``prediction`` has rows."""
 
     values: Array
     prediction: Array
@@ -20,9 +20,9 @@ class Results(NamedTuple):
 
 
 def on_gpu(array: object) -> bool:
-    """Whether an array lives on a GPU: CuPy's, torch's, JAX's, Numba's and others say so by the same attribute."""
+    """Whether an array lives on a GPU: arrays of CuPy, torch, JAX, Numba and others say so by the same attribute."""
     try:
         named = getattr(array, "__cuda_array_interface__", None) is not None
-    except Exception:  # of an array on the host some libraries do not say that there is none, but fail
+    except Exception:  # for an array on the host, some libraries fail rather than lack the attribute
         return False
     return named or getattr(array, "__cuda_ndarray__", False) is True

@@ -1,7 +1,7 @@
 """The processor that kernels are compiled for, and how Numba compiles and keeps them.
 
 Numba compiles for the host unless ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` say otherwise. Vector code that is
-emitted by hand asks the same question, or the compiler would have to take its instructions apart again.
+emitted by hand follows them too; otherwise the compiler would have to take its instructions apart again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba.core import cgutils
 
 
 def _features(described: str | None) -> dict[str, bool]:
-    """What the processor can do, from Numba's list of "+this,-that"; None: what the host can."""
+    """The processor's features, from Numba's list of "+this,-that"; None stands for the host's."""
     if described is None:
         return dict(llvm.get_host_cpu_features())
     return {item[1:]: item[0] == "+" for item in described.replace(" ", "").split(",") if item}
@@ -34,23 +34,24 @@ MANY_VECTORS = VECTOR_BYTES == 64 or not X86
 #: the two instructions that round twice.
 FUSED = not X86 or bool(FEATURES.get("fma") or FEATURES.get("avx512f"))
 
-#: How functions are compiled that only compiled code calls: without what calls from Python would need, which is a fifth
-#: of the time to compile. ``inlined`` always: a formula that stays a call keeps the loop around it from becoming a
-#: vector loop.
+#: Decorators for functions that only compiled code calls: they leave out what calls from Python would need, which is a
+#: fifth of the time to compile. ``inlined`` always inlines: a formula that stays a call keeps the loop around it from
+#: becoming a vector loop.
 compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
-#: Numba compiles and optimises callees again at every level of calls: what has one caller is put into it before.
+#: For functions with one caller, into which they are merged first: Numba compiles and optimises callees again at every
+#: level of calls.
 merged = njit(error_model="numpy", inline="always")
 
 
 def entry(function: Callable[..., Any]) -> Any:
-    """Compile a function that Python calls, without the interpreter lock; the machine code is kept for later processes
-    wherever Numba finds a place for it."""
+    """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
+    later processes wherever Numba finds a place for it."""
     how: dict[str, Any] = {"error_model": "numpy", "nogil": True}
     try:
         return njit(function, cache=True, **how)
-    except RuntimeError as error:  # neither beside the source nor at home, as in read-only containers
+    except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
         if "no locator" not in str(error):
             raise
         _warn_uncached()
@@ -68,7 +69,7 @@ def _warn_uncached() -> None:
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Emit a*b + c for numbers or whole vectors: with one rounding where the processor has an instruction for it."""
+    """Emit a*b + c for numbers or whole vectors, with one rounding where the processor has an instruction for it."""
     if not FUSED:
         return builder.fadd(builder.fmul(a, b), c)
     kind = a.type

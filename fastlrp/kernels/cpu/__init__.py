@@ -1,7 +1,7 @@
 """Programs on the processor: tiles of samples spread over threads, one compiled call a thread.
 
 ``tile`` runs a program on one tile, ``tiles`` one thread's tiles from memory to memory, ``host`` all threads;
-``months`` says where windows of a panel that share their months stand. ``product`` and ``transpose`` are vector code.
+``months`` places windows of a panel that share their months. ``product`` and ``transpose`` are vector code.
 """
 
 from fastlrp.kernels.cpu.host import profile, run

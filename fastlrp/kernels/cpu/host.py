@@ -1,8 +1,8 @@
 """The CPU backend: tiles of samples spread over threads, one compiled call a thread.
 
 A tile of samples goes through forward pass and relevance in one go, in scratch that stays in cache: only X is read and
-only results are written. Threads are plain Python threads that run compiled code without the interpreter lock: no
-threading layer to choose, safe after ``fork`` and when several Python threads explain at once.
+only results are written. Threads are plain Python threads that run compiled code without the interpreter lock: there is
+no threading layer to choose, and they are safe after ``fork`` and when several Python threads explain at once.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from fastlrp.panels.windows import Windows, runs
 from fastlrp.rules import Aggregate, Rule
 
 #: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at T, D, H =
-#: 5, 16, 16, and for the panel of the benchmark). A span of a panel's windows that share months has at least as many.
+#: 5, 16, 16, and for the panel of the benchmark). A span of panel windows that share months has at least as many lanes.
 TILE_BYTES = 512
 #: A tile of more bytes than this gets half the lanes, and half again: it outgrows the L2 cache in any case, and what it
-#: keeps of each step should stay near. 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it is 4 % of an array's time, and 8
-#: to 12 % of a panel's.
+#: keeps of each step should stay near. This saves 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it saves 4 % of an
+#: array's time, and 8 to 12 % of a panel's.
 LARGE_TILE = 1 << 21
 
-#: Spans that a thread takes at once, at most: progress is shown, and an interruption noticed, in between.
+#: Most spans that a thread takes at once: progress is shown, and an interruption noticed, in between.
 MOST_SPANS = 64
-#: Spans of a panel's windows that each thread should get at least, so that all end together.
+#: Fewest spans of a panel's windows that each thread should get, so that all end together.
 SPANS_A_THREAD = 32
 #: Rows without a window that a thread fills with NaN at once.
 MISSING_ROWS = 1024
 
 
 class Cut(NamedTuple):
-    """How the windows are cut into spans that share months, and those into tiles; and the arrays that tiles read."""
+    """The cut of windows into spans that share months, and of spans into tiles; and the arrays that tiles read."""
 
     n: int
     span: int
@@ -71,8 +71,8 @@ def _cut(windows: Windows, steps: int, threads: int) -> Cut:
     lanes = TILE_BYTES // rows.itemsize
     if windows.ends is None:
         return Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
-    # Windows share x_t W where most of a segment's lanes have one. In a panel of short histories the others would cost
-    # more than sharing saves: there each window is loaded for itself.
+    # Windows share x_t W where most of a segment's lanes have one. In a panel of short histories the other lanes would
+    # cost more than sharing saves: there each window is loaded by itself.
     n = int(np.count_nonzero(windows.ends))
     if steps > 1 and n >= lanes:
         begin, stop = runs(windows.ends)
@@ -104,7 +104,7 @@ def run(
     Raises
     ------
     FloatingPointError
-        If a value of X is infinite; where is for the caller to find out.
+        If a value of X is infinite; the caller finds out where.
     """
     threads = get_num_threads() if threads is None else threads
     plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)
@@ -129,7 +129,7 @@ def _prepared(
 
 
 def _fitted(cut: Cut, plan: Plan) -> Cut:
-    """Fewer lanes for a network whose tile is large; as many windows share months as before."""
+    """Give a network whose tile is large fewer lanes; as many windows share months as before."""
     lanes = cut.lanes
     while lanes > LANES and plan.rows * lanes * plan.weights.itemsize > LARGE_TILE:
         lanes //= 2
@@ -148,8 +148,8 @@ def profile(
 ) -> dict[str, float]:
     """Where the time of an explanation goes: seconds (median) of its parts, each run alone, and of the whole.
 
-    "moving data" is what is left with empty programs: X into tiles and results out of them. "rules" is what is neither
-    product nor activation, which includes some sums of a cell with unusual activations.
+    "moving data" is the time that empty programs take: X into tiles and results out of them. "rules" is all that is
+    neither product nor activation, which includes some sums of a cell with unusual activations.
     """
     threads = get_num_threads() if threads is None else threads
     plan, cut = _prepared(net, windows, steps, threads, rule, reduced=reduced)
@@ -226,7 +226,7 @@ def _run_plan(
 
 
 def _numbers_of(plan: Plan) -> tuple[int, ...]:
-    """The plan's part of a job, made once: it is most of what one sample costs in Python."""
+    """The plan's part of a job, made once: it is most of the cost of one sample in Python."""
     if plan not in _NUMBERS:
         _NUMBERS[plan] = tuple([int(getattr(plan, name)) for name in PLAN_FIELDS])
     return _NUMBERS[plan]
@@ -243,9 +243,10 @@ def _job(plan: Plan, cut: Cut, rule: Rule | None, target: int, *, own_rows: bool
 
 
 def _chunks(n_spans: int, threads: int) -> list[tuple[int, int]]:
-    """Spans from first to last that a thread takes at once: fewer and fewer, so that all threads end together.
+    """Chunks of spans, first to last, that a thread takes at once: smaller and smaller, so that all threads end
+    together.
 
-    With as many spans in each chunk the last one kept one thread waiting for up to a sixteenth of all time.
+    With chunks of equal size the last one kept one thread waiting for up to a sixteenth of all time.
     """
     chunks, first = [], 0
     while first < n_spans:
@@ -263,7 +264,7 @@ def _spread(
 ) -> None:
     """Run ``work`` on this and ``threads - 1`` more threads, which take turns by one counter.
 
-    ``stop`` makes all of them return soon: called where one fails, or the user interrupts.
+    ``stop`` makes all of them return soon; it is called where one fails or the user interrupts.
     """
     turns = itertools.count()
     if threads <= 1:
@@ -304,7 +305,7 @@ def _spread(
 
 
 def _missing(windows: Windows) -> Array:
-    """Rows of a panel where no window ends: kernels do not meet them."""
+    """Rows of a panel where no window ends: kernels never see them."""
     if windows.ends is None:
         return _NO_ROWS
     rows = np.flatnonzero(~windows.ends)

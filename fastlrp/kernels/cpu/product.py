@@ -15,9 +15,9 @@ from fastlrp.kernels.program.instructions import SPREAD, SPREAD_ADD, STORE
 from fastlrp.kernels.program.rows import HEIGHTS, block_height
 from fastlrp.kernels.target import VECTOR_BYTES, X86, compiled, multiply_add
 
-#: How many vectors of sums a row of a block keeps. 6 rows x 2 vectors hide the time a multiply-add takes, and fit into
-#: 16 registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: blocks are half
-#: as many, but start and end with twice the loads and stores. NEON has more units to keep busy.
+#: Vectors of sums in a row of a block. 6 rows x 2 vectors hide the time that a multiply-add takes, and fit into 16
+#: registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: there are half as
+#: many blocks, but they start and end with twice the loads and stores. NEON has more units to keep busy.
 WIDE = 2 if X86 else 4
 #: Depth from which a product asks early for the rows that it will write.
 PREFETCHED_DEPTH = 96
@@ -57,10 +57,10 @@ class _Block:
         return self.splat(self.builder.load(self.builder.gep(pointer, [ir.Constant(ir.IntType(64), k)])))
 
     def prefetch(self, out: tuple[Any, Any], mul: tuple[Any, Any], depth: Any) -> None:
-        """Ask for the rows that ``finish`` meets while the sums go on.
+        """Ask for the rows that ``finish`` reads or writes, while the sums are computed.
 
         The state of many steps is larger than the cache: late rows cost 6 % of the relevance at T, D, H = 60, 96, 128.
-        A short sum would wait for the asking instead.
+        A short sum would wait for the requests instead.
         """
         long = self.builder.icmp_signed(">=", depth, ir.Constant(ir.IntType(64), PREFETCHED_DEPTH))
         with self.builder.if_then(long):
@@ -128,8 +128,8 @@ class _Block:
         return values
 
     def finish(self, sums: list[Any], out: tuple[Any, Any], mul: tuple[Any, Any], share: Any, mode: Any) -> None:
-        """Write the sums as ``mode`` says, in one of three ways without another branch: a branch for each row cost a
-        product of depth 32 4 %."""
+        """Write the sums as ``mode`` says, in one of three ways without another branch: a branch for each row made a
+        product of depth 32 slower by 4 %."""
         builder = self.builder
         store, spread, fresh, onto, end = (
             builder.append_basic_block(name) for name in ("store", "spread", "fresh", "onto", "end")
@@ -197,9 +197,10 @@ _WIDE_VECTORS = WIDE
 def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ldm, share, mode):  # type: ignore[no-untyped-def]
     """out = bias (or ``init``) + packed weights times ``ka`` rows of a and ``kb`` rows of b, then what ``mode`` says.
 
-    ``rows`` sums for each of ``lanes`` lanes (a multiple of LANES); ``ld`` are the lanes from one row to the next, and
-    ldi < 0 means that there is no ``init``. Lanes go by as many vectors as there are registers for; what is left over
-    by single ones, in the same order of operations, so that a lane's bits do not depend on its neighbours.
+    There are ``rows`` sums for each of ``lanes`` lanes (a multiple of LANES). ``ld`` counts lanes from one row to the
+    next, and ldi < 0 means that there is no ``init``. Lanes are taken as many vectors at a time as there are registers
+    for, and those left over one vector at a time, in the same order of operations, so that a lane's bits do not depend
+    on its neighbours.
     """
     size = vector_lanes(out)
     wide = size * _WIDE_VECTORS

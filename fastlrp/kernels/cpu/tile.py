@@ -1,7 +1,7 @@
 """One tile of samples, all the way: a program's instructions, each a loop over rows of lanes.
 
 Functions here see pointers into one tile's scratch. Loops over lanes and units are flat wherever units do not differ,
-so that each is one long vector loop. What they compute for one number they take from ``formulas``; matrix products are
+so that each is one long vector loop. The arithmetic of one number comes from ``formulas``; matrix products are
 ``product.product``. Numba compiles callees again at every level of calls, so there are only two: ``execute`` and these.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -87,7 +87,7 @@ def add_rows(units, lanes, rows, total):
 
 @compiled
 def activate(code, n, source, out):
-    """An activation over whole rows; source and out may be the same rows, so there is no promise here."""
+    """An activation over whole rows; source and out may be the same rows, so this does not promise ``distinct``."""
     if code == TANH:
         for k in range(n):
             out[k] = formulas.tanh(source[k])
@@ -126,7 +126,7 @@ def softmax(units, lanes, source, out):
 
 @compiled
 def write_cell(n, zi, zf, zg, c, new):
-    """The cell's two parts, i*g and f*c', in the place of their gates, and the new cell."""
+    """Write the cell's two parts, i*g and f*c', in the place of their gates, and the new cell."""
     distinct()
     for k in range(n):
         written, kept = formulas.gated_tanh(zi[k], zg[k]), formulas.gated(zf[k], c[k])
@@ -135,8 +135,8 @@ def write_cell(n, zi, zf, zg, c, new):
 
 @compiled
 def read_cell(n, zo, h):
-    """h = o*tanh(c), where ``h`` holds c; c takes the place of its gate. A loop of its own: the chain from z to h in
-    one loop is longer than the processor looks ahead, and costs a tenth more."""
+    """h = o*tanh(c), where ``h`` holds c; c takes the place of its gate. The loop is separate: in one loop, the chain
+    from z to h is longer than the processor looks ahead, and costs a tenth more."""
     distinct()
     for k in range(n):
         c = h[k]
@@ -145,9 +145,9 @@ def read_cell(n, zo, h):
 
 @compiled
 def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, factor):
-    """q of a linear map's units; ``share`` is what each input gets evenly, ``lost`` grows by what goes nowhere.
+    """q of a linear map's units; ``share`` is each input's even share, and ``lost`` grows by what goes nowhere.
 
-    A unit gets ``relevance`` of its own and ``extra`` of its lane; factor = 1/N.
+    A unit gets its own ``relevance`` and the ``extra`` of its lane; factor = 1/N.
     """
     distinct()
     eps, handed, delta = rule
@@ -167,7 +167,8 @@ def linear_rule(units, lanes, z, relevance, extra, bias, q, share, lost, rule, f
 
 @compiled
 def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor):
-    """The linear rule on c_t = f*c_{t-1} + i*g: R_c[t] in ``r_c`` becomes R_c[t-1], each but for its even share."""
+    """The linear rule on c_t = f*c_{t-1} + i*g: R_c[t] in ``r_c`` becomes R_c[t-1]. ``share``, the even share, is still
+    to be added to it and to R_g."""
     distinct()
     eps, handed, _ = rule
     for k in range(lanes):
@@ -184,7 +185,7 @@ def arras_cell(units, lanes, written, kept, r_c, r_g, share, lost, rule, factor)
 
 @compiled
 def rudder_arrival(units, lanes, written, kept, arrived, q_sum, lost, rule):
-    """What step u hands to the cell: q_sum += R_h[u]/(c_u + eps s). Lost, until a step takes it."""
+    """The relevance that step u hands to the cell: q_sum += R_h[u]/(c_u + eps s). It is lost until a step takes it."""
     distinct()
     for j in range(units):
         for k in range(lanes):
@@ -207,9 +208,9 @@ def rudder_cell(units, lanes, written, q_sum, r_g, lost):
 
 @compiled
 def left_out(units, lanes, upper, upper_lanes, z, q, lost):
-    """lost += sum (z - upper) q: what a path would carry whose part of z is left out; ``upper`` is the rest of z.
+    """lost += sum (z - upper) q: relevance that a left-out path would carry; ``upper`` is z without the path's part.
 
-    Row by row, so that no product with the path's weights is needed: a fifth of rudder's relevance.
+    It goes row by row, so that no product with the path's weights, a fifth of rudder's relevance, is needed.
     """
     distinct()
     for j in range(units):
@@ -231,8 +232,9 @@ def merge_rule(units, lanes, source, q, share, out, weight):
 def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, n_ahead):
     """Run a program on a tile: row r stands at ``s + r*lanes``, or at ``months + r*month_lanes``.
 
-    Meanwhile ``n_ahead`` numbers at ``ahead``, which the next tile begins with, come into the cache, some with each
-    instruction: memory that is asked for all at once lets the tile wait. 5 % of all time at T, D, H = 5, 16, 16.
+    Meanwhile ``n_ahead`` numbers at ``ahead``, with which the next tile begins, come into the cache, some with each
+    instruction: asking for all of them at once would make the tile wait. This saves 5 % of all time at
+    T, D, H = 5, 16, 16.
     """
     number = type(weights[0])
     some = (n_ahead + program.size - 1) // max(program.size, 1)
@@ -276,7 +278,7 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
                            rule)  # fmt: skip
         elif kind == RUDDER_CELL:
             rudder_cell(units, lanes, at(s, do.state * lanes), at(s, do.q_sum * lanes), at(s, do.r_g * lanes), lost)
-        elif kind == LEFT_OUT:  # upper is the word of a, among the months or not
+        elif kind == LEFT_OUT:  # upper shares the word of a, among the months or not
             left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.q * lanes), lost)
         elif kind == ADD:
             add(n, a, out, factor)

@@ -1,4 +1,4 @@
-"""In and out of a tile: samples as they lie in memory, turned into rows of lanes and back, block by square block."""
+"""Into and out of a tile: samples in memory are turned into rows of lanes and back, one square block at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastlrp.kernels.target import VECTOR_BYTES, compiled
 
 
 class _Transpose:
-    """Emits the transposition of a square block, one vector register a side, by log2(side) rounds of interleaving."""
+    """Emits the transposition of a square block, one vector register wide, by log2(side) rounds of interleaving."""
 
     def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
         self.builder, self.side = builder, VECTOR_BYTES // (4 if dtype == types.float32 else 8)
@@ -83,7 +83,7 @@ _store_block, _stream_block = _make_store(False), _make_store(True)
 
 @intrinsic
 def _streamed(typingctx: Any) -> Any:
-    """Stores that went past the caches come before all that follow, for other threads too."""
+    """Order stores that went past the caches before all that follow, for other threads too."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.fence("seq_cst")
@@ -94,7 +94,7 @@ def _streamed(typingctx: Any) -> Any:
 
 @intrinsic
 def _off_line(typingctx: Any, pointer: Any) -> Any:
-    """Bytes from the beginning of a vector in memory to a pointer."""
+    """Bytes from the last multiple of a vector's size in memory to a pointer."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         address = builder.ptrtoint(args[0], ir.IntType(64))
@@ -107,7 +107,7 @@ def _off_line(typingctx: Any, pointer: Any) -> Any:
 def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-untyped-def]
     """rows[d, k] = source[starts[k] + d*stride] for ``width`` rows d and every lane k (a multiple of LANES).
 
-    Blocks of the last columns overlap the ones before rather than leave a tail.
+    The last columns' blocks overlap the ones before rather than leave a tail.
     """
     side = vector_lanes(rows)
     if stride == 1 and width >= side:
@@ -125,7 +125,7 @@ def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-unt
 def store(rows, ld, width, out, starts, lanes, stream):  # type: ignore[no-untyped-def]
     """out[starts[k] + d] = rows[d, k] for ``width`` rows d and the first ``lanes`` lanes k.
 
-    ``stream``: past the caches, where whole vectors of ``out`` are written.
+    ``stream``: write past the caches, where whole vectors of ``out`` are written.
     """
     side = vector_lanes(rows)
     whole = lanes // side * side if width >= side else 0

@@ -1,7 +1,7 @@
 """The CUDA backend: tiles of samples spread over the blocks of a GPU.
 
 ``kernel.py`` says what a block runs, ``block.py`` and ``product.py`` what its threads do together, ``device.py`` how a
-plan is laid over a card. ``host.py`` moves batches of any size through it in chunks.
+plan is laid out on a card. ``host.py`` moves batches of any size through it in chunks.
 """
 
 from fastlrp.kernels.cuda.device import adopt, why_unavailable

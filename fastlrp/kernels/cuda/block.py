@@ -1,8 +1,8 @@
 """One tile of samples by the threads of a block: a program's instructions, each a loop that all threads share.
 
-The counterpart of ``cpu/tile.py``, with the same instructions and formulas. A thread has one lane and every so many
-units of it; sums over units are added up in shared memory, in an order that never changes. Between instructions all
-threads meet.
+The counterpart of ``cpu/tile.py``, with the same instructions and formulas. A thread has one lane and every
+``parts``-th unit of it; sums over units are added up in shared memory, in an order that never changes. All threads meet
+between instructions.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -35,7 +35,7 @@ from fastlrp.kernels.program.instructions import (
 
 @device_function
 def lane_sums(partial, one, two, lanes, parts):
-    """Sums of two numbers over the threads of a lane, for the first thread of each. All threads of a block call it."""
+    """Sums of two numbers over each lane's threads, for its first thread. All threads of a block call it."""
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     partial[thread], partial[threads + thread] = one, two
     cuda.syncthreads()
@@ -65,7 +65,7 @@ def softmax(units, rows, source, out, ld):
 
 @device_function
 def linear_rule(do, rows, weights, rule, z, relevance, extra, q, part, parts, ld):
-    """q of a linear map's units; gives what a lane shares out evenly, and what goes nowhere (``tile.linear_rule``)."""
+    """q of a linear map's units; returns what a lane shares out evenly and what goes nowhere (``tile.linear_rule``)."""
     eps, handed, delta = rule[0], rule[1], rule[2]
     shared = lost = eps - eps
     for j in range(part, do.units, parts):
@@ -96,7 +96,7 @@ def arras_cell(do, rows, rule, state, r_c, r_g, part, parts, ld):
 
 @device_function
 def rudder_arrival(do, rows, rule, state, arrived, q_sum, part, parts, ld):
-    """What a step hands to the cell; lost, until a step takes it (``tile.rudder_arrival``)."""
+    """The relevance that a step hands to the cell, lost until a step takes it (``tile.rudder_arrival``)."""
     lost = rule[0] - rule[0]
     step = do.units * ld
     for j in range(part, do.units, parts):
@@ -108,7 +108,7 @@ def rudder_arrival(do, rows, rule, state, arrived, q_sum, part, parts, ld):
 
 @device_function
 def rudder_cell(do, rows, zero, written, q_sum, r_g, part, parts, ld):
-    """R_g[t] = i_t g_t q_sum, no longer lost."""
+    """R_g[t] = i_t g_t q_sum, which is no longer lost."""
     lost = zero
     for j in range(part, do.units, parts):
         value = rows[written + j * ld] * rows[q_sum + j * ld]
@@ -119,7 +119,7 @@ def rudder_cell(do, rows, zero, written, q_sum, r_g, part, parts, ld):
 
 @device_function
 def left_out(do, rows, zero, upper, upper_ld, z, q, part, parts, ld):
-    """What a path would carry whose part of z is left out (``tile.left_out``)."""
+    """The relevance that a left-out path would carry (``tile.left_out``)."""
     lost = zero
     for j in range(part, do.units, parts):
         lost += formulas.left_out(rows[z + j * ld], rows[upper + j * upper_ld], rows[q + j * ld])
@@ -189,7 +189,7 @@ def execute(program, size, rows, weights, rule, partial, lanes, ld, months, mont
                 lost = rudder_arrival(do, rows, rule, state, do.arrived * ld + lane, q_sum, part, parts, ld)
             elif kind == RUDDER_CELL:
                 lost = rudder_cell(do, rows, shared, state, q_sum, r_g, part, parts, ld)
-            elif kind == LEFT_OUT:  # upper is the word of a, among the months or not
+            elif kind == LEFT_OUT:  # upper shares the word of a, among the months or not
                 lost = left_out(do, rows, shared, a + lane, a_ld, z, q, part, parts, ld)
             else:
                 for j in range(part, do.units, parts):

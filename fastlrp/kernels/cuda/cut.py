@@ -1,4 +1,4 @@
-"""Which windows there are, what of X a run of them needs, and how they are cut into chunks."""
+"""The windows, the rows of X that a run of them needs, and how they are cut into chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastlrp.kernels.program.inference import Plan
 from fastlrp.kernels.program.instructions import Array
 from fastlrp.panels.windows import Windows
 
-#: Bytes of X and results of a chunk: long enough that a copy runs at full speed, short enough that there are several.
+#: Bytes of a chunk's X and results: enough that a copy runs at full speed, few enough that there are several chunks.
 CHUNK_BYTES = 64 << 20
 #: Chunks on their way at once: one copied in, one computed, one copied out.
 SLOTS = 3
@@ -22,16 +22,16 @@ SLOTS = 3
 
 @dataclass(frozen=True)
 class Cut:
-    """Windows as the kernels meet them.
+    """Windows as the kernels see them.
 
     Attributes
     ----------
     n, steps : int
-        Windows, and steps of each.
+        Number of windows, and of steps in each.
     starts : int64 array or None
-        The row in which each window starts, where windows do not share months; None: they follow one another.
+        The row in which each window starts, where windows do not share months; None if they follow one another.
     shared : bool
-        Each row is the end of a window or of none, and windows share their months.
+        Whether each row is the end of a window or of none, and windows share their months.
     """
 
     n: int
@@ -58,7 +58,7 @@ class Cut:
 
 
 def cut_windows(windows: Windows, steps: int, card: Card) -> Cut:
-    """Windows of a panel share x_t W where most rows end one; in one of short histories each is loaded for itself."""
+    """Windows of a panel share x_t W where most rows end one; with short histories, each is loaded by itself."""
     if windows.ends is None:
         return Cut(windows.rows.shape[0] // steps, steps, windows, None, shared=False)
     n, lanes = windows.ends.size, max(card.lanes)
@@ -70,7 +70,7 @@ def cut_windows(windows: Windows, steps: int, card: Card) -> Cut:
 
 
 def chunk_size(plan: Plan, launch: Launch, cut: Cut) -> int:
-    """Windows of a chunk: whole tiles, as many as ``CHUNK_BYTES`` hold, but so many that two chunks fill the card."""
+    """Windows of a chunk: whole tiles, as many as ``CHUNK_BYTES`` hold, but enough that two chunks fill the card."""
     values = plan.width if plan.explains else 0
     rows = 1 if cut.shared else plan.steps
     bytes_of_one = (plan.n_features * rows + values + plan.n_outputs + 3) * plan.weights.itemsize
@@ -81,8 +81,8 @@ def chunk_size(plan: Plan, launch: Launch, cut: Cut) -> int:
 def chunks_of(cut: Cut, size: int, lanes: int) -> Iterator[tuple[int, int]]:
     """First and last window of each chunk.
 
-    Where windows share months a chunk has at least ``lanes`` of them, so that the last may reach back into the one
-    before, and finds the same bits. Where windows are few among the rows a chunk ends once its rows are too many.
+    Where windows share months, a chunk has at least ``lanes`` of them: the last may reach back into the one before, and
+    finds the same bits. Where few rows end a window, a chunk ends once it has too many rows.
     """
     first = 0
     while first < cut.n:

@@ -1,4 +1,4 @@
-"""The GPU: whether one answers, what fits into it, and how a plan's tiles are laid over it."""
+"""The GPU: whether one answers, what fits into it, and how a plan's tiles are laid out on it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fastlrp.kernels.program.inference import Plan
 from fastlrp.kernels.program.instructions import LSTM_STEP, PRODUCT
 from fastlrp.kernels.program.rows import QUAD
 
-#: Threads of a block at most. Kernels are compiled for it: each thread then has 128 of a multiprocessor's registers,
-#: which four warps a scheduler share.
+#: Most threads of a block. Kernels are compiled for it: each thread then has 128 of a multiprocessor's registers, which
+#: four warps per scheduler share.
 MOST_THREADS = 512
-#: And at least; few in the simulator, where each is a thread of Python.
+#: Fewest threads of a block; few in the simulator, where each is a Python thread.
 LEAST_THREADS = 16 if SIMULATED else 128
-_REGISTER_THREADS = 512  # threads of a multiprocessor that find 128 registers each
-_RESERVED = 1024  # bytes of shared memory that the system takes a block
+_REGISTER_THREADS = 512  # threads of a multiprocessor that have 128 registers each
+_RESERVED = 1024  # bytes of shared memory that the system takes per block
 
 
 class Card(NamedTuple):
-    """What of a GPU decides about tiles.
+    """The properties of a GPU that decide about tiles.
 
     Attributes
     ----------
@@ -64,12 +64,12 @@ def why_unavailable(*, simulated: bool = True) -> str | None:
 
 
 def adopt(array: Any) -> Any:
-    """An array of another library that lives on the GPU, as Numba's, without a copy.
+    """Take another library's array on the GPU as one of Numba's, without a copy.
 
     Raises
     ------
     ValueError
-        If it lives on another GPU than the current one.
+        If it lives on a GPU other than the current one.
     """
     if getattr(array, "__cuda_ndarray__", False) is True:
         return array
@@ -87,7 +87,7 @@ def adopt(array: Any) -> Any:
 
 
 def current_card() -> Card:
-    """The GPU that kernels run on; of the simulator, one that makes small tiles."""
+    """The GPU that kernels run on; in the simulator, one that makes small tiles."""
     if SIMULATED:
         return Card("simulator", 2, 1 << 15, (8,))
     device = cuda.get_current_device()
@@ -97,7 +97,7 @@ def current_card() -> Card:
 
 
 class Launch(NamedTuple):
-    """How a plan's tiles are laid over the card.
+    """The layout of a plan's tiles on the card.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Launch(NamedTuple):
     lanes, threads, blocks : int
         Samples of a tile, threads of a block, blocks that stay for the whole run.
     tile_size : int
-        Numbers of a tile's rows; in global memory where ``scratch`` says so.
+        Count of numbers in a tile's rows, which are in global memory where ``scratch`` says so.
     shared_bytes : int
         Shared memory of a block.
     scratch : bool
@@ -123,17 +123,17 @@ class Launch(NamedTuple):
 
 
 def tile_size(plan: Plan, lanes: int, *, shared: bool) -> tuple[int, int]:
-    """Numbers of a tile's rows, and lanes from row to row of the months its windows share (0: they do not)."""
+    """Count of numbers in a tile's rows, and lanes from row to row of the months that its windows share (0 if none)."""
     months = odd_quads(month_lanes(lanes, plan.steps)) if shared else 0
     return plan.rows * odd_quads(lanes) + (plan.month_rows + 1) * months, months
 
 
 def lay_out(plan: Plan, card: Card, *, shared: bool) -> Launch:
-    """Rows and weights in shared memory if that leaves room for two blocks; else the weights, if they fit, or nothing.
+    """Put rows and weights in shared memory if that leaves room for two blocks; else the weights, if they fit, or none.
 
-    With one block a multiprocessor would have too few warps to hide what each waits for. Samples of a tile are many
-    where rows stand in global memory: weights are then read for more of them at a time. ``shared``: windows share their
-    months.
+    With one block, a multiprocessor would have too few warps to hide what each waits for. A tile has many samples where
+    its rows stand in global memory: weights are then read for more of them at a time. ``shared``: whether windows share
+    their months.
     """
     item = plan.weights.itemsize
     for lanes in card.lanes:
@@ -200,7 +200,7 @@ def start(launch: Launch, arguments: tuple[Any, ...], stream: Any) -> None:
 def _allow_shared(kernel: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
     """Let a kernel take more than 48 KiB of shared memory: Numba does not ask the driver for it.
 
-    As much as there is, whatever this launch takes: another thread may be about to launch the same kernel.
+    It may take as much as there is, whatever this launch takes: another thread may be about to launch the same kernel.
     """
     if SIMULATED or shared_bytes <= 48 << 10:
         return

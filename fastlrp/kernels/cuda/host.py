@@ -1,6 +1,6 @@
 """Batches of any size through the GPU: chunk after chunk, copied in, computed and copied out at the same time.
 
-Arrays that live on the GPU already are neither cut nor copied.
+Arrays that already live on the GPU are neither cut nor copied.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(
     Raises
     ------
     FloatingPointError
-        If a value of X is infinite; where is for the caller to find out.
+        If a value of X is infinite; the caller finds out where.
     MemoryError
         If the GPU's memory does not hold the smallest chunk, or results that are to stay there.
     RuntimeError
@@ -73,7 +73,7 @@ def run(
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """What Numba and the driver raise, as one exception of Python's own."""
+    """Turn what Numba and the driver raise into one of Python's own exceptions."""
     try:
         yield
     except (FloatingPointError, MemoryError, KeyboardInterrupt):
@@ -125,7 +125,7 @@ def _run_chunks(
 def _make_slots(
     plan: Plan, launch: Launch, cut: Cut, program: Callable[[Launch], Program]
 ) -> tuple[list[Slot], list[tuple[int, int]]]:
-    """Take all memory there is a need for; where the GPU has no room, for smaller chunks, which is said."""
+    """Take all the memory that is needed; where the GPU has no room, take it for smaller chunks, and warn."""
     wanted = size = chunk_size(plan, launch, cut)
     while True:
         chunks = list(chunks_of(cut, size, launch.lanes))
@@ -140,7 +140,7 @@ def _make_slots(
             if not _out_of_memory(error):
                 raise
         slots.clear()  # free before asking again
-        if size > launch.lanes:  # blocks become fewer with it, and so do their rows
+        if size > launch.lanes:  # a smaller chunk needs fewer blocks, and so fewer of their rows
             size = max(launch.lanes, size // 2 // launch.lanes * launch.lanes)
         else:
             needed = (launch.tile_size * launch.scratch + plan.weights.size) * plan.weights.itemsize

@@ -1,7 +1,7 @@
-"""What a block runs: tiles one after the other, from X in global memory to results in global memory.
+"""The work of a block: tiles one after the other, from X in global memory to results in global memory.
 
 The counterpart of ``cpu/tiles.py``. Three kernels differ in where the rows of a tile and the packed weights stand:
-in shared memory, if they fit, else in global memory, where the rows of a block are its own and used again for its next
+in shared memory, if they fit, else in global memory. There a block has rows of its own and uses them again for its next
 tile, so that most of them stay in the caches.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -15,7 +15,7 @@ from fastlrp.kernels.cuda.block import execute
 from fastlrp.kernels.cuda.product import product
 from fastlrp.kernels.cuda.threads import SIMULATED, VECTOR, device_function, load4, store4
 
-#: Threads that run in step; few in the simulator, where each is a thread of Python.
+#: Threads that run in step; few in the simulator, where each is a Python thread.
 WARP = 4 if SIMULATED else 32
 #: All the whole numbers of a launch, as one record.
 JOB = np.dtype(
@@ -44,13 +44,13 @@ def odd_quads(lanes: int) -> int:
 
 
 def month_lanes(lanes: int, steps: int) -> int:
-    """Months that a tile's windows need: whole vectors for those after its windows', its windows' own, and the vectors
-    that shifts reach.
+    """Lanes of months that a tile's windows need: whole vectors for those after the windows', the windows' own, and the
+    vectors that shifts reach.
 
     A tile's windows end in consecutive rows, whose months are dealt to vectors like cards: with G vectors, vector h
     holds months h, G + h, 2G + h ..., so that a shift by one month is a shift by one whole vector. Vectors G, G + 1 ...
-    that it reaches are the first ones moved by one lane, with a later month in the last lane. (``cpu/months.py``
-    cuts windows into segments besides, so that no lane is spent where a history begins.)
+    that it reaches are the first ones moved by one lane, with a later month in the last lane. (``cpu/months.py`` also
+    cuts windows into segments, so that no lane is spent where a history begins.)
     """
     return month_tail(steps) + lanes + (steps - 1) * VECTOR
 
@@ -71,7 +71,7 @@ def dealt(k, lanes):
 
 @device_function
 def _warp():
-    """A thread's place in its warp, its warp, and how many there are."""
+    """A thread's place in its warp, its warp, and the number of warps."""
     return cuda.threadIdx.x % WARP, cuda.threadIdx.x // WARP, cuda.blockDim.x // WARP
 
 
@@ -111,14 +111,14 @@ def load_windows(job, X, starts, first, live, lanes, rows, ld, flag):
 
 @device_function
 def _month(job, c, first, tail):
-    """The row of X that stands in column c of a tile's months; rows beyond X's repeat its first or last."""
+    """The row of X that stands in column c of a tile's months; rows outside X repeat its first or last."""
     row = first + job.skip - (job.steps - 1) + (dealt(c - tail, job.lanes) if c >= tail else job.lanes + c)
     return min(max(row, 0), job.n_rows - 1)
 
 
 @device_function
 def _month_at(m, lanes, tail):
-    """The column in which the m-th month of a tile stands first."""
+    """The first column in which the m-th month of a tile stands."""
     if m >= lanes:
         return m - lanes
     groups = lanes // VECTOR
@@ -127,7 +127,7 @@ def _month_at(m, lanes, tail):
 
 @device_function
 def load_months(job, X, first, lanes, rows, months, ld, flag):
-    """X of a tile's months, each once; the row behind the months' last says which miss a value."""
+    """Load X of a tile's months, each once; the row after the months' last says which miss a value."""
     D, tail = job.n_features, _month_tail(job.steps)
     marks = months + job.month_rows * ld
     for c in range(cuda.threadIdx.x, ld, cuda.blockDim.x):
@@ -145,7 +145,8 @@ def load_months(job, X, first, lanes, rows, months, ld, flag):
 
 @device_function
 def share_months(job, before, weights, ends, first, lanes, rows, ld, months, months_ld):
-    """x_t W + b of every LSTM that reads X, once a month; then the columns that shifts reach; then who misses one."""
+    """Compute x_t W + b of every LSTM that reads X, once per month; fill the columns that shifts reach; mark windows
+    that miss a month."""
     T, tail = job.steps, _month_tail(job.steps)
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     half = ((tail + lanes) // VECTOR + 1) // 2

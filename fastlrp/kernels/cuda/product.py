@@ -52,7 +52,7 @@ def _start_sums(rows, weights, w, sums):
 
 @device_function
 def _continue_sums(rows, at, step, most, lane, other, sums):
-    """What was computed of a quad earlier: four rows, ``step`` apart, of which at most ``most`` exist."""
+    """A quad's sums that were computed earlier: four rows, ``step`` apart, of which at most ``most`` exist."""
     for r in range(QUAD):
         row = at + min(r, most - 1) * step
         load4(rows, row + lane, sums, r * PAIR)
@@ -61,7 +61,7 @@ def _continue_sums(rows, at, step, most, lane, other, sums):
 
 @device_function
 def _spread(rows, at, mul, share, adds, sums, first):
-    """Four lanes of a * (W q) + share, as the rule hands them to an input; or added to what is there."""
+    """Write four lanes of a * (W q) + share, as the rule hands them to an input, or add them to what is there."""
     x = cuda.local.array(VECTOR, rows.dtype)
     load4(rows, mul, x, 0)
     even = cuda.local.array(VECTOR, rows.dtype)
@@ -83,8 +83,8 @@ def product(
     """out = biases (or ``init``, if ``given``) + weights times ``a_depth`` rows of a and ``b_depth`` of b; or what
     SPREAD makes of these sums.
 
-    Of ``columns`` lanes this thread has the vector ``place`` and, if there are so many, the one ``half`` further on; of
-    the quads every ``workers``-th from ``worker`` on.
+    Of ``columns`` lanes, this thread has the vector ``place`` and, if there is one, the vector ``half`` further on; of
+    the quads, it has every ``workers``-th from ``worker`` on.
     """
     quads = (do.units + QUAD - 1) // QUAD
     w_step = QUAD * quads
@@ -131,7 +131,7 @@ def _cell(sums, cell, v, at):
 
 @device_function
 def _cells(rows, before, z, step, cells, h, sums, first):
-    """Four lanes of a unit. No loop over them: the compiler might not unroll it, and sums would leave the registers."""
+    """Four lanes of a unit, without a loop, which the compiler might not unroll: sums would leave the registers."""
     cell = cuda.local.array(VECTOR, rows.dtype)
     load4(rows, before, cell, 0)
     _cell(sums, cell, 0, first)
@@ -149,7 +149,7 @@ def _cells(rows, before, z, step, cells, h, sums, first):
 def lstm_step(do, rows, weights, ld, init, init_ld, a, a_ld, half, place, worker, workers):
     """One step of an LSTM: gates, cell and output, from x_t, h_{t-1} and c_{t-1} to c_t and h_t.
 
-    What a rule will need stays in rows: i*g, f*c', zg and, where ``mode`` asks for it, x_t W_g + b_g.
+    Rows keep what a rule will need: i*g, f*c', zg and, where ``mode`` asks for it, x_t W_g + b_g.
     """
     units = do.units
     step, w_step = units * ld, QUAD * units

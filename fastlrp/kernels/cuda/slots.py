@@ -1,6 +1,6 @@
-"""Chunks on their way: what they share on the GPU, and the buffers and stream of each.
+"""Chunks on their way: the data they share on the GPU, and the buffers and stream of each.
 
-Page-locked buffers stand beside those on the GPU: from and to them alone is copied while something else runs. A
+Buffers on the GPU have page-locked twins on the host: only copies from and to those run while something else does. A
 chunk's results are fetched from its slot when the slot's turn comes again.
 """
 
@@ -27,7 +27,7 @@ Copy = Callable[[Array, Array, Rows, Rows, int], None]
 
 
 class Program:
-    """What all chunks share on the GPU: instructions, weights, and the rule's numbers."""
+    """The data that all chunks share on the GPU: instructions, weights, and the rule's numbers."""
 
     def __init__(self, plan: Plan, launch: Launch, cut: Cut, rule: Rule | None, target: int) -> None:
         self.plan, self.launch, self.cut, self.target = plan, launch, cut, target
@@ -35,13 +35,13 @@ class Program:
         self.rule = cuda.to_device(np.array(numbers, plan.weights.dtype))
         programs = plan.before, plan.forward, plan.relevance
         self.sizes = {f"n_{name}": p.size for name, p in zip(("before", "forward", "relevance"), programs, strict=True)}
-        # an empty array has no address on the GPU: kernels are told the sizes
+        # an empty array has no address on the GPU, so kernels are told the sizes
         self.programs = [cuda.to_device(program if program.size else plan.forward[:1]) for program in programs]
         self.weights = cuda.to_device(plan.weights)
-        cuda.synchronize()  # whatever stream comes next finds all of it
+        cuda.synchronize()  # any later stream finds all of it
 
     def job(self, n: int, n_rows: int, skip: int) -> Array:
-        """All the numbers of n windows, the first of which ends ``skip`` rows into its part of X."""
+        """All the numbers of a job of n windows, the first of which ends ``skip`` rows into its part of X."""
         plan, launch = self.plan, self.launch
         given = {"n": n, "n_rows": n_rows, "lanes": launch.lanes, "months": launch.months, "skip": skip,
                  "tile_size": launch.tile_size, "target": self.target, "given_starts": self.cut.starts is not None,
@@ -132,7 +132,7 @@ class Slot:
         self.chunk = first, last
 
     def finish(self, results: Results, copy: Copy) -> int:
-        """Wait for the slot's chunk and hand out its results; the number of its windows."""
+        """Wait for the slot's chunk and hand out its results; returns the number of its windows."""
         if self.chunk is None:
             return 0
         first, last = self.chunk
@@ -153,7 +153,7 @@ def copier(pool: ThreadPoolExecutor | None, threads: int) -> Copy:
     def part(into: Array, source: Array, of: Rows, places: Rows) -> None:
         if isinstance(of, slice) or not source.flags.c_contiguous:
             into[places] = source[of]
-        else:  # straight into its place; of any other source it would first copy all
+        else:  # straight into its place; any other source would first be copied whole
             np.take(source, of, axis=0, out=into[places], mode="clip")
 
     def piece(which: Rows, n: int, k: int) -> Rows:

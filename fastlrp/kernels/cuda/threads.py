@@ -1,4 +1,4 @@
-"""What the CUDA kernels stand on: device functions, and loads and stores of four numbers at once.
+"""The basis of the CUDA kernels: device functions, and loads and stores of four numbers at once.
 
 Numba has no vector types in memory, and cannot know that an address is a multiple of 16 bytes; ``load4`` and ``store4``
 say so, and become one instruction (two in float64). In the simulator, which runs kernels as plain Python, they are
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import config, cuda, types
 from numba.extending import intrinsic
 
-#: Numbers that one thread loads at once; rows of a tile are a multiple of it long.
+#: Numbers that one thread loads at once; the length of a tile's rows is a multiple of it.
 VECTOR = 4
 
 SIMULATED = bool(config.ENABLE_CUDASIM)

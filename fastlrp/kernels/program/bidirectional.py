@@ -10,10 +10,10 @@ from fastlrp.model.layers import Bidirectional
 
 
 def bidirectional(walk: Walk, layer: Bidirectional, below: Rows) -> Rows:
-    """Both directions, forward and back; returns where their output stands."""
+    """Write both directions, forward and back; returns the place of their output."""
     H, sequence = layer.forward.units, layer.return_sequences
     joined = sequence and layer.merge_mode == "concat"
-    if joined:  # both write their half of each step's rows, so that nothing is left to merge
+    if joined:  # each writes its half of each step's rows, so that nothing is left to merge
         out = walk.output(2 * H, sequence=True, kept=walk.T)
         parts = [Rows(out.at + half, 2 * H, out.rel + half, 2 * H, H, True, walk.T) for half in (0, H)]
         walk.aggregated(out)
@@ -52,7 +52,7 @@ def _merge(walk: Walk, layer: Bidirectional, parts: list[Rows], out: Rows) -> No
 
 
 def _hand_back(walk: Walk, layer: Bidirectional, parts: list[Rows], out: Rows) -> None:
-    """Concat hands back what is each one's; a sum or an average is a map whose relevance is the rule's matter."""
+    """Concat hands each direction its own relevance; a sum or an average is a map whose relevance the rule decides."""
     if walk.rule is None:
         return
     H, emit = layer.forward.units, walk.down.append

@@ -9,7 +9,7 @@ from fastlrp.model.layers import Dense
 
 
 def dense(walk: Walk, layer: Dense, below: Rows) -> tuple[Rows, int]:
-    """The layer, forward and back; returns where its output stands, and its pre-activation."""
+    """Write the layer, forward and back; returns the place of its output, and that of its pre-activation."""
     steps = walk.T if below.sequence else 1
     M, K = layer.n_outputs, layer.n_inputs
     W, b = walk.cast(layer.W), walk.cast(layer.b, M)

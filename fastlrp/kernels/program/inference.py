@@ -1,4 +1,4 @@
-"""A network made ready to predict and explain: its program, its packed weights, and where things stand in a tile."""
+"""A network made ready to predict and explain: its program, its packed weights, and its places in a tile."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Plan:
     before, forward, relevance : record arrays of instructions
         ``before`` is run once on the months that a span of windows shares.
     weights : array, packed
-    rows, month_rows : number of rows of a tile's scratch, and of a span's months' (X, then x_t W + b of each LSTM on X)
+    rows, month_rows : numbers of rows of a tile's scratch, and of a span's months (X, then x_t W + b of each LSTM on X)
     x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
-    lost, initial, zeros : rows of what is handed to nobody, of what reaches h_0 and c_0, and of ``n_zeros`` zeros
+    lost, initial, zeros : rows of relevance handed to nobody, of relevance that reaches h_0 and c_0, and of ``n_zeros``
+        zeros
     explains : whether there is relevance
     """
 
@@ -58,7 +59,7 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Relevance values a sample."""
+        """Number of relevance values per sample."""
         return self.n_features * (1 if self.reduced else self.steps)
 
 
@@ -75,7 +76,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
-    ``shared``: its windows are a panel's, and share their months.
+    ``shared``: whether its windows are a panel's, and share their months.
     """
     program = None if rule is None else program_of(rule)
     ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
@@ -86,7 +87,7 @@ def make_plan(
 
 
 def _plan(net: Chain, ask: Ask) -> Plan:
-    """Up the network for the forward pass; each layer writes its own way back."""
+    """Walk up the network for the forward pass; each layer writes its own way back."""
     T, D = ask.steps, net.n_features
     weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
     walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0)
@@ -108,7 +109,7 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     before, forward, back = (
         assemble(program, ask.layout.kinds, rows=rows, month_rows=walk.n_month_rows, weights=walk.n_weights)
         for program, rows in (
-            (walk.before, walk.n_month_rows),  # the only program whose rows are all the months'
+            (walk.before, walk.n_month_rows),  # the only program whose rows all belong to the months
             (walk.forward, walk.n_rows),
             (relevance, walk.n_rows),
         )

@@ -1,12 +1,12 @@
-"""The vocabulary of programs: what a tile can be told to do, in inference and in training.
+"""The vocabulary of programs: the instructions for a tile, in inference and in training.
 
 A program is a flat list of instructions. An instruction reads and writes *rows* of a tile (row: one unit at one step;
 lanes: samples), or, where the windows of a panel share their months, rows of those months. Each kind has a constructor
-here with named operands, a branch in the ``execute`` of the machines that know it, and one line in ``_REACH`` which
-rows it touches: ``assemble`` checks every instruction against that before a kernel sees it.
+here with named operands, a branch in the ``execute`` of the machines that know it, and one line in ``_REACH`` that says
+which rows it touches: ``assemble`` checks every instruction against that before a kernel sees it.
 
 In memory an instruction is a record of 20 whole numbers and one factor. Kinds have different operands, so a word of the
-record has several names, never two of one kind: compiled code reads ``do.r_c`` where the constructor wrote ``r_c``.
+record has several names, but never two in one kind: compiled code reads ``do.r_c`` where the constructor wrote ``r_c``.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ KINDS = (
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
     GATES, GATES_GRADIENT, SLOPE, CONTRACT, MOVE, TIMES, DRAW,
 ) = range(len(KINDS))  # fmt: skip
-#: Kinds that every machine for inference knows, besides one for an LSTM's step; and those that training's knows.
+#: Kinds that every machine for inference knows, besides one for an LSTM's step; and kinds that training's knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP}
 TRAINING = frozenset(range(GATES, len(KINDS))) | {PRODUCT, ACTIVATE, FILL, ADD}
 
-#: Activations by their code, which is their place among those that layers take.
+#: Activations by their code, which is their place among those that layers accept.
 ACTIVATIONS = DENSE_ACTIVATIONS
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = (
     ACTIVATIONS.index(name)
     for name in ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2", "softmax")
 )
 
-#: What a product does with its sums: keep them, multiply them into the rows of ``mul`` and add ``share``, or do that on
-#: top of what is there.
+#: Modes of a product: it stores its sums; multiplies them by the rows of ``mul``, adds ``share`` and stores that; or
+#: adds that to what is there.
 STORE, SPREAD, SPREAD_ADD = 0, 1, 2
 
 #: The words of a record, each with the names it has in different kinds.
@@ -66,12 +66,12 @@ WORDS = (
     ("init",),
     ("mul", "columns"),
     ("share",),
-    # whether a, init and mul are rows of the months, shifted by so many
+    # whether a, init and mul are rows of the months, and by how many months they are shifted
     ("a_months",),
     ("init_months",),
     ("mul_months",),
     ("shift", "steps"),
-    # depths of a product; rows from step to step of a contraction; what a drawn number must reach, and its stream
+    # depths of a product; rows from step to step of a contraction; the threshold of a drawn number, and its stream
     ("a_depth", "a_step", "threshold"),
     ("b_depth", "b_step", "stream"),
     ("weights", "bias", "place"),
@@ -96,14 +96,14 @@ INSTRUCTION = np.dtype(
 
 
 class At(NamedTuple):
-    """Rows somewhere else than in the tile: among the months that windows share, so many months on."""
+    """Rows outside the tile: among the months that windows share, shifted by ``shift`` months."""
 
     row: int
     shift: int
 
 
 class Instruction(NamedTuple):
-    """One thing to do; made by the functions below only."""
+    """One thing to do; only the functions below make it."""
 
     kind: int
     operands: dict[str, int]
@@ -111,14 +111,14 @@ class Instruction(NamedTuple):
 
 
 def _code(activation: str, *, softmax: bool = False) -> int:
-    """The code of an activation; softmax, which needs all units at once, only where it is asked for."""
+    """The code of an activation; softmax, which needs all units at once, is accepted only where it is asked for."""
     known = [name for name in ACTIVATIONS if softmax or name != "softmax"]
     if activation not in known:
         raise ValueError(f"kernels compute the activations {', '.join(known)} here, not {activation!r}")
     return ACTIVATIONS.index(activation)
 
 
-# ---- the kinds: rows that are read or written by name, ``units`` of them unless said otherwise ----------------------
+# ---- the kinds: operands name rows to read or write, ``units`` of them unless said otherwise ------------------------
 
 
 def product(
@@ -142,7 +142,7 @@ def product(
 
 
 def activate(units: int, *, a: int, out: int, activation: str) -> Instruction:
-    """out = activation(a); softmax over the units of each lane, the others number by number."""
+    """out = activation(a); softmax works over the units of each lane, the others number by number."""
     code = _code(activation, softmax=True)
     return Instruction(ACTIVATE, {"units": units, "a": a, "out": out, "activation": code})
 
@@ -178,7 +178,7 @@ def sum_rows(units: int, *, a: int, out: int) -> Instruction:
 
 
 def cell(units: int, *, z: int, before: int, c: int, h: int) -> Instruction:
-    """An LSTM's cell with tanh and sigmoid: z holds i, f, g, and c holds o; afterwards i*g, f*c', g and the new c."""
+    """An LSTM's cell with tanh and sigmoid: i, f, g in z and o in c become i*g, f*c', g and the new c."""
     return Instruction(CELL, {"units": units, "z": z, "before": before, "c": c, "h": h})
 
 
@@ -197,9 +197,9 @@ def lstm_step(
     init: int | At | None = None,
     keeps_upper: bool = False,
 ) -> Instruction:
-    """A product of the four gates and the cell at once; h of the step before is read while other threads write h.
+    """The product of the four gates, and the cell, at once; a thread reads h of the step before while others write h.
 
-    z gets i*g, f*c', zg and, where asked for, the part of zg that x_t alone makes.
+    z gets i*g, f*c', zg and, where asked for, the part of zg that comes from x_t alone.
     """
     places = {"a": a, "init": -1 if init is None else init}
     given = {"units": units, "weights": weights, "z": z, "before": before, "c": c, "h": h, "h_before": h_before}
@@ -211,35 +211,36 @@ def lstm_step(
 def linear_rule(
     units: int, *, z: int, relevance: int, extra: int, bias: int, q: int, share: int, inputs: int
 ) -> Instruction:
-    """q = (relevance + extra)/(z + eps s) of a map with so many ``inputs``; ``extra`` and ``share``, what each input
-    gets evenly, are one row."""
+    """q = (relevance + extra)/(z + eps s) of a map with ``inputs`` inputs. ``extra``, and ``share``, each input's even
+    share, are one row each."""
     given = {"units": units, "z": z, "relevance": relevance, "extra": extra, "bias": bias, "q": q, "share": share}
     return Instruction(LINEAR_RULE, given, 1 / inputs)
 
 
 def merge_rule(units: int, *, a: int, q: int, share: int, out: int, factor: float) -> Instruction:
-    """out = factor a q + share: what one of two directions gets that were summed or averaged."""
+    """out = factor a q + share: the relevance of one of two directions that were summed or averaged."""
     return Instruction(MERGE_RULE, {"units": units, "a": a, "q": q, "share": share, "out": out}, factor)
 
 
 def arras_cell(units: int, *, state: int, r_c: int, r_g: int, share: int) -> Instruction:
-    """The linear rule on c = i*g + f*c', which stand in ``state``: R_c becomes R_c', each but for its even share."""
+    """The linear rule on c = i*g + f*c', whose terms stand in ``state``: R_c becomes R_c'. Even shares are still to be
+    added to R_g and R_c'."""
     given = {"units": units, "state": state, "r_c": r_c, "r_g": r_g, "share": share}
     return Instruction(ARRAS_CELL, given, 1 / (2 * units))
 
 
 def rudder_arrival(units: int, *, state: int, arrived: int, q_sum: int) -> Instruction:
-    """q_sum += arrived/(c + eps s), lost until a step takes it."""
+    """q_sum += arrived/(c + eps s); ``arrived`` counts as lost until a step takes it."""
     return Instruction(RUDDER_ARRIVAL, {"units": units, "state": state, "arrived": arrived, "q_sum": q_sum})
 
 
 def rudder_cell(units: int, *, state: int, q_sum: int, r_g: int) -> Instruction:
-    """R_g = i*g q_sum, no longer lost."""
+    """R_g = i*g q_sum, which is no longer lost."""
     return Instruction(RUDDER_CELL, {"units": units, "state": state, "q_sum": q_sum, "r_g": r_g})
 
 
 def left_out(units: int, *, upper: int | At, z: int, q: int) -> Instruction:
-    """Lost: what a path would carry whose part of z, z - upper, is left out."""
+    """Count as lost the relevance that a path would carry whose part of z, z - upper, is left out."""
     return Instruction(LEFT_OUT, {"units": units, **_located({"upper": upper}), "z": z, "q": q})
 
 
@@ -254,7 +255,8 @@ def gates(
 def gates_gradient(
     units: int, *, z: int, before: int, tanh_c: int, dh: int, dc: int, spare: int, activation: str, gate: str
 ) -> Instruction:
-    """Back through ``gates``: i, f, g, o in z become dz, dc that of the step before; ``spare``: 4 units of rows."""
+    """Back through ``gates``: i, f, g, o in z become dz, and dc becomes the step before's; ``spare`` has four times
+    ``units`` rows."""
     given = {"units": units, "z": z, "before": before, "tanh_c": tanh_c, "dh": dh, "dc": dc, "spare": spare}
     return Instruction(GATES_GRADIENT, {**given, "activation": _code(activation), "gate": _code(gate)})
 
@@ -289,7 +291,7 @@ def draw(units: int, *, out: int, rate: float, stream: int) -> Instruction:
 
 
 def _located(places: dict[str, int | At]) -> dict[str, int]:
-    """Rows of the tile as they are; rows of months with their shift, which an instruction has one of."""
+    """Operands for rows of the tile, and for rows of months with their shift; an instruction has only one shift."""
     found: dict[str, int] = {}
     shifts = {place.shift for place in places.values() if isinstance(place, At)}
     if len(shifts) > 1:
@@ -302,7 +304,7 @@ def _located(places: dict[str, int | At]) -> dict[str, int]:
     return found
 
 
-# ---- from a list to what a machine reads ----------------------------------------------------------------------------
+# ---- from a list to the records that a machine reads ----------------------------------------------------------------
 
 _Reach = Callable[[Array], Any]
 
@@ -328,7 +330,7 @@ def _strided(rows: str, step: str) -> _Reach:
     return lambda do: np.where(do["steps"] > 0, do[rows] + np.maximum(do[step], 0) * (do["steps"] - 1), 0)
 
 
-#: The operands of each kind that are rows, and how many rows it touches from there.
+#: The operands of each kind that are rows, and the number of rows that it touches from there.
 _REACH: dict[int, dict[str, _Reach]] = {
     PRODUCT: {
         "out": _units(), "a": lambda do: do["a_depth"], "b": lambda do: do["b_depth"],
@@ -387,13 +389,13 @@ _TAKEN = {kind: {*needed, *_NUMBERS.get(kind, ())} for kind, needed in _NEEDED.i
 def assemble(
     program: Sequence[Instruction], machine: Iterable[int], *, rows: int, month_rows: int = 0, weights: int = 0
 ) -> Array:
-    """Instructions as a machine reads them, checked.
+    """Check instructions, and write them as a machine reads them.
 
     Parameters
     ----------
     program : sequence of Instruction
     machine : kinds of instructions that the machine knows
-    rows, month_rows, weights : how many rows a tile has, how many the months, and how many packed weights there are
+    rows, month_rows, weights : numbers of a tile's rows, of the months' rows, and of packed weights
 
     Returns
     -------
@@ -402,8 +404,8 @@ def assemble(
     Raises
     ------
     ValueError
-        If the machine does not know a kind, an instruction has other operands than its kind, or it touches rows or
-        weights that do not exist.
+        If the machine does not know a kind, if an instruction's operands are not those of its kind, or if it touches
+        rows or weights that do not exist.
     """
     words = np.zeros((len(program), _FACTOR + 1), np.int64)
     known = frozenset(machine)

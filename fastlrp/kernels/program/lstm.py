@@ -1,4 +1,4 @@
-"""An LSTM's steps as instructions: products and cells, oldest step first or newest."""
+"""An LSTM's steps as instructions: products and cells, oldest or newest step first."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastlrp.model.layers import LSTM
 class Weights(NamedTuple):
     """W (D, 4H), U (H, 4H) and b (4H,) as the forward pass multiplies them.
 
-    ``usual``: the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) then stand times -log2(e),
-    which saves the cell multiplications for each gate of each sample.
+    ``usual``: whether the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) are then multiplied by
+    -log2(e), which saves the cell multiplications for each gate of each sample.
     """
 
     W: Array
@@ -38,17 +38,17 @@ class Weights(NamedTuple):
 
 
 class _Gates(NamedTuple):
-    """Some of an LSTM's gates, side by side: where packed weights stand."""
+    """Some of an LSTM's gates, side by side: the places of their packed weights."""
 
     first: int
     units: int
     alone: int  # of x_t
     both: int  # of x_t and h_{t-1}
-    past: int  # of h_{t-1}, where x_t's part is computed apart
+    past: int  # of h_{t-1}, where x_t's part is computed separately
 
 
 def lstm(walk: Walk, layer: LSTM, below: Rows) -> Rows:
-    """A layer of its own; returns where its output stands."""
+    """Write a layer of its own; returns the place of its output."""
     sequence, kept = layer.return_sequences, walk.kept(layer.return_sequences)
     out = walk.output(layer.units, sequence=sequence, kept=kept)
     walk.aggregated(out)
@@ -57,19 +57,19 @@ def lstm(walk: Walk, layer: LSTM, below: Rows) -> Rows:
 
 
 def last_step(out: Rows, T: int) -> Rows:
-    """The last step alone of rows that several steps used."""
+    """The last step alone, of rows that several steps used."""
     return Rows(out.row(T - 1), out.step, out.rel, out.rel_step, out.width, out.sequence)
 
 
 def run_lstm(
     walk: Walk, layer: LSTM, below: Rows, out: Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
 ) -> None:
-    """One LSTM, forward and back; ``adds``: what is below has relevance of another already."""
+    """Write one LSTM, forward and back; ``adds``: whether the layer below already has relevance from another one."""
     H, rule = layer.units, walk.rule
     upper = rule is not None and rule.keeps_upper and not below.months
     weights = Weights.of(layer, walk.dtype)
     shared = _shared_gates(walk, weights) if below.months else -1
-    # Only what relevance reads again has rows at each step: a state outgrows the cache soon enough.
+    # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
     step = (4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
     p = Pass(layer, below, out, states, step, walk.rows(2 * H), upper, shared, reverse, out_reverse, adds)
@@ -83,7 +83,7 @@ def run_lstm(
 
 
 def _shared_gates(walk: Walk, weights: Weights) -> int:
-    """x_t W + b once a month, where windows share months: the first of its rows."""
+    """Write x_t W + b once per month, where windows share months; returns its first row."""
     (depth, units), row = weights.W.shape, walk.n_month_rows
     walk.n_month_rows += units
     packed = walk.matrix(weights.W.T, weights.b)
@@ -92,7 +92,7 @@ def _shared_gates(walk: Walk, weights: Weights) -> int:
 
 
 def _products_and_cells(walk: Walk, p: Pass, weights: Weights) -> None:
-    """Gates of a step, then the cell; c takes the place of the gate o."""
+    """Write, for each step, the gates, then the cell; c takes the place of the gate o."""
     H, T = p.layer.units, walk.T
     ends = [0, 2 * H, 3 * H, 4 * H] if p.upper else [0, 3 * H, 4 * H]
     parts = [_gates(walk, p, weights, first, end) for first, end in pairwise(ends)]
@@ -136,7 +136,7 @@ def _gate_products(walk: Walk, p: Pass, gates: _Gates, k: int, h: int, out: int)
 
 
 def _any_cell(walk: Walk, layer: LSTM, z: int, before: int, c: int, h: int) -> None:
-    """The cell for other activations than the usual ones: i*g and f*c' take the place of their gates."""
+    """The cell for activations other than the usual ones: i*g and f*c' take the place of their gates."""
     H, emit, squashed = layer.units, walk.forward.append, walk.work[0]
     signal, gate = layer.activation, layer.recurrent_activation
     emit(activate(2 * H, a=z, out=z, activation=gate))
@@ -153,7 +153,7 @@ def _any_cell(walk: Walk, layer: LSTM, z: int, before: int, c: int, h: int) -> N
 def _steps(
     walk: Walk, p: Pass, weights: Weights, pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array]
 ) -> None:
-    """The forward pass of a machine whose product computes the cell as well."""
+    """Write the forward pass for a machine whose product also computes the cell."""
     H, T = p.layer.units, walk.T
     W, U, b, _ = weights
     matrix, bias = (U, None) if p.below.months else (np.concatenate([W, U]), b)

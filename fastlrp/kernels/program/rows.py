@@ -12,20 +12,20 @@ from fastlrp.kernels.program.instructions import CELL, INFERENCE, LSTM_STEP, Arr
 
 #: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
 LANES = 16
-#: Rows of weights that a processor's product takes at once, the largest first that fits what is left of a matrix.
+#: Rows of weights that a processor's product takes at once: the first of these that fits what is left of a matrix.
 HEIGHTS = (6, 4, 2, 1)
 #: Rows that a GPU's thread sums at once: the four gates of a unit.
 QUAD = 4
-#: log2(e). Gates that a sigmoid opens stand times -LOG2E, so that their exponential is a power of two.
+#: log2(e). Gates that a sigmoid opens are multiplied by -LOG2E, so that their exponential is a power of two.
 LOG2E = 1.4426950408889634
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where a layer's output stands: its first row, rows from step to step, its relevance, and its width.
+    """The place of a layer's output: its first row, rows from step to step, its relevance, and its width.
 
-    ``kept``: how many steps have rows; later steps take them again, the first ones' first. ``months``: it is X of
-    windows that share their months, step t shifted by t months.
+    ``kept``: number of steps that have rows; later steps reuse them, those of the first steps first. ``months``:
+    whether it is X of windows that share their months, step t shifted by t months.
     """
 
     at: int
@@ -51,15 +51,15 @@ class Rows:
 
 
 class Layout(NamedTuple):
-    """What a machine's product wants, and what else the machine knows.
+    """A machine's packing of weights, and the instructions that it knows.
 
     Attributes
     ----------
     pack : function (matrix, bias, dtype) -> flat array
-        How the weights of a product are packed.
+        Packs the weights of a product.
     kinds : the instructions that the machine knows
     pack_gates : function likewise, or None
-        The same for the four gates of an LSTM (rows i, f, g, o) in a product that computes the cell as well
+        Does the same for the four gates of an LSTM (rows i, f, g, o) in a product that also computes the cell
         (``lstm_step``), while other threads still read h_{t-1}; None where there is no such product.
     """
 
@@ -76,8 +76,8 @@ def block_height(rows_left: int) -> int:
 def pack_blocks(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
     """Weights of ``rows`` sums over ``depth`` inputs, as ``kernels/cpu/product.py`` reads them.
 
-    Blocks of 6, 4, 2 or 1 rows; in each the biases, then depth by depth one weight a row, so that the kernel walks
-    through memory once.
+    Blocks have 6, 4, 2 or 1 rows. Each holds the biases, then, depth by depth, one weight per row, so that the kernel
+    walks through memory once.
     """
     rows, depth = matrix.shape
     blocks, row = [], 0
@@ -93,7 +93,7 @@ def pack_blocks(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Arra
 
 
 def pack_quads(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """Biases, then depth by depth the weights of all rows, which are filled up to whole quads with zeros."""
+    """Biases, then, depth by depth, the weights of all rows, padded with zeros to whole quads."""
     rows, depth = matrix.shape
     packed = np.zeros((1 + depth, -(-rows // QUAD) * QUAD), dtype)
     if bias is not None:
@@ -103,12 +103,12 @@ def pack_quads(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
 
 
 def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    """The same with the four gates of a unit side by side."""
+    """``pack_quads`` with the four gates of a unit side by side."""
     order = np.arange(matrix.shape[0]).reshape(QUAD, -1).T.ravel()
     return pack_quads(matrix[order], None if bias is None else bias[order], dtype)
 
 
-#: A processor, whose product leaves the gates in rows for a loop of their own; and a GPU, whose product computes the
-#: cell as well.
+#: Layouts of a processor, whose product leaves the gates in rows for a separate loop, and of a GPU, whose product also
+#: computes the cell.
 BLOCKS = Layout(pack_blocks, INFERENCE | {CELL})
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)

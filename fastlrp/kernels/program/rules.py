@@ -1,4 +1,4 @@
-"""How each rule walks back through a network: what it needs kept of the forward pass, and what it emits.
+"""How each rule walks back through a network: what it needs from the forward pass, and what it emits.
 
 A rule is two objects: the value that a user chooses (``fastlrp/rules.py``: parameters, checked, with citation), and the
 ``RuleProgram`` here that writes instructions for it. To add one, register both::
@@ -41,11 +41,11 @@ class _Epsilon(RuleProgram):
 
     @abstractmethod
     def arrival(self, walk: Walk, units: int, state: int, arrived: int) -> None:
-        """The relevance that the layer above hands to h of one step."""
+        """Hand the relevance that h of one step has from the layer above to the cell."""
 
     @abstractmethod
     def cell(self, walk: Walk, units: int, state: int) -> None:
-        """The cell's relevance to the signal g, and to the cell of the step before."""
+        """Relevance of the cell to the signal g, and to the cell of the step before."""
 
     def linear(self, walk: Walk, m: Map) -> None:
         """The epsilon rule: q of the units, then a * (W q) and even shares for the inputs."""
@@ -67,7 +67,8 @@ class _Epsilon(RuleProgram):
             emit(merge_rule(units, a=part, q=q, share=walk.share, out=into, factor=weight))
 
     def lstm(self, walk: Walk, p: Pass) -> None:
-        """The cell hands to g and to c_{t-1}; the map below g to x_t and, where the rule is recurrent, to h_{t-1}."""
+        """The cell hands relevance to g and c_{t-1}; the map below g hands it to x_t and, in a recurrent rule, to
+        h_{t-1}."""
         H, D, T = p.layer.units, p.layer.n_inputs, walk.T
         g = slice(2 * H, 3 * H)
         W, bias = walk.matrix(walk.cast(p.layer.W)[:, g]), walk.keep(walk.cast(p.layer.b, 4 * H)[g])
@@ -86,7 +87,7 @@ class _Epsilon(RuleProgram):
             self._past(walk, p, k, U)
 
     def _past(self, walk: Walk, p: Pass, k: int, U: int) -> None:
-        """The part of a step that goes to h_{t-1}, and evenly to every c_{t-1}: the initial state's at step 1."""
+        """A step's relevance to h_{t-1} and, evenly, to every c_{t-1}; at step 1 it goes to the initial state."""
         H, T, emit = p.layer.units, walk.T, walk.down.append
         r_c, _, q = walk.work
         if self.recurrent:
@@ -98,26 +99,26 @@ class _Epsilon(RuleProgram):
             place = p.written(k, T)
             h = p.out.row(place + 1 if p.out_reverse else place - 1)
             emit(product(H, out=r_c, weights=U, a=q, a_depth=H, mul=h, share=share, mode=SPREAD_ADD))
-        else:  # what h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
+        else:  # the relevance that h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
             zg = p.state(k) + 2 * H
             emit(left_out(H, upper=At(p.shared + 2 * H, p.read(k, T)) if p.below.months else zg + H, z=zg, q=q))
             self.share_evenly(walk, H)
 
     def share_evenly(self, walk: Walk, units: int) -> None:
-        """The even share of the cell's rule to every c_{t-1}, where no product hands it on."""
+        """Add the even share of the cell's rule to every c_{t-1}, where no product hands it on."""
         for j in range(units):
             walk.down.append(add(1, a=walk.share_c, out=walk.work[0] + j))
 
 
 @dataclass(frozen=True)
 class ArrasProgram(_Epsilon):
-    """Gates get nothing, signals all (Arras et al. 2017, 2019)."""
+    """Gates get nothing, signals get all (Arras et al. 2017, 2019)."""
 
     recurrent: bool
 
     @property
     def keeps_h(self) -> bool:
-        """The path through h_{t-1} multiplies with it."""
+        """The path through h_{t-1} multiplies by it."""
         return self.recurrent
 
     @property
@@ -147,7 +148,7 @@ class RudderProgram(_Epsilon):
         return True
 
     def arrival(self, walk: Walk, units: int, state: int, arrived: int) -> None:
-        """Each step's cell takes part by what it holds; summed in the place of R_c."""
+        """Each step's cell takes part in proportion to what it holds; the sum stands in the place of R_c."""
         walk.down.append(rudder_arrival(units, state=state, arrived=arrived, q_sum=walk.work[0]))
 
     def cell(self, walk: Walk, units: int, state: int) -> None:

@@ -1,8 +1,8 @@
-"""From a network's shapes to what training runs: two programs over the rows of a tile, and where weights stand.
+"""Turn a network's shapes into what training runs: two programs over the rows of a tile, and the places of weights.
 
 All weights are one flat array, layer by layer in the order of ``Layer.arrays``; so are gradients and Adam's moments.
-Products read packed copies of them, gathered anew after each update: ``index`` says from where. Shapes only: the
-weights' values are no part of a plan, so many networks share one.
+Products read packed copies of them, gathered anew after each update: ``index`` says from where. A plan holds shapes
+only, not the weights' values, so many networks share one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
-#: A batch is cut into tiles of so many samples, by its size and the network's, never by the number of threads ...
+#: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
-#: ... and fewer where a tile's rows would not stay in the L2 cache.
+#: Most bytes of a tile's rows, which should stay in the L2 cache: where there would be more, tiles get fewer samples.
 TILE_BYTES = 1 << 20
-#: Tiles of a batch share at most so many gradients, each summed over its tiles in order, and fewer, but not below
-#: FEW_CHUNKS, where a large network's would take much memory.
+#: Most gradients that the tiles of a batch share, each summed over its tiles in order. For a large network, whose
+#: gradients would take much memory, the limit is lower, but not below FEW_CHUNKS.
 CHUNKS, FEW_CHUNKS, CHUNKS_BYTES = 32, 8, 1 << 26
 
 
@@ -84,7 +84,7 @@ class TrainPlan:
     Attributes
     ----------
     forward, backward : record arrays of INSTRUCTION
-    index : int32 array, where in the flat weights each packed weight stands; ``n_params`` stands for a zero
+    index : int32 array, the place of each packed weight among the flat weights; ``n_params`` stands for a zero
     decays : uint8 array (n_params,), 1 for the kernels that ``alpha`` shrinks: W of LSTM and Dense layers
     rows : number of rows of a tile
     x, output, top : first rows of X, of the prediction and of its gradient
@@ -117,13 +117,13 @@ class TrainPlan:
         return lanes
 
     def tiles_a_chunk(self, tiles: int, itemsize: int) -> int:
-        """Tiles that are summed into one gradient, in batches of so many tiles."""
+        """Number of tiles that are summed into one gradient, in batches of ``tiles`` tiles."""
         most = max(FEW_CHUNKS, min(CHUNKS, CHUNKS_BYTES // (self.n_params * itemsize)))
         return -(-tiles // most)
 
 
 class _Rows(NamedTuple):
-    """Where a layer's output and its gradient stand: first rows, of ``width`` rows a step; grad -1: nobody needs it."""
+    """First rows of a layer's output and of its gradient, ``width`` rows per step; grad is -1 if nobody needs it."""
 
     at: int
     grad: int
@@ -143,7 +143,7 @@ class _TrainWalk:
     def __init__(self, specs: tuple[_Spec, ...], steps: int) -> None:
         self.specs, self.T = specs, steps
         self.forward: list[Instruction] = []
-        self.backward: list[list[Instruction]] = []  # a list a layer, to be read from the last to the first
+        self.backward: list[list[Instruction]] = []  # one list per layer, to be read from the last to the first
         self.packed: list[Array] = []
         self.decays: list[Array] = []
         self.n_packed = self.n_params = self.n_rows = 0
@@ -163,7 +163,7 @@ class _TrainWalk:
         return np.arange(self.n_params - size, self.n_params).reshape(shape)
 
     def matrix(self, places: Array, bias: Array | None = None) -> int:
-        """Pack places as a product reads weights; 0 would be a filler, so places count from 1 here."""
+        """Pack places as a product reads weights; 0 would be padding, so places count from 1 here."""
         block = pack_blocks(places + 1, None if bias is None else bias + 1, np.dtype(np.int64)) - 1
         self.packed.append(block)
         self.n_packed += block.size
@@ -226,7 +226,7 @@ class _TrainWalk:
     def run_lstm(
         self, spec: _Spec, part: int, below: _Rows, order: Sequence[int], h: list[int], out: _Rows, *, adds: bool
     ) -> None:
-        """One LSTM that reads steps in this order and leaves h of the k-th in rows ``h[k]``."""
+        """Write one LSTM that reads steps in this order and leaves h of the k-th step in the rows from ``h[k]``."""
         H, D, T = spec.units, spec.inputs, self.T
         W, U = self.params(D, 4 * H, decays=True), self.params(H, 4 * H)
         b = self.params(4 * H) if spec.biases[part] else None

@@ -1,4 +1,4 @@
-"""The walk up a network that writes its program, layer by layer; and what rules are asked to write for the way back."""
+"""The walk up a network that writes its program, layer by layer, and the methods by which rules write the way back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastlrp.rules import Aggregate
 
 
 class Ask(NamedTuple):
-    """All that shapes a program besides the network: plans are kept by it.
+    """All that shapes a program besides the network; the key under which plans are kept.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Ask(NamedTuple):
     dtype : of weights and rows
     rule : how relevance walks back, or None for predictions alone
     aggregate, reduced : as ``explain`` takes them
-    shared : windows are a panel's, and share their months
+    shared : whether windows are a panel's, and share their months
     layout : of the machine
     """
 
@@ -55,9 +55,9 @@ class Walk:
     ----------
     before : run once on the months that a span of windows shares
     forward : in order
-    back : a list a layer, each in order; layers are run last first
-    lost, initial, share, share_c, bad : single rows: handed to nobody; arrived at h_0 and c_0; even shares of the map
-        and of the cell at hand; NaN where a window is missing
+    back : one list per layer, each in order; the last layer runs first
+    lost, initial, share, share_c, bad : single rows: relevance handed to nobody; relevance that arrived at h_0 and c_0;
+        even shares of the present map and of the present cell; NaN where a window is missing
     zeros : as many rows of zeros as the widest layer has units
     work : three times as many rows, for r_c, r_g and q
     """
@@ -86,14 +86,14 @@ class Walk:
         return self.n_rows - n
 
     def keep(self, array: Array) -> int:
-        """Where an array stands among the weights: at a multiple of four, since some machines load four at once."""
+        """Add an array to the weights; returns its place, a multiple of four, since some machines load four at once."""
         flat, at = np.asarray(array, self.dtype).ravel(), self.n_weights
         self.packed.append(np.concatenate([flat, np.zeros(-flat.size % 4, self.dtype)]))
         self.n_weights += self.packed[-1].size
         return at
 
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
-        """Where a matrix stands among the weights, packed for a product."""
+        """Add a matrix to the weights, packed for a product; returns its place."""
         return self.keep(self.ask.layout.pack(matrix, bias, self.dtype))
 
     def cast(self, array: Array | None, size: int = 0) -> Array:
@@ -101,14 +101,14 @@ class Walk:
         return np.zeros(size, self.dtype) if array is None else array.astype(self.dtype)
 
     def output(self, width: int, *, sequence: bool, kept: int) -> Rows:
-        """Rows for an output of which ``kept`` steps stay; and for its relevance, where a rule will need them."""
+        """Rows for an output that keeps ``kept`` steps, and for its relevance, where a rule will need them."""
         at = self.rows(kept * width)
         rel = self.rows((self.T if sequence else 1) * width) if self.rule else 0
         return Rows(at, width, rel, width if sequence else 0, width, sequence, kept)
 
     def kept(self, sequence: bool) -> int:
-        """Steps of which h stays: all where the layer above asks for them, or the rule does; else one, or two where a
-        step is written while the one before is still read."""
+        """Number of steps that keep their h: all if the layer above or the rule asks for them; else one, or two where
+        a step is written while the one before is still read."""
         every = sequence or (self.rule is not None and self.rule.keeps_h)
         return self.T if every else 2 if self.ask.layout.pack_gates else 1
 
@@ -135,8 +135,8 @@ class Walk:
         )
 
     def aggregated(self, out: Rows) -> None:
-        """The relevance of an output as ``aggregate`` hands it to the layer: as it is, or the average over steps or the
-        most recent step's, both at the last step."""
+        """Hand an output's relevance to the layer as ``aggregate`` says: as it is, or, at the last step, the average
+        over steps or the most recent step's."""
         if self.rule is None or not out.sequence or self.ask.aggregate == "sequence":
             return
         W, T, emit = out.width, self.T, self.down.append
@@ -153,10 +153,10 @@ class Walk:
 
 
 class Map(NamedTuple):
-    """A linear map at one step, on its way back: where its pre-activation, relevance, weights and inputs stand.
+    """A linear map at one step, on its way back: the places of its pre-activation, relevance, weights and inputs.
 
-    ``inputs``: units that share evenly, which may be more than those of ``below`` (h_{t-1} besides x_t).
-    ``extra``: a row of relevance that each unit has besides its own. ``adds``: inputs have relevance already.
+    ``inputs``: number of units that share evenly, which may exceed those of ``below`` (h_{t-1} besides x_t).
+    ``extra``: a row of relevance that each unit has besides its own. ``adds``: whether inputs have relevance already.
     """
 
     units: int
@@ -177,11 +177,11 @@ class Pass(NamedTuple):
     layer: LSTM
     below: Rows
     out: Rows
-    states: int  # first of the rows of its state, of a step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
+    states: int  # first row of its state; at each step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
     step: int  # rows from step to step of the state; 0 where nobody asks for it later
-    cells: int  # first of the rows of c, this step's and the last one's in turn
+    cells: int  # first row of c, this step's and the last one's in turn
     upper: bool  # x_t W_g + b_g has rows there
-    shared: int  # first of the rows of x_t W + b among the months, -1 where windows share none
+    shared: int  # first row of x_t W + b among the months, -1 where windows share none
     reverse: bool
     out_reverse: bool
     adds: bool
@@ -200,7 +200,7 @@ class Pass(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """Rows that meet at one step: both directions' and the merged ones, and those of their relevance."""
+    """Rows that meet at one step: those of both directions, the merged ones, and those of their relevance."""
 
     one: int
     two: int
@@ -213,7 +213,7 @@ class Meeting(NamedTuple):
 class RuleProgram(ABC):
     """The part of a rule that shapes the program; its numbers are passed when the program runs.
 
-    Frozen and hashable: plans are kept by it.
+    Frozen and hashable, as part of the key under which plans are kept.
     """
 
     @property

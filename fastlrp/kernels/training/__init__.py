@@ -1,4 +1,5 @@
-"""Training programs on the processor: ``trainer`` from Python, ``epochs`` compiled, ``tile`` one tile of a batch."""
+"""Training on the processor: ``trainer`` is its Python side, ``epochs`` its compiled side, ``tile`` one tile of a
+batch."""
 
 from fastlrp.kernels.training.trainer import Trainer, train_many
 

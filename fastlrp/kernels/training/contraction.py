@@ -1,4 +1,4 @@
-"""What training needs beside ``lanes``: a product summed over samples.
+"""The vector code that training needs besides ``lanes``: a product summed over samples.
 
 ``contract`` is the gradient of a matrix: sums over steps and lanes of every row of one operand times every row of the
 other. Both stand as rows of lanes, so nothing is transposed: each sum is kept as one vector of partial sums, and only
@@ -19,7 +19,7 @@ from fastlrp.kernels.lanes import at
 from fastlrp.kernels.target import MANY_VECTORS, VECTOR_BYTES, compiled, multiply_add
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
-#: Rows of b in a block: here both operands are whole vectors, and more sums for each load are faster.
+#: Rows of b in a block: both operands are whole vectors here, and more sums per load are faster.
 COLUMNS = 4 if MANY_VECTORS else 2
 
 
@@ -100,7 +100,7 @@ class _Contraction:
                     whole = builder.fadd(whole, part)
                 total = builder.insert_element(total, whole, ir.Constant(_INT, j))
             return total
-        width = 1  # how many sums stand side by side in each vector, in groups of n
+        width = 1  # number of sums side by side in each vector, in groups of n
         while len(sums) > 1:
             woven = []
             for one, other in zip(sums[::2], sums[1::2], strict=True):

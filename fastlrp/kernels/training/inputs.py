@@ -1,4 +1,4 @@
-"""What training is given, checked at the door: settings, and arrays as kernels read them."""
+"""The inputs of training, checked on entry: settings, and arrays as kernels read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Inputs = Array | tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained; see :class:`Trainer`."""
+    """Settings of a network's training; see :class:`Trainer`."""
 
     loss: str = "squared_error"
     huber_delta: float = 1.0
@@ -44,7 +44,7 @@ class Settings:
 def checked(
     plan: TrainPlan, dtype: Any, X: Inputs, y: Array, sample_weight: Array | None
 ) -> tuple[tuple[Array, ...], int]:
-    """The arrays that kernels read, flat and in one dtype, and the number of samples; copies only where needed."""
+    """The arrays that kernels read, flat and in one dtype, and the number of samples; copied only where needed."""
     T, D, K = plan.steps, plan.n_features, plan.n_outputs
     starts = np.empty(0, np.int64)
     if isinstance(X, tuple):

@@ -1,4 +1,4 @@
-"""Counters that threads share inside compiled code, and how one waits for the others there.
+"""Counters that threads share inside compiled code, and how a thread waits for the others there.
 
 Under ``NUMBA_DISABLE_JIT=1`` there is one thread, which never waits.
 """
@@ -23,7 +23,7 @@ _YIELD = "fastlrp_give_way"
 
 
 def _register_yield() -> bool:
-    """Make the system's call that lets another thread run known to compiled code; False where there is none."""
+    """Let compiled code make the system's call that lets another thread run; False where there is none."""
     try:
         if sys.platform == "win32":
             system = ctypes.WinDLL("kernel32").SwitchToThread
@@ -36,7 +36,7 @@ def _register_yield() -> bool:
 
 
 _YIELDS = _register_yield()
-#: Looks at a counter before a waiting thread starts to give way: longer than threads are usually apart, and short
+#: Looks at a counter before a waiting thread starts to give way: longer than threads are usually apart, but short
 #: beside a time slice, so that waiting costs little where there are more threads than cores.
 _LOOKS = 2000
 
@@ -50,7 +50,7 @@ def atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_read(typingctx: Any, pointer: Any) -> Any:
-    """A counter that threads share."""
+    """Read a counter that threads share."""
     return types.int64(pointer), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
 
 
@@ -67,7 +67,7 @@ def atomic_write(typingctx: Any, pointer: Any, value: Any) -> Any:
 
 @intrinsic
 def _pause(typingctx: Any) -> Any:
-    """Tell the core that this is a loop that waits."""
+    """Tell the core that this is a waiting loop."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if llvm.get_process_triple().startswith(("x86", "i686", "amd64")):

@@ -1,7 +1,7 @@
 """One tile of samples in training: a program's instructions, each a loop over rows of lanes, and the loss.
 
-The same house as ``tile``: row r of a tile stands ``r*lanes`` behind its start. The backward pass leaves dz where the
-gates stood; when all steps are done, ``contract`` sums them into the gradient.
+The layout is that of ``cpu/tile.py``: row r of a tile begins ``r*lanes`` after its start. The backward pass leaves dz
+where the gates stood; when all steps are done, ``contract`` sums them into the gradient.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -41,7 +41,7 @@ SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
 
 @compiled
 def slope(code, n, out, gradient):
-    """gradient *= the activation's derivative, which its output tells."""
+    """gradient *= the activation's derivative, which follows from its output."""
     distinct()
     one = type(out[0])(1)
     zero = one - one
@@ -89,8 +89,8 @@ def standard_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc):
 
 @compiled
 def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
-    """The same with other activations, one pass each."""
-    activate(gate, 2 * n, zi, zi)  # f stands behind i
+    """``standard_gates`` with other activations, one pass each."""
+    activate(gate, 2 * n, zi, zi)  # f follows i
     activate(signal, n, zg, zg)
     activate(gate, n, zo, zo)
     for k in range(n):
@@ -101,7 +101,8 @@ def any_gates(n, zi, zf, zg, zo, before, cell, squashed, h, signal, gate):
 
 @compiled
 def any_gates_gradient(n, zi, zf, zg, zo, before, squashed, dh, dc, signal, gate, spare):
-    """The same with other activations: dz of the four gates is put together in ``spare``, for each needs the others."""
+    """``standard_gates_gradient`` with other activations: ``spare`` collects dz of the four gates, since each needs the
+    others."""
     one = type(dh[0])(1)
     di, df, dg, do = spare, at(spare, n), at(spare, 2 * n), at(spare, 3 * n)
     times(n, dh, zo, do)
@@ -133,7 +134,7 @@ def draw(rows, lanes, first, key, threshold, factor, mask):
 
 @compiled
 def loss_gradient(units, lanes, output, y, weight, kind, delta, factor, gradient):
-    """Sum over samples of their weight times their loss, in float64; ``gradient`` becomes d(factor sum)/d(output)."""
+    """The sum over samples of weight times loss, in float64; ``gradient`` becomes d(factor sum)/d(output)."""
     total, one = 0.0, type(factor)(1)
     for j in range(units):
         for k in range(lanes):
@@ -149,7 +150,7 @@ def loss_gradient(units, lanes, output, y, weight, kind, delta, factor, gradient
                 width = delta if kind == HUBER else one
                 loss = width * (size - width / (one + one)) if kind == HUBER else size
                 steep = sign * width
-            if weight[k] != 0:  # samples that pad a tile, and those a user left out, whatever they predict
+            if weight[k] != 0:  # 0: samples that pad a tile or that a user left out, whatever they predict
                 total += np.float64(weight[k]) * np.float64(loss)
                 gradient[p] = weight[k] * factor * steep
             else:
@@ -167,7 +168,7 @@ def move(n, source, out, factor):
 
 @merged
 def execute(program, s, lanes, packed, gradient, onto, first, key):
-    """Run a program on a tile. ``first``: the tile's first sample in its batch; ``key`` 0: nothing is dropped."""
+    """Run a program on a tile. ``first`` is the tile's first sample in its batch; with ``key`` 0 nothing is dropped."""
     number = type(s[0])
     for i in range(program.size):
         do = program[i]

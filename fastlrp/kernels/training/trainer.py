@@ -2,9 +2,8 @@
 
 Losses are means over a batch's samples (by weight) of means over outputs, as in Keras: squared error (no half),
 absolute error, Huber. To the loss of a batch of n samples, ``alpha/2 ||W||^2 / n`` is added as in scikit-learn's
-MLPRegressor, W being the kernels of LSTM and Dense layers, not their recurrent kernels, not biases; with sample
-weights n is their sum. (MLPRegressor halves its squared error, so that beside it an alpha weighs twice as much.) Adam
-is Keras'.
+MLPRegressor. W is the kernels of LSTM and Dense layers, not their recurrent kernels or biases; with sample weights, n
+is their sum. (MLPRegressor halves its squared error, so that an alpha weighs twice as much there.) Adam is Keras'.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from fastlrp.model.plain import with_arrays
 
 Array = npt.NDArray[Any]
 C = TypeVar("C", bound=Chain)
-#: Below so many floating-point operations a batch, threads would wait for each other longer than they compute.
+#: Floating-point operations per batch below which threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
 
 
@@ -40,23 +39,24 @@ class Trainer(Generic[C]):
     Parameters
     ----------
     net : Network
-        Layers and first weights; it stays as it is. ``Dropout`` layers drop in training, by Keras' inverted dropout.
+        Layers and first weights; it is not changed. ``Dropout`` layers drop in training, by Keras' inverted dropout.
     steps : int
         T, the length of a window.
     loss : {"squared_error", "absolute_error", "huber"}
         Mean over outputs; ``huber_delta`` is where Huber's parabola becomes a line.
     alpha : float
-        Strength of the penalty on kernels, ``alpha/2 ||W||^2 / n`` for a batch of n, MLPRegressor's.
+        Strength of the penalty on kernels, ``alpha/2 ||W||^2 / n`` for a batch of n, as in MLPRegressor.
     learning_rate, beta_1, beta_2, epsilon : float
         Adam's (Kingma & Ba 2015), in Keras' form.
     clipnorm : float or None
-        Longest gradient, all weights together (Keras' ``global_clipnorm``); longer ones are scaled down to it.
+        Norm of the longest gradient, of all weights together (Keras' ``global_clipnorm``); longer ones are scaled down
+        to it.
     dtype : float32 or float64
         Of weights and arithmetic.
     seed : int
         Of dropout. A mask depends on it, on the number of updates so far, and on a sample's place in its batch.
     threads : int or None
-        None: as many as Numba would use. Results have the same bits for any number.
+        None stands for as many as Numba would use. Results have the same bits for any number.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Trainer(Generic[C]):
         Parameters
         ----------
         X : array (n, T, D), or (rows (R, D), starts (n,))
-            Windows; or rows, and the row where each sample's window starts, so that windows need not exist.
+            Windows; or rows, and the row where each sample's window starts, so that windows need no array.
         y : array (n, K)
             Targets.
         sample_weight : array (n,) or None
@@ -111,13 +111,13 @@ class Trainer(Generic[C]):
         order : int64 array (m,)
             Samples in the order of training; any selection.
         batch_size : int
-            Samples an update.
+            Samples per update.
 
         Returns
         -------
         float
-            The mean loss, each batch's taken before its update (and with dropout) as Keras shows it, plus the penalty
-            (``alpha/2 ||W||^2`` a batch, over the number of samples, as MLPRegressor's ``loss_curve_`` has it).
+            The mean loss, measured on each batch before its update (and with dropout) as Keras shows it, plus the
+            penalty (``alpha/2 ||W||^2`` per batch, over the number of samples, as in MLPRegressor's ``loss_curve_``).
         """
         return float(self.epochs(X, y, sample_weight, np.asarray(order)[None], batch_size)[0])
 
@@ -137,14 +137,14 @@ class Trainer(Generic[C]):
     def gradients(
         self, X: Inputs, y: Array, sample_weight: Array | None = None, *, dropout: bool = False
     ) -> list[Array]:
-        """The gradient of one batch of all samples, penalty included and not clipped, array by array of the layers.
+        """The gradient of one batch of all samples, penalty included and not clipped, shaped as the layers' arrays.
 
-        With ``dropout``, under the masks that the next update would draw.
+        With ``dropout``, it is taken under the masks that the next update would draw.
         """
         self._run(GRADIENT, X, y, sample_weight, None, None, drops=dropout)
         return unflatten(self._net, self._grads)
 
-    # ---- what it holds ----
+    # ---- weights and state ----
 
     def network(self) -> C:
         """The network with the present weights."""
@@ -152,11 +152,12 @@ class Trainer(Generic[C]):
         return net if net.steps is not None else net.replaced(steps=self.steps)
 
     def finite(self) -> bool:
-        """Whether all weights are."""
+        """Whether all weights are finite."""
         return bool(np.isfinite(self._flat).all())
 
     def get_state(self) -> dict[str, Array]:
-        """All that training goes on from, as copies: weights, Adam's moments, number of updates (dropout's counter)."""
+        """The state that training goes on from, as copies: weights, Adam's moments, and the number of updates
+        (dropout's counter)."""
         n = self._plan.n_params
         return {
             "weights": self._flat[:n].copy(),
@@ -166,7 +167,7 @@ class Trainer(Generic[C]):
         }
 
     def set_state(self, state: dict[str, Array]) -> None:
-        """Go on from what ``get_state`` gave."""
+        """Go on from a state that ``get_state`` returned."""
         n = self._plan.n_params
         for key in ("weights", "m", "v"):
             if np.shape(state[key]) != (n,):
@@ -212,7 +213,7 @@ class Trainer(Generic[C]):
 
     @property
     def _stride(self) -> int:
-        """From one part of the gradient to the next: whole cache lines."""
+        """Numbers from one part of the gradient to the next: whole cache lines."""
         return -(-self._plan.n_params // 16) * 16
 
     def _call(
@@ -285,10 +286,10 @@ def train_many(
     Parameters
     ----------
     fits : sequence of (net, X, y, sample_weight, orders)
-        As :meth:`Trainer.epochs` takes them; orders (epochs, m).
+        Arguments as :meth:`Trainer.epochs` takes them; orders (epochs, m).
     steps, batch_size, dtype : as in :class:`Trainer`
     seeds : sequence of int or None
-        Of dropout, one a fit; None: its place.
+        Of dropout, one per fit; None stands for the fit's place.
     threads : int or None
         Fits at a time; each is computed by one thread.
     advance : callable or None
@@ -300,7 +301,7 @@ def train_many(
     -------
     networks : list of Network
     curves : list of array (epochs,)
-        Mean losses, as :meth:`Trainer.epochs` gives them.
+        Mean losses, as :meth:`Trainer.epochs` returns them.
     """
     networks: list[Any] = [None] * len(fits)
     curves: list[Any] = [None] * len(fits)

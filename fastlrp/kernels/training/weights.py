@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 def flat_weights(net: Chain, dtype: Any) -> Array:
-    """All weights as one array, and a zero behind them that packed fillers read."""
+    """All weights as one array, followed by a zero that packed padding reads."""
     arrays = [array.ravel() for layer in net.layers for array in layer.arrays]
     return np.concatenate([*arrays, np.zeros(1)]).astype(dtype)
 
