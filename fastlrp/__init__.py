@@ -1,7 +1,7 @@
 """fastlrp: LSTM forward passes and layer-wise relevance propagation over whole panels, compiled.
 
-Nothing is imported with the package: each name is when it is first used, and what needs Numba, h5py, pandas or
-scikit-learn only where it is needed.
+Importing the package loads nothing else: each name is loaded on first use, and modules that need Numba, h5py, pandas
+or scikit-learn only when they are needed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
     "write_keras",
 ]
 
-#: Where each public name is.
+#: The module of each public name.
 _HOMES = {
     "LSTM": "model.layers",
     "Arras": "rules",
@@ -66,7 +66,7 @@ _HOMES = {
     "read_keras": "keras",
     "write_keras": "keras",
 }
-#: Modules that users import; not in ``__all__``, where ``from fastlrp import *`` would overwrite what they call data.
+#: Modules that users import; kept out of ``__all__``: ``from fastlrp import *`` would overwrite a user's ``data``.
 _MODULES = ("data", "plot")
 
 

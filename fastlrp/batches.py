@@ -1,4 +1,4 @@
-"""The door for arrays: checked, and as kernels read them."""
+"""Input arrays: checked, and laid out as kernels read them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def batch_of(net: Chain, X: Any, steps: int | None, dtype: Any) -> Array:
     Raises
     ------
     ValueError
-        If it is no such array: says what was given, what was expected, and where.
+        If X is not such an array. The message says what was given, what was expected, and where.
     """
     if on_gpu(X):
         return cast(Array, _on_gpu(net, X, steps, dtype))
     if X is None:
         raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
-    if isinstance(X, np.ma.MaskedArray):  # what is masked is missing, and asarray would unmask it
+    if isinstance(X, np.ma.MaskedArray):  # masked values are missing, and asarray would unmask them
         X = np.where(np.ma.getmaskarray(X), np.nan, X.data).astype(np.result_type(X.dtype, np.float16))
     array = as_array(X, "X", "an array (sample, step, feature)")
     kind = array.dtype
@@ -37,13 +37,13 @@ def batch_of(net: Chain, X: Any, steps: int | None, dtype: Any) -> Array:
     _check_shape(net, array.shape, steps)
     if dtype is None:
         dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by name
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused by name
         return np.require(array, dtype, ["C", "A"])
 
 
 def _on_gpu(net: Chain, X: Any, steps: int | None, dtype: Any) -> Any:
     """An array (sample, step, feature) that stays where it is, on the GPU."""
-    backend = get_backend("cuda")  # says what is missing
+    backend = get_backend("cuda")  # its error says what is missing
     try:
         array = backend.adopt(X)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:

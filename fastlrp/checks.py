@@ -1,4 +1,4 @@
-"""What arguments may be: one table of parameters by name, and the sentence where one is not what it may be."""
+"""Checks of arguments: one table of parameters by name, and the message for a value that a parameter does not take."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOSSES = ("squared_error", "absolute_error", "huber")
 
 
 class Constraint(NamedTuple):
-    """What a parameter takes: a test, and its words."""
+    """The values that a parameter takes: a test, and its wording."""
 
     holds: Callable[[Any], bool]
     takes: str
-    optional: bool = False  # None, too
+    optional: bool = False  # None is allowed too
 
 
 def _whole(least: int) -> Callable[[Any], bool]:
@@ -58,7 +58,7 @@ _NUMBER = Constraint(lambda value: _real(value) and value >= 0, "a number of at 
 _POSITIVE = Constraint(lambda value: _real(value) and value > 0, "a positive number")
 _SHARE = Constraint(lambda value: _real(value) and 0 <= value < 1, "a number from 0 to below 1")
 
-#: Every parameter that a user gives a number, a name or a flag for; a name means the same wherever it is taken.
+#: Every parameter that takes a number, a name or a flag; a parameter's name means the same everywhere.
 PARAMETERS: dict[str, Constraint] = {
     # networks
     "units": Constraint(lambda value: _sizes(value) and len(value) > 0, _SIZES),
@@ -86,7 +86,7 @@ PARAMETERS: dict[str, Constraint] = {
     "beta_1": _SHARE,
     "beta_2": _SHARE,
     "epsilon": _POSITIVE,
-    # where and in what it is computed
+    # precision, device and threads
     "dtype": Constraint(lambda value: _dtype_name(value) in ("float32", "float64"), "'float32' or 'float64'"),
     "device": _one_of(("auto", "cpu", "cuda")),
     "threads": _COUNT._replace(optional=True),
@@ -100,23 +100,23 @@ PARAMETERS: dict[str, Constraint] = {
 
 
 def check(name: str, value: Any, of: str | None = None, *, required: bool = False) -> None:
-    """Refuse what a parameter does not take.
+    """Refuse a value that a parameter does not take.
 
     Parameters
     ----------
     name : str
-        In ``PARAMETERS``.
+        A key of ``PARAMETERS``.
     value
-        What was given for it.
+        The value given for it.
     of : str or None
-        The class whose parameter it is; None: an argument of a method.
+        The class that the parameter belongs to; None for an argument of a method.
     required : bool
-        None is refused even where the parameter is optional elsewhere.
+        Refuse None, even if the parameter is optional elsewhere.
 
     Raises
     ------
     ValueError
-        Naming the parameter, what it takes, and what was given.
+        If the value is refused. The message names the parameter, what it takes, and what was given.
     """
     holds, takes, optional = PARAMETERS[name]
     optional = optional and not required
@@ -132,7 +132,7 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     Raises
     ------
     ValueError
-        If it is another.
+        If it is any other dtype.
     """
     try:
         kind = np.dtype(dtype)

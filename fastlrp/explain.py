@@ -1,4 +1,4 @@
-"""predict and explain: check at the door, choose a backend, run its kernels, label what comes back."""
+"""predict and explain: check the input, choose a backend, run its kernels, label the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class _Given(NamedTuple):
-    """What a user gave, checked."""
+    """A user's arguments, checked."""
 
     net: Chain
     X: Any
@@ -50,7 +50,7 @@ def predict(
     threads: int | None = None,
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame:
-    """Predictions of a network, as :meth:`fastlrp.Network.predict` says."""
+    """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
     prediction = _one_or_many(_run(given, device, threads, progress).prediction)
     if given.panel is None:
@@ -77,7 +77,7 @@ def explain(
     threads: int | None = None,
     progress: bool = False,
 ) -> Relevance:
-    """Relevance of every input of every sample, as :meth:`fastlrp.Network.explain` says."""
+    """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
     _check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
@@ -107,7 +107,7 @@ def labelled(
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
 ) -> Relevance:
-    """Results of kernels as what users get: named by ``features``, or by the network's."""
+    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names."""
     kind = Relevance
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
@@ -147,7 +147,7 @@ def _run(
 ) -> Results:
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
-    work = 2.0 * windows.n(steps) * steps * net.n_params  # operations, about: two for each weight and step
+    work = 2.0 * windows.n(steps) * steps * net.n_params  # approximate operations: two for each weight and step
     backend = get_backend(device, windows.rows, work)
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
@@ -175,7 +175,7 @@ def _run(
 
 
 def _look_aside(panel: Panel) -> None:
-    """Kernels look at what windows read; an infinity elsewhere in a panel is refused all the same."""
+    """Refuse an infinity outside a panel's windows, too; kernels look only at the rows that windows read."""
     from fastlrp.panels.infinities import has_infinity_aside
 
     if has_infinity_aside(panel):
@@ -220,7 +220,7 @@ def target_unit(net: Chain, target: int | str | None) -> int:
 
 
 def _given(net: Chain, X: Any, steps: int | None, dtype: Any) -> _Given:
-    """X checked, as windows of rows, and T; with the panel that it was, if it was one."""
+    """X, checked, as windows of rows, with T and, if X is one, its panel."""
     _check_network(net)
     if dtype is not None:
         dtype = as_dtype(dtype)

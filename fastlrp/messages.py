@@ -1,6 +1,6 @@
-"""Turns of phrase that many messages share: numbers with their nouns, what to install, and networks of other libraries.
+"""Phrases that many messages share: numbers with their nouns, what to install, and networks of other libraries.
 
-Nothing here imports more than Python itself: whoever meets an error should not wait for it.
+This module imports only the standard library: nobody should have to wait for an error message.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-#: What to do with a network that torch trained.
+#: Advice for a network that was trained with torch.
 FROM_TORCH = (
     "give fastlrp.Network its arrays: W = weight_ih_l0.T, U = weight_hh_l0.T and b = bias_ih_l0 + bias_hh_l0 make an "
     "fl.LSTM, W = weight.T and b = bias an fl.Dense (each .detach().cpu().numpy())"
@@ -21,19 +21,19 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of unknown origin without what would steer a terminal."""
+    """Text of unknown origin, with characters that could control a terminal escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def install_hint(package: str, extra: str | None = None) -> str:
-    """How to get an optional package: fastlrp is on no index, so its extras are installed from a checkout."""
+    """How to install an optional package; fastlrp is on no index, so its extras are installed from a checkout."""
     quoted = f'"{package}"' if "[" in package else package
     checkout = "" if extra is None else f' (or, in a checkout of fastlrp, pip install ".[{extra}]")'
     return f"pip install {quoted}{checkout}"
 
 
 def foreign_network(value: object) -> str | None:
-    """What a network, or a layer, of another library is and how it gets here; None where it is none."""
+    """A description of another library's network or layer, and how to convert it; None for any other value."""
     for kind in type(value).__mro__:
         library, own = kind.__module__.partition(".")[0], type(value).__name__
         if library == "torch" and kind.__name__ == "Module":
@@ -47,7 +47,7 @@ def foreign_network(value: object) -> str | None:
 
 
 def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
-    """Unknown names, each with the known one that it may stand for."""
+    """Unknown names, each with the known name that it may stand for."""
     shown = []
     for name in missing[:8]:
         close = difflib.get_close_matches(name, have, n=1)

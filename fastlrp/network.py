@@ -1,4 +1,4 @@
-"""The network that users type: a chain of layers that predicts and explains."""
+"""The network that users build: a chain of layers that predicts and explains."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Network(Chain):
     features : list of str or None
         Names of the D input features, in the order of W's rows.
     outputs : list of str or None
-        Names of the output units; ``target=`` takes them.
+        Names of the output units, which ``target=`` accepts.
     name : str or None
         Shown in summaries.
 
     Raises
     ------
     ValueError
-        If a layer does not fit on the one below it.
+        If a layer does not fit the one below it.
 
     Examples
     --------
@@ -59,33 +59,33 @@ class Network(Chain):
         ----------
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
             In the units that the network was trained on. A missing value (NaN) makes its sample's prediction NaN. An
-            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it: as
-            Numba's arrays, which ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
+            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it, as
+            Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
         steps : int or None
-            T of a panel's windows, in periods; may be left out where the network knows it.
+            T, the length of a panel's windows in periods; optional if the network knows it.
         device : {"auto", "cpu", "cuda"}
-            "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the package
-            numba-cuda (the extra ``cuda``).
+            "auto" uses a GPU if X is on it, or if one is available and there is much to compute. CUDA needs the
+            package numba-cuda (the extra ``cuda``).
         dtype : float32, float64 or None
-            What to compute in; None: float32 if X is, else float64.
+            Dtype of the computation; None: float32 if X is, else float64.
         threads : int or None
-            Of the CPU; None: Numba's own setting. With a GPU they copy to and from it. Results do not depend on it.
+            CPU threads; None: Numba's own setting. With a GPU, they copy to and from it. Results do not depend on them.
         progress : bool
             Show a progress bar (needs the package tqdm, the extra ``progress``).
 
         Returns
         -------
         array (sample,) or (sample, output), or for a panel Series or DataFrame
-            In the units of the network's target, after the output's activation. For a panel on its own index and in
-            its order, NaN where no full window ends.
+            In the units of the network's target, after the output's activation. For a panel, on its own index and in
+            its order, with NaN where no full window ends.
 
         Raises
         ------
         ValueError
-            If an argument or X is not what the network takes, or CUDA is asked for and does not answer: says what was
-            given, what was expected, and where.
+            If the network does not take an argument or X, or if CUDA is requested but not available. The message says
+            what was given, what was expected, and where.
         ImportError
-            If ``progress`` needs tqdm, which is missing.
+            If ``progress`` is set and tqdm is missing.
 
         Warns
         -----
@@ -115,8 +115,8 @@ class Network(Chain):
     ) -> Relevance:
         """Relevance of every input of every sample, for one output of the network.
 
-        Relevance says how much each feature in each step contributed to the score, which is the output before its
-        activation; it is in the score's units, and adds up: ``score = sum of relevance + initial_state +
+        Relevance says how much each feature at each step contributed to the score, which is the output before its
+        activation. It is in the score's units and adds up: ``score = sum of relevance + initial_state +
         unattributed``.
 
         Parameters
@@ -125,40 +125,40 @@ class Network(Chain):
             In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it.
         rule : "arras", "rudder", Arras or Rudder
-            The rule through the LSTMs: by name with its defaults, or with parameters, as ``fl.Arras(delta=1)``.
+            The rule for the LSTMs: a name, with its defaults, or a value with parameters, as ``fl.Arras(delta=1)``.
         steps : int or None
-            T of a panel's windows, in periods; may be left out where the network knows it.
+            T, the length of a panel's windows in periods; optional if the network knows it.
         target : int, str or None
-            The output to explain, by position or by one of the network's ``outputs``; needed if there are several.
+            The output to explain, by position or by its name in ``outputs``; required if there are several.
         aggregate : {"sequence", "average", "last"}
-            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
-            last step, or the most recent step's at the last step. True means "average", False "last".
+            The relevance that a lower LSTM gets from the one above: each step's own (conserves), the average over
+            steps at the last step, or the most recent step's at the last step. True means "average", False "last".
         reduce : {"steps", None}
-            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
+            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is allocated.
         device : {"auto", "cpu", "cuda"}
-            "auto" takes a GPU where one answers and there is much to compute, or X is there. CUDA needs the package
-            numba-cuda (the extra ``cuda``).
+            "auto" uses a GPU if X is on it, or if one is available and there is much to compute. CUDA needs the
+            package numba-cuda (the extra ``cuda``).
         dtype : float32, float64 or None
-            What to compute in; None: float32 if X is, else float64.
+            Dtype of the computation; None: float32 if X is, else float64.
         threads : int or None
-            Of the CPU; None: Numba's own setting. With a GPU they copy to and from it. Results do not depend on it.
+            CPU threads; None: Numba's own setting. With a GPU, they copy to and from it. Results do not depend on them.
         progress : bool
             Show a progress bar (needs the package tqdm, the extra ``progress``).
 
         Returns
         -------
         Relevance
-            ``values`` (sample, step, feature), or (sample, feature) where reduced; ``prediction``, ``score``,
-            ``initial_state`` and ``unattributed``, a number a sample; for a panel a sample is a row of it, in its
-            order, and NaN where no full window ends. ``summary()``, ``to_frame()`` and more make tables of it.
+            ``values`` (sample, step, feature), or (sample, feature) if reduced; ``prediction``, ``score``,
+            ``initial_state`` and ``unattributed``, one number per sample. For a panel, samples are its rows in their
+            order, NaN where no full window ends. ``summary()``, ``to_frame()`` and other methods make tables of it.
 
         Raises
         ------
         ValueError
-            If an argument or X is not what is expected, or CUDA is asked for and does not answer: says what was
-            given, what was expected, and where.
+            If an argument or X is not what is expected, or if CUDA is requested but not available. The message says
+            what was given, what was expected, and where.
         ImportError
-            If ``progress`` needs tqdm, which is missing.
+            If ``progress`` is set and tqdm is missing.
 
         Warns
         -----

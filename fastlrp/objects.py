@@ -1,4 +1,4 @@
-"""Arrays of Python objects, which pandas and lists leave behind, as arrays of numbers."""
+"""Conversion of arrays of Python objects, which pandas and lists produce, to arrays of numbers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Array = npt.NDArray[Any]
 
 
 def as_array(value: object, where: str, expected: str) -> Array:
-    """What NumPy makes of a value, objects as float64; its dtype may still be one that holds no real numbers.
+    """A value as a NumPy array, objects as float64; its dtype may still be one that holds no real numbers.
 
     Raises
     ------
     ValueError
-        If it makes nothing of it, or an object in it is no number: names the first.
+        If NumPy cannot convert the value, or an object in it is not a number; the message names the first.
     """
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # a torch tensor that requires grad says what to do
+    except (ValueError, TypeError, RuntimeError) as error:  # torch's, for a tensor that requires grad, says what to do
         raise ValueError(f"{where} must be {expected}: {error}") from None
     return real_numbers(array, where) if array.dtype == object else array
 
 
 def real_numbers(array: Array, where: str) -> Array:
-    """An array of objects as float64; None and pandas' NA are missing, so NaN.
+    """An array of objects as float64; None and pandas' NA are missing and become NaN.
 
     Raises
     ------
     ValueError
-        If one is no number: says which and where. Text that could be read as a number is text.
+        If an object is not a number; the message says which and where. Text is not a number, even if it reads as one.
     """
     at = first_odd(array)
     if at is not None:
@@ -49,7 +49,7 @@ def real_numbers(array: Array, where: str) -> Array:
 
 
 def first_odd(array: Array) -> tuple[int, ...] | None:
-    """Where the first object is that is neither a number nor missing; None where there is none such."""
+    """The position of the first object that is neither a number nor missing; None if there is none."""
     usable = {kind: _usable(kind) for kind in set(map(type, array.flat))}
     if all(usable.values()):
         return None
@@ -66,7 +66,7 @@ def _is_na(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value, or for what is long its type."""
+    """A value, or its type if the value is long."""
     if isinstance(value, np.ndarray):
         return f"itself an array, of shape {value.shape}"
     text = repr(value)

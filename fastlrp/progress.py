@@ -10,7 +10,7 @@ from fastlrp.messages import install_hint
 
 @contextmanager
 def progress_bar(shown: bool, total: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """A bar that is moved on by calling what it yields with how many more are done; nothing where it is not shown."""
+    """Show a bar and yield the function that advances it by a number of units; without ``shown`` it does nothing."""
     if not shown:
         yield lambda more: None
         return

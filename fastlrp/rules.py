@@ -1,7 +1,7 @@
 """Relevance rules: frozen values with their parameters and their source, and the registry that knows them by name.
 
-A rule here is what a user chooses, validated once; the mathematics is written out in the README's "What is computed".
-How it walks back through a network is its program (``fastlrp/kernels/program/rules.py``), registered with it.
+A rule here is a user's choice, validated once; the README's "What is computed" writes out the mathematics. The way it
+walks back through a network is its program (``fastlrp/kernels/program/rules.py``), registered with it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Aggregate = Literal["sequence", "average", "last"] | bool  # True is "average", 
 class Rule(ABC):
     """A relevance rule with its parameters: a frozen, hashable value whose parameters all have defaults."""
 
-    #: Whether relevance and what reaches the initial state make up most of a score on any network; where they need
-    #: not, ``explain`` warns.
+    #: Whether relevance and the part that reaches the initial state make up most of a score on any network; otherwise
+    #: ``explain`` warns if they do not.
     conserves: ClassVar[bool] = True
 
     @property
@@ -30,20 +30,20 @@ class Rule(ABC):
     @property
     @abstractmethod
     def numbers(self) -> tuple[float, float, float]:
-        """The parameters as kernels compute with them: for the linear rule eps, and which parts of it and of biases
-        are handed down."""
+        """The parameters that kernels compute with: eps of the linear rule, and the parts of it and of biases that are
+        handed down."""
 
 
 @dataclass(frozen=True)
 class _EpsilonRule(Rule):
     """Parameters that both LSTM rules share: those of the linear (epsilon) rule.
 
-    One map from lower units a_i to upper units z_j = sum_i a_i w_ij + b_j with N lower units hands down::
+    A map from N lower units a_i to upper units z_j = sum_i a_i w_ij + b_j hands down::
 
         R_i<-j = (a_i w_ij + (eps s_j + delta b_j)/N) / (z_j + eps s_j) R_j      stabilizer="paper"
         R_i<-j = (a_i w_ij + delta (eps s_j + b_j)/N) / (z_j + eps s_j) R_j      stabilizer="absorbed"
 
-    where s_j is the sign of z_j, counted +1 at zero.
+    where s_j is the sign of z_j, taken as +1 at zero.
     """
 
     eps: float = 1e-3
@@ -66,7 +66,7 @@ class _EpsilonRule(Rule):
 
     @property
     def numbers(self) -> tuple[float, float, float]:
-        """eps, the part of it that is handed down, and the part of biases that is."""
+        """eps, and the parts of it and of biases that are handed down."""
         handed = self.eps if self.stabilizer == "paper" else self.eps * self.delta
         return self.eps, handed, self.delta
 
@@ -80,13 +80,13 @@ class Arras(_EpsilonRule):
     eps : float
         Stabiliser added to every denominator with the denominator's sign. Positive.
     delta : {0, 1}
-        1 hands the biases' share to the lower units as well, so that the rule conserves: the relevance and what
-        reaches the initial state then sum to the score.
+        1 hands the biases' share to the lower units as well, so that the rule conserves: the relevance and the part
+        that reaches the initial state then sum to the score.
     stabilizer : {"paper", "absorbed"}
         Whether the stabiliser's share is always handed down ("paper") or only with ``delta=1`` ("absorbed").
         With ``delta=1`` the two are the same.
     recurrent : bool
-        Follow the path through h[t-1] (the published rule). ``False`` leaves it out; what it carried is then
+        Follow the path through h[t-1] (the published rule). ``False`` leaves it out; the relevance it carried is then
         reported as unattributed.
 
     References
@@ -104,9 +104,9 @@ class Arras(_EpsilonRule):
 
 @dataclass(frozen=True)
 class Rudder(_EpsilonRule):
-    """The RUDDER rule: a step's share of the cell is what it wrote, with no discount by later forget gates.
+    """The RUDDER rule: a step's share of the cell is the amount it wrote, with no discount by later forget gates.
 
-    Conserves at the cell only where nothing is forgotten; elsewhere the difference is reported as unattributed.
+    It conserves at the cell only where nothing is forgotten; elsewhere the difference is reported as unattributed.
     Parameters are those of :class:`Arras`.
 
     References
@@ -118,7 +118,7 @@ class Rudder(_EpsilonRule):
 
 
 class Registered(NamedTuple):
-    """A kind of rule, its value with all defaults, and the function that makes a value a program (``RuleProgram``)."""
+    """A rule's class, its value with all defaults, and the function that turns a value into a ``RuleProgram``."""
 
     kind: type[Rule]
     default: Rule
@@ -130,12 +130,12 @@ _REGISTRY: dict[str, Registered] = {}
 
 
 def register(kind: type[Rule], program: Callable[[Any], Any]) -> None:
-    """Make a rule known by its name, with the program that walks back for it.
+    """Register a rule under its name, with the function that makes its program.
 
     Raises
     ------
     ValueError
-        If another rule has the name.
+        If another rule has that name.
     """
     default = kind()
     name = default.name
@@ -150,12 +150,12 @@ def unregister(kind: type[Rule]) -> None:
 
 
 def rule_names() -> tuple[str, ...]:
-    """Names of all rules, in the order in which they were registered."""
+    """Names of all rules, in order of registration."""
     return tuple(_REGISTRY)
 
 
 def program_of(rule: Rule) -> Any:
-    """The program of a rule's value.
+    """The program of a rule value.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def program_of(rule: Rule) -> Any:
 
 
 def as_rule(rule: str | Rule) -> Rule:
-    """The rule a user named: one of the names, or a rule value as it is.
+    """The rule that a user chose: by its name, or a rule value as it is.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables of text, aligned for a prompt or as HTML for a notebook."""
+"""Text tables, aligned for a prompt or as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def text_table(rows: Sequence[Sequence[str]], n_names: int) -> list[str]:
-    """Aligned lines: names to the left, numbers to the right."""
+    """Aligned lines: names flush left, numbers flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -19,7 +19,7 @@ def text_table(rows: Sequence[Sequence[str]], n_names: int) -> list[str]:
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int) -> str:
-    """The same as HTML, in the notebook's own style; whatever cells hold is shown as text."""
+    """The same table as HTML, in the notebook's own style; cell contents are always shown as text."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(_cell(cell, "th" if k < n_names else tag, k < n_names) for k, cell in enumerate(cells))
@@ -30,5 +30,5 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int)
 
 def _cell(text: str, tag: str, left: bool) -> str:
     words = text.lstrip(" ")
-    inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # names that are indented stay so
+    inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # indented names stay indented
     return f'<{tag} style="text-align: {"left" if left else "right"}">{inside}</{tag}>'

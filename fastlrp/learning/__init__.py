@@ -1,1 +1,1 @@
-"""Learning as scikit-learn has it: the regressor, the transformer, panels' preprocessing, and refits through time."""
+"""Learning in scikit-learn's style: the regressor, the transformer, panel preprocessing, and refits through time."""

@@ -1,4 +1,4 @@
-"""A folder of finished windows, so that a rolling fit can stop and go on: one npz a window, one json, no pickles."""
+"""A folder of finished windows, so that a rolling fit can stop and resume: one npz per window, one json, no pickles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FORMAT = 1
 
 
 def fingerprint(arrays: Iterable[Array], labels: Iterable[str]) -> str:
-    """What tells one data set from another."""
+    """A hash that tells one data set from another."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -36,21 +36,21 @@ class Checkpoints:
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        Created if it does not exist.
     settings : mapping
-        All that decides the result, as JSON values; ``data`` is the data's fingerprint.
+        Everything that decides the result, as JSON values; ``data`` is the data's fingerprint.
     seed : int
-        Used unless the folder has one already.
+        Used unless the folder already has one.
 
     Attributes
     ----------
     seed : int
-        The folder's.
+        The folder's seed.
 
     Raises
     ------
     ValueError
-        If the folder holds the windows of another fit, or is not readable: says what differs.
+        If the folder holds the windows of another fit, or is not readable; the message says what differs.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], seed: int) -> None:
@@ -76,7 +76,7 @@ class Checkpoints:
             )
 
     def load(self, window: int) -> dict[str, Array] | None:
-        """The arrays of a window, or None where it is not finished."""
+        """The arrays of a window, or None if it is not finished."""
         path = self._path(window)
         if not path.exists():
             return None
@@ -87,7 +87,7 @@ class Checkpoints:
             raise ValueError(f"{path} is not readable ({error}): delete it, and that window is trained again") from None
 
     def save(self, window: int, arrays: Mapping[str, Array]) -> None:
-        """Keep a window's arrays; a file is there wholly or not at all."""
+        """Save a window's arrays; its file is written completely or not at all."""
         path = self._path(window)
         half = path.with_suffix(".part")
         with half.open("wb") as file:

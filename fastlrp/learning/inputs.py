@@ -1,4 +1,4 @@
-"""What estimators learn about X and y, and check later: arrays, flat columns or panels, and targets for them."""
+"""The form of X and y, which estimators learn and later check: arrays, flat columns or panels, and their targets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 class TakesWindows:
-    """What an estimator learns about X and checks later: its form, T, the features and their names.
+    """An estimator that learns the form of X, T, the features and their names, and later checks them.
 
     The estimator has ``steps`` (T or None) and ``dtype``; ``steps_`` is set once T is known.
     """
@@ -33,7 +33,7 @@ class TakesWindows:
     _features: list[str] | None
 
     def _samples(self, X: Any, *, reset: bool) -> Samples:
-        """X as samples, in whichever of its three forms; ``reset``: learn its names and sizes."""
+        """X as samples, whichever of its three forms it has; ``reset`` learns its names and sizes."""
         if is_panel(X):
             return self._panel_samples(X, reset)
         if not hasattr(X, "ndim"):
@@ -97,7 +97,7 @@ class TakesWindows:
 
     @property
     def _asked_steps(self) -> int | None:
-        """T as far as it is known before there is an X."""
+        """T, if it is known before there is an X."""
         return self.steps
 
     @property
@@ -106,7 +106,7 @@ class TakesWindows:
 
     @property
     def _width(self) -> int:
-        """D, features a step."""
+        """D, the number of features per step."""
         return self.n_features_in_ // (self.steps_ if self._flat else 1)
 
     def _input(self, X: Any) -> Array | pd.DataFrame:
@@ -119,7 +119,7 @@ class TakesWindows:
 
 
 class TakesTargets(TakesWindows):
-    """What an estimator that is trained learns about y as well."""
+    """An estimator that is trained, and so learns about y as well."""
 
     verbose: bool
     n_outputs_: int
@@ -129,7 +129,7 @@ class TakesTargets(TakesWindows):
     _flat_target: bool  # whether y had one axis
 
     def _training_data(self, X: Any, y: Any, weight: Any, *, reset: bool) -> tuple[Samples, Array, Array | None]:
-        """Samples with a target and a weight, and these."""
+        """The samples that have a target and a weight, with their targets and weights."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         panel = is_panel(X)
@@ -185,12 +185,12 @@ class TakesTargets(TakesWindows):
 
 
 def _refuse_panel_in_columns(X: pd.DataFrame) -> None:
-    """Flat columns are numbers: a time or an asset among them was meant to be the index of a panel."""
+    """Refuse a time and an asset among flat columns, which are numbers: they were meant to be the index of a panel."""
     named = [name for name in time_and_asset(X) if name is not None]
     if len(named) == 2 and not all(name in X and is_numeric_dtype(X[name].dtype) for name in named):
         refuse_flat(X)
 
 
 def _mean_one(weight: Array, dtype: npt.DTypeLike) -> Array:
-    """Weights with a mean of one, so that the learning rate keeps its meaning."""
+    """Weights scaled to a mean of one, so that the learning rate keeps its meaning."""
     return np.asarray(weight / weight.mean(), dtype)

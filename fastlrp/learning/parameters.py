@@ -1,4 +1,4 @@
-"""LSTMRegressor's parameters: checked by the table in ``checks.py``, and the network that they ask for."""
+"""LSTMRegressor's parameters: checked by the table in ``checks.py``, and the network that they describe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_parameters(model: Any) -> None:
     Raises
     ------
     ValueError
-        Naming the parameter, what it takes, and what was given.
+        If one is refused. The message names the parameter, what it takes, and what was given.
     """
     for name, value in model.get_params(deep=False).items():
         if name in PARAMETERS:
@@ -24,6 +24,6 @@ def check_parameters(model: Any) -> None:
 
 
 def architecture_of(model: Any) -> Architecture:
-    """The network that the parameters ask for."""
+    """The network that the parameters describe."""
     units, dense = (tuple(map(int, sizes)) for sizes in (model.units, model.dense_units))
     return Architecture(units, dense, bool(model.bidirectional), float(model.dropout))

@@ -1,8 +1,8 @@
 """Cross-sectional preprocessing that scikit-learn lacks: each period's assets against each other, and nothing later.
 
 All three transformers compute from the rows of one period alone, at ``fit`` and at ``transform``: they learn nothing,
-so they cannot look ahead, whatever rows they are given. A period must come whole: a part of its assets is another
-cross-section.
+so they cannot look ahead, whatever rows they are given. A period must be given whole: a part of its assets is
+another cross-section.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["CrossSectionalRank", "CrossSectionalWinsorizer", "CrossSectionalZSco
 
 
 class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types there
-    """The door that the three share: panel or array in, each period transformed, the same form out."""
+    """The base of all three: takes a panel or an array, transforms each period, and returns the same form."""
 
     missing: Missing
 
@@ -51,7 +51,7 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         Returns
         -------
         DataFrame on the panel's own index, or array
-            float32 where X is, else float64.
+            float32 if X is, else float64.
 
         Raises
         ------
@@ -92,11 +92,11 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
             raise ValueError(f"{me}(missing=...) takes 'keep', 'center' or 'error', not {self.missing!r}")
 
     def _of_period(self, values: Array) -> Array:
-        """Every value of one period (asset, feature) against the others; NaN where it is."""
+        """Every value of one period (asset, feature) relative to the others; NaN stays NaN."""
         raise NotImplementedError
 
     def _center(self, values: Array) -> Array | float:
-        """What stands for a missing value of a period."""
+        """The replacement for a missing value of a period."""
         return 0.0
 
     def __sklearn_tags__(self) -> Any:
@@ -107,7 +107,7 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
 
 
 class CrossSectionalRank(_CrossSectional):
-    """Ranks over the assets of each period, scaled to [-1, 1]; ties get their average, a lone asset 0.
+    """Ranks over the assets of each period, scaled to [-1, 1]; ties get their average, a single asset 0.
 
     The usual preparation of characteristics in empirical asset pricing (Gu, Kelly, Xiu 2020, Review of Financial
     Studies 33(5)).
@@ -122,7 +122,7 @@ class CrossSectionalRank(_CrossSectional):
         self.missing = missing
 
     def _of_period(self, values: Array) -> Array:
-        order = np.argsort(values, axis=0)  # what is missing comes last
+        order = np.argsort(values, axis=0)  # missing values come last
         ascending = np.take_along_axis(values, order, axis=0)
         place = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
         new = np.ones(values.shape, bool)  # whether a run of equal values begins here
@@ -139,12 +139,12 @@ class CrossSectionalRank(_CrossSectional):
 
 
 class CrossSectionalZScore(_CrossSectional):
-    """Each value minus its period's mean, over its period's standard deviation; 0 where all assets are alike.
+    """Each value minus its period's mean, divided by its period's standard deviation; 0 if all assets are alike.
 
     Parameters
     ----------
     ddof : int
-        The deviation divides by the number of assets minus this.
+        The standard deviation divides by the number of assets minus ``ddof``.
     clip : float or None
         Largest absolute z-score.
     missing : {"keep", "center", "error"}
@@ -167,7 +167,7 @@ class CrossSectionalZScore(_CrossSectional):
         there = ~np.isnan(values)
         count = np.maximum(np.count_nonzero(there, axis=0), 1)
         exact = values.astype(np.float64)
-        # Away from one of the values first: where all are alike that is 0 throughout, and a large mean costs no digits.
+        # Subtract one of the values first: if all are alike, that gives 0 throughout, and a large mean costs no digits.
         away = exact - np.nan_to_num(np.fmin.reduce(exact, axis=0))
         away -= np.sum(away, axis=0, where=there) / count
         spread = np.sqrt(np.sum(away**2, axis=0, where=there) / np.maximum(count - self.ddof, 1))
@@ -176,12 +176,12 @@ class CrossSectionalZScore(_CrossSectional):
 
 
 class CrossSectionalWinsorizer(_CrossSectional):
-    """Values beyond each period's quantiles become these quantiles.
+    """Values beyond each period's quantiles are set to these quantiles.
 
     Parameters
     ----------
     limits : (float, float)
-        Lower and upper quantile, between 0 and 1; linear between values, as ``numpy.quantile``.
+        Lower and upper quantile, between 0 and 1; linear between values, as in ``numpy.quantile``.
     missing : {"keep", "center", "error"}
         Missing values take no part in quantiles. They stay missing, become their period's median (and stay missing
         where a period has no value), or are refused.
@@ -208,8 +208,8 @@ class CrossSectionalWinsorizer(_CrossSectional):
 
 
 def _quantile(values: Array, q: float) -> Array:
-    """The quantile of each column over the values there are; NaN where there is none."""
-    ascending = np.sort(values, axis=0)  # what is missing comes last
+    """The quantile of each column over the values that are not missing; NaN if there is none."""
+    ascending = np.sort(values, axis=0)  # missing values come last
     place = q * np.maximum(np.count_nonzero(~np.isnan(values), axis=0) - 1, 0)
     below = np.floor(place).astype(np.int64)
     above = np.ceil(place).astype(np.int64)

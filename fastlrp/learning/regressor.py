@@ -1,4 +1,4 @@
-"""The scikit-learn face of an LSTM: data are checked here, ``training`` trains, ``kernels`` compute."""
+"""The scikit-learn interface of an LSTM: data are checked here, ``training`` trains, ``kernels`` compute."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Array = npt.NDArray[Any]
 
 
 class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """An LSTM network that is trained, predicts and is explained in any scikit-learn pipeline.
+    """An LSTM network that can be trained, predict and be explained in any scikit-learn pipeline.
 
-    Parameters have the names and meanings of scikit-learn's MLPRegressor; first weights, gate order and Adam are
-    Keras', and so is the loss (no half before a square).
+    Parameters have the names and meanings of scikit-learn's MLPRegressor; initial weights, gate order and Adam are
+    those of Keras, and so is the loss (no factor of one half before squares).
 
     Parameters
     ----------
@@ -47,55 +47,56 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     dropout : float in [0, 1)
         Share of units dropped in training, after each LSTM and each hidden Dense layer.
     alpha : float
-        L2 penalty on kernels (W of LSTM and Dense layers): MLPRegressor's ``alpha/2 * sum(W**2) / n``, n in a batch.
+        L2 penalty on kernels (W of LSTM and Dense layers): MLPRegressor's ``alpha/2 * sum(W**2) / n``, with n samples
+        in a batch.
     steps : int or None
-        T, the length of a window, for flat columns and panels; None: one step. Arrays (sample, step, feature) know it.
+        T, the length of a window, for flat columns and panels; None: one step. Arrays (sample, step, feature) have it.
     batch_size, learning_rate_init, max_iter, shuffle, beta_1, beta_2, epsilon
-        Of Adam's epochs. A batch larger than the data is the data.
+        Settings of Adam and its epochs. A batch larger than the data holds all of the data.
     tol, n_iter_no_change : float, int
         Training stops when the loss (with ``early_stopping``, the validation score) has not improved by more than
         ``tol`` for more than ``n_iter_no_change`` epochs in a row. A patience of ``max_iter`` or more asks for exactly
-        ``max_iter`` epochs, and nothing then warns about convergence.
+        ``max_iter`` epochs, without a warning about convergence.
     early_stopping, validation_fraction : bool, float
         Hold out this share, stop by its R^2, and keep the best epoch's weights. Panels hold out their last periods;
         arrays hold out random samples, and their last ones where ``shuffle=False``.
     warm_start : bool
-        ``fit`` goes on from the weights of the last ``fit``.
+        ``fit`` continues from the weights of the last ``fit``.
     random_state : int, RandomState or None
-        Of first weights, order and dropout. Results have the same bits for any number of threads.
+        Seeds initial weights, order and dropout. Results have the same bits for any number of threads.
     verbose : bool
-        Say how many rows train, and show a progress bar (tqdm, in the extra ``fastlrp[progress]``; else lines).
+        Print how many rows train, and show a progress bar (tqdm, in the extra ``fastlrp[progress]``; else lines).
     rule : "arras", "rudder", Arras or Rudder
-        What :meth:`explain` uses.
+        The rule that :meth:`explain` uses.
     dtype : {"float32", "float64"}
-        What is computed in.
+        Dtype of the computation.
     device : {"auto", "cpu", "cuda"}
         Where predictions and relevance are computed; training runs on the CPU.
     loss : {"squared_error", "absolute_error", "huber"}
-        Averaged over targets and samples.
+        The loss, averaged over targets and samples.
     huber_delta : float
-        Where "huber" turns from squared to absolute.
+        The error at which "huber" turns from squared to absolute.
     clipnorm : float or None
         Largest norm of the gradient of all weights together (Keras' ``global_clipnorm``).
     threads : int or None
-        None: Numba's own setting.
+        CPU threads; None: Numba's own setting.
 
     Attributes
     ----------
     network_ : Network
         The trained network.
     layers_ : list of dict
-        The same as plain arrays, which is what pickle, joblib and skops see.
+        The same network as plain arrays, which is what pickle, joblib and skops see.
     loss_curve_, best_loss_ : list of float, float or None
         Mean loss of each epoch, and the lowest (None with ``early_stopping``).
     validation_scores_, best_validation_score_ : list of float or None, float or None
-        R^2 on what is held out; None without ``early_stopping``.
+        R^2 on the held-out samples; None without ``early_stopping``.
     n_iter_, t_ : int
-        Epochs of the last call, and samples seen in all.
+        Number of epochs of the last call, and of samples seen in all.
     n_features_in_, feature_names_in_, n_outputs_, steps_
-        Columns of X (features, where X has three axes) and their names where they are strings; targets; T.
+        Number of columns of X (features, if X has three axes), their names if they are strings, number of targets, T.
     n_windows_, n_skipped_ : int
-        Complete windows that the last call trained or validated on, and rows of X that are not the end of one.
+        Number of complete windows that the last call trained or validated on, and of rows of X that do not end one.
 
     Examples
     --------
@@ -169,8 +170,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Parameters
         ----------
         X : array (sample, step, feature), array or frame (sample, step*feature), or panel
-            Flat columns are step-major, oldest step first. A panel is a frame with a (time, asset) index: its rows
-            train where a complete window of ``steps`` periods ends and the target is not missing.
+            Flat columns are step-major, oldest step first. A panel is a frame with a (time, asset) index: a row
+            trains if a complete window of ``steps`` periods ends there and its target is not missing.
         y : array (sample,) or (sample, target); for panels also a Series or frame on the panel's own index
         sample_weight : array (sample,) or None
             Weight of each sample's loss; a sample of weight 0 is as good as absent.
@@ -178,8 +179,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Raises
         ------
         ValueError
-            If a parameter, X, y or the weights are not what is expected, or training diverges at once: says what was
-            given, what was expected, and where.
+            If a parameter, X, y or the weights are not what is expected, or if training diverges at once. The message
+            says what was given, what was expected, and where.
         """
         with all_or_nothing(self):
             self._fit(X, y, sample_weight)
@@ -201,7 +202,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         self._run(*used, epochs=self.max_iter, held_out=held_out, trainer=self._trainer())
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch on these samples, going on from the weights and moments of the call before.
+        """Train for one epoch on these samples, continuing from the weights and moments of the call before.
 
         Parameters and errors are those of :meth:`fit`.
         """
@@ -220,7 +221,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         return self
 
     def _begin(self, samples: Samples, n_outputs: int) -> None:
-        """First weights, and everything that counts from here."""
+        """Set the initial weights, and everything that counts from here."""
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.steps_, self.n_outputs_ = samples.steps, n_outputs
         self._features = None if samples.features is None else list(samples.features)
@@ -262,7 +263,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         held_out: Callable[[Network], float] | None,
         trainer: Trainer[Network],
     ) -> None:
-        """Epochs, and what they leave behind."""
+        """Run the epochs, and store their results."""
         with epoch_bar(self.verbose, epochs, type(self).__name__) as report:
             schedule = Schedule(
                 epochs, self.batch_size, self.shuffle, self._seed, self.tol, self.n_iter_no_change,
@@ -290,7 +291,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     def _split(
         self, samples: Samples, y: Array, weight: Array | None
     ) -> tuple[tuple[Samples, Array, Array | None], Callable[[Network], float] | None]:
-        """What trains, and a function that scores a network on what is held out, if anything is."""
+        """The samples that train, and a function that scores a network on those held out, if there are any."""
         if not self.early_stopping:
             return (samples, y, weight), None
         out = self._held_out(samples)
@@ -312,7 +313,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     def _held_out(self, samples: Samples) -> Array:
         n = len(samples)
         order = np.arange(n)
-        if samples.period is not None:  # whole periods, the last ones, so that no period is on both sides
+        if samples.period is not None:  # the last whole periods, so that no period is on both sides
             times = np.unique(samples.period)
             first = times[-max(1, round(self.validation_fraction * len(times)))]
             return np.asarray(samples.period >= first)
@@ -331,20 +332,20 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     @property
     def layers_(self) -> list[dict[str, Any]]:
-        """Its layers as plain arrays."""
+        """The network's layers as plain arrays."""
         return plain_layers(self._network)
 
     def predict(self, X: Any) -> Array | pd.Series[float] | pd.DataFrame:
-        """Predictions: an array, or for panels a Series or frame on their own index, NaN where no complete window ends.
+        """Predictions: an array, or for a panel a Series or frame on its own index, NaN where no complete window ends.
 
         Parameters
         ----------
         X : array, frame or panel
-            As in :meth:`fit`; a model that was trained on one form predicts the others.
+            As in :meth:`fit`; a model that was trained on one form predicts the others as well.
 
         Returns
         -------
-        array, Series or DataFrame (sample,) or (sample, target), as y was
+        array, Series or DataFrame (sample,) or (sample, target), like y
         """
         X = self._input(X)
         predicted = self._network.predict(X, device=self.device, dtype=self.dtype, threads=self.threads)
@@ -370,29 +371,29 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Parameters
         ----------
         X : array, frame or panel
-            As in :meth:`fit`; a model that was trained on one form explains the others.
+            As in :meth:`fit`; a model that was trained on one form explains the others as well.
         rule : "arras", "rudder", Arras, Rudder or None
-            The rule through the LSTMs; None: the model's own.
+            The rule for the LSTMs; None: the model's own.
         target : int, str or None
-            The output to explain, by position or name; needed if there are several.
+            The output to explain, by position or name; required if there are several.
         aggregate : {"sequence", "average", "last"}
-            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
-            last step, or the most recent step's at the last step. True means "average", False "last".
+            The relevance that a lower LSTM gets from the one above: each step's own (conserves), the average over
+            steps at the last step, or the most recent step's at the last step. True means "average", False "last".
         reduce : {"steps", None}
-            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is made.
+            "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is allocated.
         progress : bool
             Show a progress bar (needs the package tqdm, the extra ``progress``).
 
         Returns
         -------
         Relevance
-            With totals that reconcile: score = sum of relevance + initial_state + unattributed. For a panel a sample
-            is a row of it, in its order, and NaN where no complete window ends.
+            With totals that reconcile: score = sum of relevance + initial_state + unattributed. For a panel, samples
+            are its rows in their order, NaN where no complete window ends.
 
         Raises
         ------
         ValueError
-            If an argument or X is not what is expected: says what was given, what was expected, and where.
+            If an argument or X is not what is expected; the message says what was given, what was expected, and where.
 
         Warns
         -----

@@ -1,4 +1,4 @@
-"""Refit through time: one network a window, trained side by side, predicting and explained only out of sample."""
+"""Refits through time: one network per window, trained side by side; predictions and relevance are out of sample."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Array = npt.NDArray[Any]
 Fit = tuple[Network, tuple[Array, Array], Array, Array | None, Array]
 
 _AT_ONCE = 64  # windows handed to the kernels together: enough to keep threads busy, few enough to save often
-_AT_ONCE_BYTES = 2**28  # of their scaled rows
+_AT_ONCE_BYTES = 2**28  # size of their scaled rows
 
-# What does not change a result, and so may differ when a fit goes on.
+# Parameters that do not change a result, and so may differ when a fit resumes.
 _NO_MATTER = {"verbose", "threads", "device", "rule", "warm_start", "random_state", "tol", "n_iter_no_change"}
 
 
@@ -47,38 +47,38 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     """An LSTM refitted through time; every prediction comes from a model that saw only earlier periods.
 
     Window k trains on ``window`` periods of data: inputs and targets of all its samples lie inside. Its model predicts
-    the ``step`` periods that follow after ``gap`` others, and the last model also what comes after the data of ``fit``.
-    Each model trains for exactly the estimator's ``max_iter`` epochs, from first weights of its own.
+    the ``step`` periods that follow after ``gap`` others; the last model also predicts all periods after the data of
+    ``fit``. Each model trains for exactly the estimator's ``max_iter`` epochs, from initial weights of its own.
 
     Parameters
     ----------
     estimator : LSTMRegressor or None
-        Its parameters are used; None: the default one. ``early_stopping`` must be off.
+        The source of the models' parameters; None: a default one. ``early_stopping`` must be off.
     window : int
-        Periods a model trains on (with ``expanding``, the first model).
+        Number of periods that a model (with ``expanding``, the first model) trains on.
     expanding : bool
         Windows start at the first period and grow, instead of rolling.
     step : int
-        Periods between refits.
+        Number of periods between refits.
     gap : int
-        Periods left out between training and prediction. 0 is right where a row's target is known one period after
-        the row's time, as next month's return is; a target over the next h periods needs h - 1.
+        Number of periods left out between training and prediction. 0 is right if a row's target is known one period
+        after the row's time, as next month's return is; a target over the next h periods needs h - 1.
     scaler : {"standard", "minmax", None}
-        Fitted on each window's rows alone: to mean 0 and deviation 1, or to [0, 1].
+        Scaling fitted on each window's rows alone: to mean 0 and standard deviation 1, or to [0, 1].
     directory : path or None
-        Where finished windows are kept; the same fit started again goes on from there.
+        Folder that keeps finished windows; the same fit started again resumes from there.
     threads : int or None
-        Models trained at a time. Results do not depend on it.
+        Number of models trained at a time. Results do not depend on it.
     verbose : bool
         Show a progress bar (tqdm, in the extra ``fastlrp[progress]``).
 
     Attributes
     ----------
     windows_ : DataFrame
-        A row a window: ``train_start``, ``train_end``, ``test_start``, ``test_end`` (all inclusive), ``n_samples``,
+        One row per window: ``train_start``, ``train_end``, ``test_start``, ``test_end`` (all inclusive), ``n_samples``,
         ``loss`` (of the last epoch).
     networks_ : list of Network or None
-        None where a window has no complete sample.
+        None for a window without a complete sample.
     loss_curves_ : list of array (epochs,)
     centers_, scales_ : array (windows, feature)
         Networks take ``(x - center) / scale``.
@@ -112,21 +112,21 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     # ---------------------------------------------------------------------------------------------------- training
 
     def fit(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> Self:
-        """Train one model a window.
+        """Train one model per window.
 
         Parameters
         ----------
         X : DataFrame
-            A panel with a (time, asset) index, or a frame with one row a time.
-        y : Series, frame or array, a row for each of X's
-            Missing targets do not train.
+            A panel with a (time, asset) index, or a frame with one row per time.
+        y : Series, frame or array, one row for each of X's
+            Rows with a missing target do not train.
         sample_weight : Series or array, or None
 
         Raises
         ------
         ValueError
-            If a parameter or the data are not what is expected, ``directory`` holds another fit, or training diverges:
-            says what, where, and for a window which.
+            If a parameter or the data are not what is expected, ``directory`` holds another fit, or training diverges.
+            The message says what and where and, if a window is at fault, which.
         """
         model = self._model()
         self._check()
@@ -212,7 +212,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             yield chunk
 
     def _fit_of(self, k: int, span: Span, data: RollingData, model: LSTMRegressor, seed: int) -> Fit:
-        """What the kernels need to train window k: first weights, scaled rows, targets, orders."""
+        """The kernels' inputs to train window k: initial weights, scaled rows, targets, weights of samples, orders."""
         which, rows = data.trains(span), data.rows_of(span)
         values = data.samples.rows[rows]
         self.centers_[k], self.scales_[k] = scaling(values, self.scaler)
@@ -313,13 +313,13 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         Returns
         -------
-        Series, or DataFrame where y had several columns
+        Series, or DataFrame if y had several columns
             In y's units, on X's index and in its order.
 
         Raises
         ------
         ValueError
-            If X is not what ``fit`` took: says what was given, what was expected, and where.
+            If X is not like the X of ``fit``; the message says what was given, what was expected, and where.
         """
         model, samples, parts = self._parts(X)
         out = np.full((samples.n_given, self._n_outputs), np.nan, samples.rows.dtype)
@@ -342,19 +342,19 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     ) -> Relevance:
         """Relevance of every out-of-sample prediction, each by its own model, on X's own index.
 
-        It is the relevance of the scaled inputs, which are what the networks take.
+        It is the relevance of the scaled inputs, which the networks take.
 
         Parameters
         ----------
         X : DataFrame
             The frame of ``fit``, or a later one that reaches back far enough for its windows.
         rule : "arras", "rudder", Arras, Rudder or None
-            The rule through the LSTMs; None: the estimator's.
+            The rule for the LSTMs; None: the estimator's.
         target : int, str or None
-            The output to explain, by position or name; needed if there are several.
+            The output to explain, by position or name; required if there are several.
         aggregate : {"sequence", "average", "last"}
-            What a lower LSTM gets from the one above: each step its own (conserves), the average over steps at the
-            last step, or the most recent step's at the last step. True means "average", False "last".
+            The relevance that a lower LSTM gets from the one above: each step's own (conserves), the average over
+            steps at the last step, or the most recent step's at the last step. True means "average", False "last".
         reduce : {"steps", None}
             "steps" sums over steps: values are (sample, feature).
         progress : bool
@@ -363,7 +363,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Returns
         -------
         Relevance
-            A sample a row of X, in its order; NaN where there is no prediction.
+            One sample per row of X, in its order; NaN where there is no prediction.
 
         Raises
         ------
@@ -385,7 +385,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         with progress_bar(progress, len(self.networks_), "RollingLSTM.explain", "windows") as advance:
             for net, rows, windows in parts:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConservationWarning)  # told once, of the whole, below
+                    warnings.simplefilter("ignore", ConservationWarning)  # given once, for the whole, below
                     one = net.explain(
                         windows, rule=chosen, target=target, aggregate=aggregate, reduce=reduce,
                         device=model.device, threads=model.threads,
@@ -412,7 +412,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return float(r2_score(actual[rows], predicted[rows]))
 
     def _parts(self, X: pd.DataFrame) -> tuple[LSTMRegressor, Samples, Iterator[tuple[Network, Array, Array]]]:
-        """For every model that has something to predict: itself, the caller's rows, and their scaled windows."""
+        """The estimator, the samples, and for every model with any of them: network, caller's rows, scaled windows."""
         check_is_fitted(self, "networks_")
         model = self._model()
         panel = as_frame(X)
@@ -431,7 +431,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return model, samples, parts()
 
     def _model_of(self, times: pd.Index) -> Array:
-        """Which model predicts each of these times; -1 for none."""
+        """The position of the model that predicts each of these times; -1 for none."""
         if self.times_.is_monotonic_increasing:
             try:
                 rank = self.times_.searchsorted(times, side="right") - 1

@@ -1,4 +1,4 @@
-"""What a rolling fit knows of its data: spans of periods, and which samples and rows lie inside each."""
+"""The data of a rolling fit: spans of periods, and the samples and rows that lie inside each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Span:
-    """One window by ranks of periods: trains on [start, stop), predicts [first, last)."""
+    """One window, by ranks of periods: it trains on [start, stop) and predicts [first, last)."""
 
     start: int
     stop: int
@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class RollingData:
-    """Samples, targets and weights by the caller's rows, and what lies in which period."""
+    """Samples, targets and weights by the caller's rows, and the samples and rows of each period."""
 
     samples: Samples
     y: Array
@@ -45,7 +45,7 @@ class RollingData:
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
-        """X, y and weights checked."""
+        """X, y and weights, checked."""
         panel = as_frame(X)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
@@ -83,7 +83,7 @@ class RollingData:
         return self.by_time[self.edges[first] : self.edges[span.stop]]
 
     def rows_in(self, span: Span) -> int:
-        """How many rows a window has."""
+        """Number of rows in a window."""
         return int(self.row_edges[span.stop] - self.row_edges[span.start])
 
     def rows_of(self, span: Span) -> Array:
@@ -92,13 +92,13 @@ class RollingData:
 
 
 def by_period(period: Array, n: int) -> tuple[Array, Array]:
-    """What sorts by period, and where each of the n periods begins in that order (and the last one ends)."""
+    """The order that sorts by period, and where each of the n periods begins in it (and the last one ends)."""
     order = np.argsort(period, kind="stable")
     return order, np.searchsorted(period[order], np.arange(n + 1))
 
 
 def as_frame(X: Any) -> pd.DataFrame:
-    """A panel as it is; one row a time as a panel of one asset."""
+    """A panel as it is; a frame with one row per time as a panel of one asset."""
     if not isinstance(X, pd.DataFrame):
         raise ValueError(f"RollingLSTM takes a DataFrame, a panel or one row a time, not {type(X).__name__}")
     if is_panel(X):
@@ -109,7 +109,7 @@ def as_frame(X: Any) -> pd.DataFrame:
 
 
 def scaling(values: Array, scaler: str | None) -> tuple[Array, Array]:
-    """Center and scale of each feature over the rows that have it; a constant or absent one has scale 1."""
+    """Center and scale of each feature over the rows that have it; a constant or absent feature has scale 1."""
     D = values.shape[1]
     center, scale = np.zeros(D), np.ones(D)
     have = ~np.isnan(values)

@@ -1,4 +1,4 @@
-"""Training a network from the first weights to the last epoch; the arithmetic is in ``fastlrp/kernels/training``."""
+"""Training of a network, from initial weights to the last epoch; the arithmetic is in ``fastlrp/kernels/training``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a user chooses about the network, before the data are known."""
+    """A user's choices about the network, made before the data are known."""
 
     units: tuple[int, ...]
     dense_units: tuple[int, ...] = ()
@@ -41,7 +41,7 @@ class Architecture:
         features: Sequence[str] | None = None,
         outputs: Sequence[str] | None = None,
     ) -> Network:
-        """A network with first weights as Keras draws them: Glorot's W, orthogonal U, no bias but 1 at forget gates."""
+        """A network with initial weights as in Keras: Glorot W, orthogonal U, zero biases but 1 at forget gates."""
         layers: list[Layer] = []
         width = n_features
         for k, units in enumerate(self.units):
@@ -74,7 +74,7 @@ def _glorot(width: int, units: int, rng: np.random.Generator, dtype: npt.DTypeLi
 
 
 def epoch_order(n: int, seed: int, epoch: int, shuffle: bool) -> Array:
-    """The order of n samples in an epoch: a function of seed and epoch alone, so training can stop and go on."""
+    """The order of n samples in an epoch: a function of seed and epoch alone, so training can stop and resume."""
     return np.random.default_rng((seed, epoch)).permutation(n) if shuffle else np.arange(n)
 
 
@@ -95,17 +95,17 @@ class Schedule:
 
 @dataclass
 class History:
-    """What training did."""
+    """The record of a training run."""
 
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    stopped: str = ""  # why, where it was before the last epoch
+    stopped: str = ""  # why, if training stopped before the last epoch
 
 
 @dataclass
 class _Best:
     value: float = np.inf  # a loss, or the negative of a score
-    epoch: int = 0  # after which the weights are these; 0: before the first
+    epoch: int = 0  # the weights are those after this epoch; 0: before the first
     state: dict[str, Array] | None = None
 
     def offer(self, value: float, epoch: int, state: dict[str, Array]) -> None:
@@ -114,19 +114,19 @@ class _Best:
 
 
 def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, schedule: Schedule) -> History:
-    """Train until the last epoch, or until nothing improves; the trainer is left with the weights to keep.
+    """Train until the last epoch, or until nothing improves; the trainer then holds the weights to keep.
 
     The weights to keep are the last ones; with ``schedule.score``, those of the best score.
 
     Raises
     ------
     ValueError
-        If the loss is not finite before any epoch has improved the network: names the epoch.
+        If the loss is not finite before any epoch has improved the network; the message names the epoch.
 
     Warns
     -----
     RuntimeWarning
-        If the loss stops being finite later: names the epoch, and the one whose weights are kept.
+        If the loss stops being finite later; the message names the epoch, and the one whose weights are kept.
     UserWarning
         If the user interrupts (Ctrl-C) after the first epoch: what was trained is kept.
     """
@@ -183,7 +183,7 @@ def _fall_back(trainer: Trainer[Network], best: _Best, epoch: int, loss: float) 
 
 @contextmanager
 def all_or_nothing(estimator: object) -> Iterator[None]:
-    """Whatever fails inside leaves the estimator with the attributes it had before."""
+    """Give the estimator back the attributes it had before if anything fails inside."""
     before = dict(vars(estimator))
     try:
         yield
@@ -195,7 +195,7 @@ def all_or_nothing(estimator: object) -> Iterator[None]:
 
 @contextmanager
 def epoch_bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int, float], object] | None]:
-    """Progress by epoch, with the loss: a bar where tqdm is installed, lines otherwise; None where not wanted."""
+    """Progress by epoch, with the loss: a bar if tqdm is installed, lines otherwise; None if not wanted."""
     if not shown:
         yield None
         return

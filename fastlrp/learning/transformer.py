@@ -34,26 +34,26 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     rule : "arras", "rudder", Arras, Rudder or None
         None: "arras" for a network, an estimator's own otherwise.
     by : {"feature", "step", "both"}
-        What relevance is summed to: a column a feature, a column a step, or one for each of both, step-major.
+        The columns that relevance is summed to: one per feature, one per step, or one per step and feature, step-major.
     target : int, str or None
-        The output to explain, where there are several.
+        The output to explain, if there are several.
     aggregate : {"sequence", "average", "last"}
         As in :meth:`fastlrp.Network.explain`.
     steps : int or None
-        T, where a network does not know it and X has not three axes.
+        T, if a network does not know it and X does not have three axes.
     dtype : {"float32", "float64"}
-        What X is read as, for a network.
+        Dtype that X is read as, for a network.
     device : {"auto", "cpu", "cuda"}
-        Where a network explains; an estimator has its own.
+        Where a network computes relevance; an estimator has its own.
 
     Attributes
     ----------
     network_ : Network
-        What explains.
+        The network whose predictions are explained.
     estimator_ : estimator
-        The fitted clone, where an estimator was given.
+        The fitted clone, if an estimator was given.
     n_features_in_, feature_names_in_, steps_
-        As :class:`~fastlrp.learning.regressor.LSTMRegressor` has them.
+        As in :class:`~fastlrp.learning.regressor.LSTMRegressor`.
     """
 
     network_: Network
@@ -80,13 +80,13 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         self.device = device
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Fit the estimator; a network only learns what X looks like.
+        """Fit the estimator; for a network, only learn the form of X.
 
         Parameters
         ----------
         X : array (sample, step, feature), flat columns, or panel
         y : array or Series
-            For an estimator.
+            The target, for an estimator.
         **params
             Passed on to the estimator's ``fit``, such as ``sample_weight``.
 
@@ -157,12 +157,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the columns: features, "lag4" ... "lag0", or "lag4_beta" ... where by="both".
+        """Names of the columns: features, "lag4" ... "lag0", or "lag4_beta" ... for by="both".
 
         Parameters
         ----------
         input_features : list of str or None
-            Names for features that have none; must be ``feature_names_in_`` where these are known.
+            Names for features that have none; must be ``feature_names_in_`` if these are known.
         """
         check_is_fitted(self, "network_")
         names = list(map(str, _check_feature_names_in(self, input_features)))
@@ -173,7 +173,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         else:
             features = names if len(names) == D else [f"x{j}" for j in range(D)]
         if self.by == "both" and len(names) == D * self.steps_ > D:
-            return np.asarray(names, dtype=object)  # flat columns have a name each
+            return np.asarray(names, dtype=object)  # each flat column has a name
         columns = {"feature": features, "step": lags, "both": [f"{lag}_{name}" for lag in lags for name in features]}
         return np.asarray(columns[self.by], dtype=object)
 

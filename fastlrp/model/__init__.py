@@ -1,1 +1,1 @@
-"""Networks as values that compute nothing: layers, which hold checked arrays, and the chain of them."""
+"""Networks as values that compute nothing: layers, which hold checked arrays, and chains of layers."""

@@ -1,4 +1,4 @@
-"""The chain of a network's layers, from a window of features to a prediction: a value without verbs."""
+"""The chain of a network's layers, from a window of features to a prediction: a value that computes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
 
 def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | None:
-    """Names of features or outputs: as many as there are, and no two the same."""
+    """Names of features or outputs, checked: one for each, and no two the same."""
     if value is None:
         return None
     if isinstance(value, set | frozenset):
@@ -31,7 +31,7 @@ def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] |
 
 
 class Chain:
-    """What :class:`fastlrp.Network` is without its verbs: layers that fit on each other, and their names.
+    """A :class:`fastlrp.Network` without predict and explain: layers that fit together, and their names.
 
     Parameters and errors are those of :class:`fastlrp.Network`.
     """
@@ -63,7 +63,7 @@ class Chain:
             outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer"
         )
         self.name = name
-        self._plans: dict[Any, Any] = {}  # what kernels packed for this network, by dtype; never part of its value
+        self._plans: dict[Any, Any] = {}  # kernels' packed plans for this network, by dtype; never part of its value
 
     def _check_chain(self) -> None:
         for i, layer in enumerate(self._layers):
@@ -110,17 +110,17 @@ class Chain:
 
     @property
     def steps(self) -> int | None:
-        """T where it is fixed, else None."""
+        """T if it is fixed, else None."""
         return self._steps
 
     @property
     def n_features(self) -> int:
-        """D, inputs a step."""
+        """D, the number of inputs per step."""
         return self._n_features
 
     @property
     def n_outputs(self) -> int:
-        """Units of the last layer."""
+        """Number of units of the last layer."""
         return self._n_outputs
 
     @property
@@ -139,19 +139,19 @@ class Chain:
         Parameters
         ----------
         features : list of str or None
-            A name for each of the D inputs, in the order of W's rows: the order in which the columns stood when the
-            network was trained. None takes the names away.
+            A name for each of the D inputs, in the order of W's rows: the order of the columns when the network was
+            trained. None removes the names.
 
         Returns
         -------
         Network
-            A new one; this one stays as it is.
+            A new network; this one stays as it is.
 
         Raises
         ------
         ValueError
-            If there are more or fewer names, one stands twice, or a name that the network has stands at another input
-            (which ``net.with_features(None).with_features([...])`` forces).
+            If there are too many or too few names, a name occurs twice, or one of the network's names moves to another
+            input (``net.with_features(None).with_features([...])`` forces that).
         """
         names = as_names(features, self._n_features, "features", "one for each input of the network")
         at = {name: i for i, name in enumerate(self._features or ())}
@@ -190,7 +190,7 @@ class Chain:
         keys = ("_layers", "_steps", "_features", "_outputs", "name")
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
-    __hash__ = None  # type: ignore[assignment]  # equal by value of its arrays, so not hashable
+    __hash__ = None  # type: ignore[assignment]  # arrays are compared by value, so it is not hashable
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_plans": {}}
@@ -201,7 +201,7 @@ class Chain:
         return f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>"
 
     def summary(self) -> str:
-        """A table of the layers: what each takes, gives and holds."""
+        """A table of the layers: the kind, output, activation and parameters of each."""
         head = ("layer", "kind", "output", "activation", "parameters")
         steps = "T" if self._steps is None else str(self._steps)
         rows, sequence, width = [("input", "", f"({steps}, {self._n_features})", "", "")], True, self._n_features

@@ -1,6 +1,6 @@
 """Layers as frozen values that hold checked, read-only arrays.
 
-Nothing here computes. Shapes are checked once, when a value is made; everything later relies on it.
+Nothing here computes. Shapes are checked once, when a value is made; all later code relies on that.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MergeMode = Literal["concat", "sum", "ave"]
 #: Activations of an LSTM's gates and of its signals. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
 #: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
 LSTM_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2")
-#: Activations of a Dense layer; softmax only where the layer is the network's last.
+#: Activations of a Dense layer; softmax only in a network's last layer.
 DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
 
 
 def _weights(value: object, ndim: int, where: str) -> Array:
-    """A read-only float32 or float64 copy of an array of weights, or a sentence about why it is none."""
+    """A read-only float32 or float64 copy of an array of weights; the error says why a value is not one."""
     if (foreign := foreign_network(value)) is not None:
         raise ValueError(f"{where} must be an array of numbers, not {foreign}")
     array = as_array(value, where, "an array of numbers")
@@ -68,13 +68,13 @@ def _flag(value: object, where: str) -> None:
 
 
 class _Layer:
-    """What every layer has: a name for messages, and the arrays it holds."""
+    """The base of all layers: a name for messages, and the arrays that a layer holds."""
 
     name: str | None
 
     @property
     def kind(self) -> str:
-        """The layer's class, as users know it."""
+        """The name of the layer's class, as users know it."""
         return type(self).__name__
 
     @property
@@ -92,7 +92,7 @@ class _Layer:
             return NotImplemented
         return all(_same(mine, getattr(other, key)) for key, mine in vars(self).items())
 
-    __hash__ = None  # type: ignore[assignment]  # holds arrays: equal by value, so not hashable
+    __hash__ = None  # type: ignore[assignment]  # arrays are compared by value, so it is not hashable
 
     def __repr__(self) -> str:
         parts = []
@@ -123,11 +123,11 @@ class LSTM(_Layer):
     b : array (4H,) or None
         Bias. PyTorch's two biases add up to it.
     return_sequences : bool
-        Hand on h of every step instead of the last one.
+        Pass on h of every step instead of only the last one.
     go_backwards : bool
-        Read the steps newest first, as Keras' option of that name; sequences then come out in that order.
+        Read the steps newest first, as Keras' option of that name does; sequences then come out in that order.
     activation, recurrent_activation : str
-        Of the signals g and tanh(c), and of the three gates; see ``LSTM_ACTIVATIONS``.
+        Activations of the signals g and tanh(c), and of the three gates; see ``LSTM_ACTIVATIONS``.
     name : str or None
         Used in messages and summaries.
 
@@ -164,12 +164,12 @@ class LSTM(_Layer):
 
     @property
     def n_inputs(self) -> int:
-        """D, features a step."""
+        """D, the number of features per step."""
         return int(self.W.shape[0])
 
     @property
     def units(self) -> int:
-        """H."""
+        """H, the number of units."""
         return int(self.U.shape[0])
 
     n_outputs = units
@@ -187,10 +187,10 @@ class Bidirectional(_Layer):
     Parameters
     ----------
     forward, backward : LSTM
-        Same inputs, units and ``return_sequences``. Either may carry ``go_backwards`` or neither: here ``backward``
-        is always the one that reads the sequence reversed, and sequences are merged in the order of the input.
+        With the same inputs, units and ``return_sequences``. ``backward`` may set ``go_backwards`` or not: it always
+        reads the sequence reversed, and sequences are merged in the order of the input.
     merge_mode : {"concat", "sum", "ave"}
-        How their outputs meet.
+        How their outputs are merged.
     name : str or None
         Used in messages and summaries.
     """
@@ -215,12 +215,12 @@ class Bidirectional(_Layer):
 
     @property
     def return_sequences(self) -> bool:
-        """Whether every step is handed on."""
+        """Whether h of every step is passed on."""
         return self.forward.return_sequences
 
     @property
     def n_inputs(self) -> int:
-        """D, features a step."""
+        """D, the number of features per step."""
         return self.forward.n_inputs
 
     @property
@@ -230,7 +230,7 @@ class Bidirectional(_Layer):
 
     @property
     def arrays(self) -> tuple[Array, ...]:
-        """The weights of both."""
+        """The weights of both LSTMs."""
         return self.forward.arrays + self.backward.arrays
 
 
@@ -280,7 +280,7 @@ class Dense(_Layer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dropout(_Layer):
-    """Dropout: the identity at inference; kept so that a network stays what the user trained.
+    """Dropout: the identity at inference; kept so that a network stays the one that the user trained.
 
     Parameters
     ----------

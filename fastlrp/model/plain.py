@@ -1,4 +1,4 @@
-"""Networks as plain values and back: nested dicts of arrays, strings and numbers that any file format can hold."""
+"""Networks as plain values, and back: nested dicts of arrays, strings and numbers that any file format can hold."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def with_arrays(net: C, arrays: Sequence[Array]) -> C:
     Raises
     ------
     ValueError
-        If there are more or fewer, or a shape does not fit.
+        If there are too many or too few arrays, or a shape does not fit.
     """
     shapes, expected = [array.shape for array in arrays], [array.shape for array in arrays_of(net)]
     if shapes != expected:

@@ -1,1 +1,1 @@
-"""Windows of rows: what of a panel, or a batch, everything above works on; and the door where frames are checked."""
+"""Windows of rows, the form of a panel or a batch that everything above works on; and the checks of frames."""

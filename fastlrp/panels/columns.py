@@ -1,4 +1,4 @@
-"""The columns of a panel: which are features, and their values as one matrix, without a copy where there is a view."""
+"""The columns of a panel: which are features, and their values as one matrix, a view where possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastlrp.objects import first_odd, real_numbers
 from fastlrp.panels.periods import label
 
 Array = npt.NDArray[Any]
-_BLOCK = 4096  # rows converted or searched at once, so that temporaries stay in cache and out of the memory's peak
+_BLOCK = 4096  # rows converted or searched at once, so that temporaries stay in cache and add little to peak memory
 
 
 def find_columns(
@@ -59,7 +59,7 @@ def find_columns(
 
 
 def objects_as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with columns of Python objects as float64 where all are numbers or missing; a new frame if any are."""
+    """The frame with object columns as float64 if they hold only numbers or missing values; a new frame if any do."""
     at = [i for i, dtype in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(dtype)]
     columns = {i: frame.iloc[:, i].to_numpy() for i in at}
     converted = {i: real_numbers(column, "") for i, column in columns.items() if first_odd(column) is None}
@@ -71,7 +71,7 @@ def objects_as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _odd_column(frame: pd.DataFrame, i: int) -> str:
-    """A column that holds no real numbers, with its dtype and, where it holds objects, the first that is none."""
+    """A column without real numbers as a message shows it: with its dtype and the first object that is not a number."""
     column = frame.iloc[:, i]
     shown = f"{str(frame.columns[i])!r} ({column.dtype})"
     at = first_odd(column.to_numpy()) if pd.api.types.is_object_dtype(column.dtype) else None
@@ -93,7 +93,7 @@ def _numeric(dtype: Any) -> bool:
 
 
 def compute_dtype(dtypes: Collection[Any], asked: npt.DTypeLike | None) -> np.dtype[Any]:
-    """The dtype that was asked for; else float32 where every column is, else float64."""
+    """The dtype asked for; by default float32 if every column is, else float64."""
     if asked is not None:
         return as_dtype(asked)
     small = all(str(getattr(dtype, "numpy_dtype", dtype)) in ("float32", "float16") for dtype in dtypes)
@@ -101,13 +101,13 @@ def compute_dtype(dtypes: Collection[Any], asked: npt.DTypeLike | None) -> np.dt
 
 
 def matrix(frame: pd.DataFrame, positions: list[int], dtype: np.dtype[Any], row_major: bool) -> Array:
-    """The columns as (rows, D): a view of the frame's memory where it has one that serves, else one copy by rows."""
+    """The columns as (rows, D): a view of the frame's memory if one will do, else one row-major copy."""
     block = _block(frame, positions)
     if block is not None and block.dtype == dtype and (not row_major or block.strides[1] == dtype.itemsize):
         return block
     values = np.empty((len(frame), len(positions)), dtype)
     columns = [] if block is not None else [_column(frame.iloc[:, i]) for i in positions]
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the caller reports
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which the caller reports
         for start in range(0, len(frame), _BLOCK):
             rows = slice(start, start + _BLOCK)
             if block is not None:
@@ -117,7 +117,7 @@ def matrix(frame: pd.DataFrame, positions: list[int], dtype: np.dtype[Any], row_
                 part = column[rows]
                 if isinstance(part, np.ndarray):
                     values[rows, j] = part
-                else:  # nullable, Arrow and sparse columns: what is not available becomes NaN
+                else:  # nullable, Arrow and sparse columns: missing values become NaN
                     values[rows, j] = pd.Series(part).to_numpy(dtype, na_value=np.nan)
     return values
 
@@ -128,7 +128,7 @@ def _column(column: pd.Series[Any]) -> Any:
 
 
 def _block(frame: pd.DataFrame, positions: list[int]) -> Array | None:
-    """The columns as a view of the frame's memory, where they lie in one block at even distances."""
+    """The columns as a view of the frame's memory, if they lie evenly spaced in one block."""
     step = positions[1] - positions[0] if len(positions) > 1 else 1
     if step < 1 or positions != list(range(positions[0], positions[-1] + 1, step)):
         return None
@@ -136,7 +136,7 @@ def _block(frame: pd.DataFrame, positions: list[int]) -> Array | None:
     dtypes = set(frame.dtypes.iloc[columns])
     if len(dtypes) > 1 or not isinstance(dtypes.pop(), np.dtype):
         return None
-    row = frame.iloc[:1]  # one row tells whether pandas gives a view, before it could copy all of them
+    row = frame.iloc[:1]  # one row shows whether pandas gives a view, before it could copy all rows
     if not np.shares_memory(row.iloc[:, columns].to_numpy(copy=False), row.iloc[:, columns.start].to_numpy(copy=False)):
         return None
     return cast(Array, frame.iloc[:, columns].to_numpy(copy=False))

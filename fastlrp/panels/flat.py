@@ -1,4 +1,4 @@
-"""Panels whose time and asset stand in columns: recognised, so that a message can say what to call with their names."""
+"""Panels whose time and asset are columns: recognised, so that a message can give the call with their names."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _ASSET_WORDS = re.compile(
 
 
 def refuse_flat(frame: pd.DataFrame, features: Collection[str] = ()) -> None:
-    """Refuse a frame without the two levels of a panel's index, and say what makes them.
+    """Refuse a frame without the two levels of a panel's index, and say how to make them.
 
     Parameters
     ----------
     frame : DataFrame
-        Any.
+        Any frame.
     features : names, optional
         Columns that are features, and so neither time nor asset.
 
     Raises
     ------
     ValueError
-        If the index has not two levels.
+        If the index does not have two levels.
     """
     index = frame.index
     if index.nlevels == 2:
@@ -48,7 +48,7 @@ def refuse_flat(frame: pd.DataFrame, features: Collection[str] = ()) -> None:
 
 
 def time_and_asset(frame: pd.DataFrame, features: Collection[str] = ()) -> tuple[Any, Any]:
-    """Names of the columns or index levels that hold a panel's time and asset; None for what is not recognised."""
+    """Names of the columns or index levels that hold a panel's time and asset; None for one that is not recognised."""
     index = frame.index
     levels = {name: index.get_level_values(k) for k, name in enumerate(index.names) if name is not None}
     columns = {name: dtype for name, dtype in frame.dtypes.items() if str(name) not in features and name not in levels}

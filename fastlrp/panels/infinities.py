@@ -1,4 +1,4 @@
-"""Infinite values, which kernels meet but cannot name: found again, and refused by name."""
+"""Infinite values, which kernels detect but cannot name: found again, and refused by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastlrp.panels.periods import label
 from fastlrp.panels.windows import runs
 
 Array = npt.NDArray[Any]
-_BLOCK = 4096  # rows searched at once, so that temporaries stay in cache and out of the memory's peak
+_BLOCK = 4096  # rows searched at once, so that temporaries stay in cache and add little to peak memory
 
 
 def has_infinity_aside(panel: Panel) -> bool:
@@ -22,7 +22,7 @@ def has_infinity_aside(panel: Panel) -> bool:
     assert ends is not None
     begin, stop = runs(ends)
     reads = np.zeros(len(ends), bool)
-    if (stop - begin + panel.steps - 1).sum() == len(reads):  # each row has a window that reads it
+    if (stop - begin + panel.steps - 1).sum() == len(reads):  # every row is read by a window
         return False
     for first, last in zip((begin - panel.steps + 1).tolist(), stop.tolist(), strict=True):
         reads[first:last] = True
@@ -32,12 +32,12 @@ def has_infinity_aside(panel: Panel) -> bool:
 
 
 def locate_infinite(panel: Panel) -> None:
-    """Name the first infinite value of a panel; call it once something infinite has been met.
+    """Name the first infinite value of a panel; call it once an infinite value has been detected.
 
     Raises
     ------
     ValueError
-        With the row's time and asset, the feature, and the value. Returns only where all values are finite or NaN.
+        Unless all values are finite or NaN. The message gives the row's time and asset, the feature, and the value.
     """
     found = _first_infinite(panel.windows.rows)
     if found is not None:
@@ -53,7 +53,7 @@ def locate_infinite_array(X: Array, features: Sequence[str] | None = None) -> No
     Raises
     ------
     ValueError
-        With the position, and the feature's name where ``features`` gives one.
+        Unless all values are finite or NaN. The message gives the position, and the feature's name if it has one.
     """
     found = _first_infinite(X)
     if found is not None:

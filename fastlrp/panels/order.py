@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 class _Known(NamedTuple):
     """The windows of the last panel, kept as long as its index is in use: users predict, then explain, then compare
-    rules, and finding windows takes 3 % of a panel's explanation."""
+    rules, and finding windows takes 3 % of the time of explaining a panel."""
 
     reference: weakref.ref[pd.Index]
     names: list[Any]
@@ -35,7 +35,7 @@ def _forget(reference: weakref.ref[pd.Index]) -> None:
 
 
 def find_windows(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
-    """Row order (None where sorted) and, for every sorted row, whether it ends a window; read-only."""
+    """Row order (None if sorted) and, for every sorted row, whether it ends a window; read-only."""
     global _last
     known, names = _last, list(index.names)  # names can be set in place, and may tell which level is the time
     if known is not None and known.reference() is index and known.names == names and known.steps == steps:
@@ -79,7 +79,7 @@ def _row(index: pd.MultiIndex, level: int, row: int) -> str:
 
 
 def _order(asset: Array, time: Array, n_assets: int, n_times: int) -> Array | None:
-    """What sorts rows by asset and time; None where each asset's rows are together and ascend already."""
+    """The order that sorts rows by asset and time; None if each asset's rows are already together and ascending."""
     same = asset[1:] == asset[:-1]
     together = np.count_nonzero(~same) + 1 == np.count_nonzero(np.bincount(asset))
     if together and not (same & (time[1:] < time[:-1])).any():
@@ -89,7 +89,7 @@ def _order(asset: Array, time: Array, n_assets: int, n_times: int) -> Array | No
 
 
 def _stable_argsort(codes: Array, size: int, order: Array | None) -> Array:
-    """Stable argsort of codes below ``size``, after ``order``: 16 bits a pass, where NumPy has a radix sort."""
+    """Stable argsort of codes below ``size``, after ``order``: 16 bits per pass, which NumPy sorts by radix."""
     for shift in range(0, max(1, (size - 1).bit_length()), 16):
         digit = (codes >> shift if shift else codes).astype(np.uint16)  # the lowest 16 bits
         order = np.argsort(digit, kind="stable") if order is None else order[np.argsort(digit[order], kind="stable")]

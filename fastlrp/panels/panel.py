@@ -1,6 +1,6 @@
 """Panels: a DataFrame indexed by time and asset -> one feature matrix, a row order, and where full windows end.
 
-A window is never copied: a kernel walks the sorted rows and writes each result to its caller's row. What counts as
+A window is never copied: a kernel walks the sorted rows and writes each result to its caller's row. Which times are
 consecutive is decided by ``periods.grid``, on distinct times, so that the cost per row is a few passes over integers.
 """
 
@@ -27,10 +27,10 @@ class Panel:
     Attributes
     ----------
     windows : Windows
-        Of the caller's rows, in the caller's order: features in the compute dtype, NaN where missing; any strides,
-        maybe read-only, often the frame's own memory. Where there is an ``order``, rows are contiguous.
+        Windows of the caller's rows, in the caller's order: features in the compute dtype, NaN where missing. Rows may
+        have any strides, may be read-only, and are often the frame's own memory; with an ``order`` they are contiguous.
     index : MultiIndex
-        The caller's own.
+        The caller's index.
     features : tuple of str
         Names of the D columns.
     steps : int
@@ -51,12 +51,12 @@ def as_panel(
     *,
     n_features: int | None = None,
 ) -> Panel:
-    """Check a frame at the door and describe its windows.
+    """Check a frame and describe its windows.
 
-    Consecutive are: months (quarters, half-years, years, as the panel has them) of datetimes, YYYYMM numbers and
-    strings such as "1990-01", so a month that is missing for every asset is a gap too; Periods by their own
-    frequency; whole numbers by their greatest common step. Several dates a month make a trading calendar: then the
-    panel's own distinct dates follow each other, unless all are whole weeks apart.
+    The form of times decides which are consecutive. Datetimes, YYYYMM numbers and strings such as "1990-01" follow each
+    other by month (quarter, half-year, year, as the panel has them), so a month that is missing for every asset is a
+    gap too. Periods follow their own frequency, whole numbers their greatest common step. Several dates in a month make
+    a trading calendar: the panel's own distinct dates then follow each other, unless all are whole weeks apart.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def as_panel(
     features : sequence of str or None
         Columns to take, by name and in this order; None takes all.
     dtype : float32, float64 or None
-        None: float32 where every column is, else float64.
+        None: float32 if every column is, else float64.
     n_features : int or None
-        How many columns are expected.
+        Number of columns expected.
 
     Raises
     ------
     ValueError
-        For anything that is no such panel: one sentence, with the first offending row or column.
+        If the frame is not such a panel. The message is one sentence, with the first offending row or column.
     """
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"a panel must be a pandas DataFrame, not {type(frame).__name__}")

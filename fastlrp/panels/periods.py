@@ -1,6 +1,6 @@
-"""Times of a panel: which level of the index they are, how they are written, and which of them follow each other.
+"""Times of a panel: which level of the index holds them, how they are written, and which of them follow each other.
 
-What counts as consecutive is decided by :func:`grid`, on distinct times, not on rows.
+:func:`grid` decides which times are consecutive, on distinct times, not on rows.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ _MONTHS = (
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
 _MIDNIGHT = re.compile(r"[T ]0?0:00(:00(\.0+)?)?$")
-_YEARS = (1700, 2300)  # numbers outside are no years: firm identifiers must not look like dates
+_YEARS = (1700, 2300)  # numbers outside are not years: firm identifiers must not look like dates
 
 
 class AmbiguousDates(ValueError):
-    """Dates such as 01/02/2015, of which nothing tells whether the day or the month comes first."""
+    """Dates such as 01/02/2015, where nothing shows whether the day or the month comes first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """Distinct times, oldest first: what orders them, and what tells which follow each other."""
+    """Distinct times, oldest first: the key that orders them, and the values that decide which follow each other."""
 
     key: Array  # int64, ascending
-    month: Array | None = None  # year * 12 + month - 1, where it is known
+    month: Array | None = None  # year * 12 + month - 1, if known
     day: Array | None = None  # days since 1970, for datetimes
-    step: int | None = None  # between consecutive keys, where it is known
-    per_year: int | None = None  # keys a year, where they count months, quarters or years from year 0
+    step: int | None = None  # between consecutive keys, if known
+    per_year: int | None = None  # keys per year, if they count months, quarters or years from year 0
 
     def take(self, rows: Array) -> Times:
-        """Some of them."""
+        """Some of the times."""
         month, day = (None if part is None else part[rows] for part in (self.month, self.day))
         return Times(self.key[rows], month, day, self.step, self.per_year)
 
@@ -85,7 +85,7 @@ def grid(times: Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
 
 
 def common_step(values: Array) -> int:
-    """Greatest common divisor of the differences of ascending values; 0 where all are the same."""
+    """Greatest common divisor of the differences of ascending values; 0 if all are the same."""
     return int(np.gcd.reduce(np.diff(values))) if len(values) > 1 else 0
 
 
@@ -95,12 +95,12 @@ def month_step(step: int) -> int:
 
 
 def time_level(index: pd.Index) -> int:
-    """Which level of a panel's index is the time, 0 or 1: by its type, else its name, else its values.
+    """The level of a panel's index that is the time, 0 or 1: by its type, else its name, else its values.
 
     Raises
     ------
     ValueError
-        If the index has not two levels, or if it cannot be told.
+        If the index does not have two levels, or if the time cannot be told from the asset.
     """
     if not isinstance(index, pd.MultiIndex) or index.nlevels != 2:
         levels = f"{index.nlevels} levels" if isinstance(index, pd.MultiIndex) else "one level"
@@ -125,14 +125,14 @@ def time_level(index: pd.Index) -> int:
 
 
 def periods(index: pd.MultiIndex) -> tuple[Array, pd.Index]:
-    """For every row the rank of its time (-1 where it has none), and the distinct times, oldest first."""
+    """The rank of each row's time (-1 if it has none), and the distinct times, oldest first."""
     level = time_level(index)
     _, rank, at = ranked_times(index, level)
     return rank, index.levels[level][at]
 
 
 def ranked_times(index: pd.MultiIndex, level: int) -> tuple[Times, Array, Array]:
-    """The distinct times in use, each row's rank among them, and where in the level each is (its first spelling)."""
+    """The distinct times in use, each row's rank among them, and each one's position in the level (first spelling)."""
     codes, labels = np.asarray(index.codes[level]), index.levels[level]
     used = np.zeros(len(labels) + 1, bool)  # one more, for rows without a time (code -1)
     used[codes] = True
@@ -153,14 +153,14 @@ def ranked_times(index: pd.MultiIndex, level: int) -> tuple[Times, Array, Array]
 
 
 def label(value: Any) -> str:
-    """A time or an asset, as a sentence shows it."""
+    """A time or an asset as a message shows it."""
     if isinstance(value, pd.Timestamp) and value == value.normalize():
         return str(value.date())
     return str(value)
 
 
 def is_dates(level: pd.Index) -> bool:
-    """Whether all are times on a calendar, though it may be unclear which."""
+    """Whether all values are calendar dates, even if it is unclear which dates."""
     try:
         return read_dates(plain_level(level)) is not None
     except AmbiguousDates:
@@ -168,26 +168,26 @@ def is_dates(level: pd.Index) -> bool:
 
 
 def is_times(level: pd.Index) -> bool:
-    """Whether all are understood as times: on a calendar, or as whole numbers.
+    """Whether all values are understood as times: on a calendar, or as whole numbers.
 
     Raises
     ------
     AmbiguousDates
-        If it is unclear which.
+        If it is unclear which dates they are.
     """
     plain = plain_level(level)
     return (read_dates(plain) or read_numbers(plain)) is not None
 
 
 def written_dates(texts: list[str], *, day_first: bool | None = None) -> Array | None:
-    """Dates as spreadsheets write them, 31/01/2015, 31.01.2015 or 1/31/2015, as datetime64[D]; None if they are not.
+    """Dates in spreadsheet form (31/01/2015, 31.01.2015 or 1/31/2015) as datetime64[D]; None if they are not.
 
     Parameters
     ----------
     texts : list of str
     day_first : bool or None
-        None: day and month are told apart by a number above 12, which one of the dates must have in one place, and
-        none in the other.
+        None: day and month are told apart by a number above 12, which some date must have in one place and no date in
+        the other.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def written_dates(texts: list[str], *, day_first: bool | None = None) -> Array |
 
 
 def _dates(year: Array, month: Array, day: Array) -> Array | None:
-    """datetime64[D], or None where one is no date."""
+    """The dates as datetime64[D], or None if one is not a date."""
     if not _are_years(year) or month.min() < 1 or month.max() > 12 or day.min() < 1:
         return None
     start = (year * 12 + month - 1 - 1970 * 12).astype("datetime64[M]")
@@ -220,7 +220,7 @@ def _dates(year: Array, month: Array, day: Array) -> Array | None:
 
 
 def _read_named(texts: list[str]) -> Times | None:
-    """Months by name, Jan 2015, 31 January 2015, 31JAN2015, and as 01/2015; all of one kind."""
+    """Times with a month's name (Jan 2015, 31 January 2015, 31JAN2015) or of the form 01/2015; all of one kind."""
     lower = [_MIDNIGHT.sub("", text).lower() for text in texts]
     for pattern in _NAMED:
         found = [pattern.fullmatch(text) for text in lower]
@@ -238,7 +238,7 @@ def _read_named(texts: list[str]) -> Times | None:
 
 
 def _month_number(name: str) -> int:
-    """1 to 12; 0 where it is no month's name."""
+    """1 to 12; 0 if it is not a month's name."""
     return next((k for k, month in enumerate(_MONTHS, 1) if month.startswith(name)), 0)
 
 
@@ -247,13 +247,13 @@ def _of_days(dates: Array) -> Times | None:
 
 
 def is_time_type(level: pd.Index) -> bool:
-    """Whether a level or column is one of datetimes or Periods."""
+    """Whether a level or column holds datetimes or Periods."""
     plain = plain_level(level)
     return isinstance(plain, pd.DatetimeIndex | pd.PeriodIndex)
 
 
 def is_time_name(name: object) -> bool:
-    """Whether a level or column is called as times are."""
+    """Whether the name of a level or column is one that times have."""
     return any(_TIME_WORDS.fullmatch(word) for word in re.split(r"[^a-z]+", str(name).lower()))
 
 
@@ -276,7 +276,7 @@ def plain_level(level: pd.Index) -> pd.Index:
 
 
 def read_dates(level: pd.Index) -> Times | None:
-    """Times on a calendar, or None."""
+    """The level as times on a calendar, or None if it is not."""
     if isinstance(level, pd.PeriodIndex):
         if str(level.dtype).split("[")[1].lstrip("0123456789")[0] in "AYQMW":
             ordinal = np.array([period.ordinal for period in level], np.int64)
@@ -294,13 +294,13 @@ def read_dates(level: pd.Index) -> Times | None:
 
 
 def period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
-    """How far consecutive Periods' ordinals are apart: 3 for a frequency of "3M", if they keep to it."""
+    """The distance between consecutive Periods' ordinals: 3 for a frequency of "3M", if they keep to it."""
     n = int(cast(Any, level.freq).n)
     return n if n > 1 and not ((ordinal - ordinal.min()) % n).any() else 1
 
 
 def _read_strings(texts: list[str], *, digits: bool) -> Times | None:
-    """Months, quarters, years or ISO dates, all of one kind; ``digits``: they were whole numbers."""
+    """Months, quarters, years or ISO dates, all of one kind; ``digits`` says that they were whole numbers."""
     if not texts:
         return None
     for pattern, per_year in ((_MONTH, 12), (_QUARTER, 4)):
@@ -336,7 +336,7 @@ def _are_years(years: Array) -> bool:
 
 
 def read_numbers(level: pd.Index) -> Times | None:
-    """Plain whole numbers, consecutive at their greatest common step; or None."""
+    """The level as plain whole numbers, consecutive at their greatest common step; None if it is not."""
     kind = pd.api.types.infer_dtype(level, skipna=False)
     if kind != "integer" or max(map(abs, map(int, level)), default=0) >= 2**62:
         return None

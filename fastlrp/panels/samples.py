@@ -1,4 +1,4 @@
-"""Arrays and panels as one matrix of rows and where each complete window starts: what training works on."""
+"""The data that training works on: arrays and panels as one matrix of rows, and the start of each complete window."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Samples:
     caller : int64 array (n,)
         The caller's row of each sample.
     n_given : int
-        How many rows (samples, for arrays) the caller gave.
+        Number of rows (samples, for arrays) that the caller gave.
     steps : int
         T.
     period : int array (n,) or None
-        Rank of the time in which each sample ends, for panels.
+        Rank of the time at which each sample ends, for panels.
     features : tuple of str or None
         Names of the D features.
     row_period : int array (R,) or None
@@ -54,7 +54,7 @@ class Samples:
         return len(self.starts)
 
     def take(self, which: Array) -> Samples:
-        """Some of the samples, of the same rows."""
+        """Some of the samples, from the same rows."""
         period = None if self.period is None else self.period[which]
         return replace(self, starts=self.starts[which], caller=self.caller[which], period=period)
 
@@ -83,10 +83,10 @@ def from_panel(
     Raises
     ------
     ValueError
-        If X is no panel, or holds an infinite value: says where.
+        If X is not a panel, or holds an infinite value; the message says where.
     """
     panel = as_panel(X, steps, features, dtype, n_features=n_features)
-    # Contiguous once, and not again in every epoch; a frame's own memory is often column by column.
+    # Made contiguous once, not in every epoch; a frame's own memory is often column-major.
     given, order = panel.windows.rows, panel.windows.order
     rows = np.ascontiguousarray(given if order is None else given[order])
     usable = np.isfinite(rows).all(axis=1)
@@ -103,12 +103,12 @@ def from_panel(
 
 
 def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:
-    """A target or weight with an index of its own must have the panel's, row by row.
+    """Refuse a target or weight whose own index is not the panel's, row by row.
 
     Raises
     ------
     ValueError
-        Naming the first row that differs.
+        If the indices differ; the message names the first row that does.
     """
     if not isinstance(y, pd.Series | pd.DataFrame) or y.index.equals(X.index):
         return

@@ -1,4 +1,4 @@
-"""Which windows of which rows there are: all that kernels know of a batch or a panel."""
+"""Rows and their windows: all that kernels know of a batch or a panel."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Which windows of which rows: all that kernels know of a batch or a panel.
+    """Rows and their windows: all that kernels know of a batch or a panel.
 
     Attributes
     ----------
     rows : array (row, feature), C or Fortran order; or one on a GPU, in C order
     order : int64 array or None
-        ``rows[order[r]]`` is the r-th row; None where they stand in order.
+        ``rows[order[r]]`` is the r-th row; None if rows are in order already.
     ends : bool array or None
-        Row r is the last of a full window; results are then one for each row, at ``order[r]``. None: the windows are
-        rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
+        Whether row r is the last of a full window; there is then one result per row, at ``order[r]``. None: the
+        windows are rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
     """
 
     rows: Array
@@ -30,7 +30,7 @@ class Windows:
     ends: Array | None = None
 
     def starts(self, steps: int) -> Array:
-        """Sorted rows in which full windows begin, where each row may end one."""
+        """Sorted rows at which full windows begin, if each row may end one."""
         assert self.ends is not None
         return np.flatnonzero(self.ends) - (steps - 1)
 
@@ -40,6 +40,6 @@ class Windows:
 
 
 def runs(ends: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """First and one past the last of every run of rows that end a window; ``ends`` is ``Windows.ends``."""
+    """The first and one past the last of each run of rows that end a window; ``ends`` is ``Windows.ends``."""
     edges = np.flatnonzero(np.diff(ends, prepend=False, append=False))
     return edges[::2], edges[1::2]

@@ -1,7 +1,7 @@
-"""Pictures of relevance: functions that take results of ``explain`` and draw on matplotlib, with no pyplot state.
+"""Pictures of relevance: functions that take results of ``explain`` and draw with matplotlib, without pyplot state.
 
-Each returns a matplotlib Figure, which notebooks show and ``figure.savefig("name.png")`` writes; or the Axes that it
-was given as ``ax=``. Needs the extra ``fastlrp[plot]``.
+Each returns a matplotlib Figure, which notebooks show and ``figure.savefig("name.png")`` writes; or the Axes
+given as ``ax=``. Pictures need the extra ``fastlrp[plot]``.
 """
 
 from fastlrp.plot.maps import heat_map

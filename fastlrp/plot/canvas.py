@@ -1,4 +1,4 @@
-"""What all pictures look like: the sheet, its title and small print, the legend, rows of features."""
+"""The look that all pictures share: the sheet, its title and small print, the legend, rows of features."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 from fastlrp.messages import install_hint
 
-INK, FAINT = "#22313f", "#5f6c78"  # 13 and 5 to 1 on white
-SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")  # lightness 37, 65, 76, 18: told apart in grey and colour-blind
+INK, FAINT = "#22313f", "#5f6c78"  # contrast on white: 13 and 5 to 1
+# lightness 37, 65, 76, 18: distinct in grey, and to colour-blind readers
+SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")
 TITLE = {"fontsize": 13, "fontweight": "bold", "color": INK}
-_LEAST, _MOST = 1.6, 12.0  # inches of rows: at most 1,920 pixels, however many features
+_LEAST, _MOST = 1.6, 12.0  # height of all rows in inches: at most 1,920 pixels, however many features
 _LINE = 13.5  # points from one line of a header to the next
-_LONGEST = 32  # characters of a feature's name, whose middle is left out: names often differ in their ends
+_LONGEST = 32  # characters of a feature's name; a longer one loses its middle, as names often differ at the end
 
 
 def sheet(width: float, rows: float, down: int = 1) -> Any:
-    """An empty figure for axes that each have so many inches of rows, so many of them below each other."""
+    """An empty figure for ``down`` axes below each other, each with ``rows`` inches of rows."""
     try:
         from fastlrp.plot.figure import Picture
     except ImportError:
@@ -28,7 +29,7 @@ def sheet(width: float, rows: float, down: int = 1) -> Any:
 
 
 def name_rows(axes: Any, names: Sequence[str]) -> float:
-    """Names to the left of rows 0 ... n-1, the first on top, as large as rows allow; a row's height in points."""
+    """Write names left of rows 0 ... n-1, the first on top, as large as rows allow; return a row's height in points."""
     height = row_height(axes, len(names))
     cut = [name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}" for name in names]
     axes.set_yticks(range(len(names)), cut)
@@ -40,23 +41,23 @@ def name_rows(axes: Any, names: Sequence[str]) -> float:
 
 
 def row_height(axes: Any, rows: int) -> float:
-    """Points that a row is tall, about: before layout, header and labels still take their part."""
+    """Approximate height of a row in points: before layout, header and labels have not yet taken their part."""
     inches = axes.get_window_extent().height / axes.figure.dpi
     return float(72 * inches / max(rows, 1))
 
 
 def header(axes: Any, title: str, lines: Sequence[str], labels: Sequence[str] = (), *, size: int = 13) -> None:
-    """A title, lines of small print below it, and a legend between them and the data, never over it."""
+    """Write a title, lines of small print below it, and a legend between them and the data, never over the data."""
     rows = _legend(axes, labels) if labels else 0
     for k, line in enumerate(reversed(lines)):
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         text = axes.annotate(line, (0, 1), (0, 6 + _LINE * (rows + k)), fontsize=9, color=FAINT, **place)
-        text.set_in_layout(False)  # a long line must not push the data aside; the title keeps its height free
+        text.set_in_layout(False)  # a long line must not push the data aside; the title reserves its height
     axes.set_title(title, loc="left", pad=8 + _LINE * (rows + len(lines)), **TITLE | {"fontsize": size})
 
 
 def _legend(axes: Any, labels: Sequence[str]) -> int:
-    """Above the data, as many entries in a row as fit; how many rows that takes."""
+    """Draw the legend above the data, as many entries per row as fit; return the number of rows."""
     from matplotlib.transforms import ScaledTranslation
 
     width = axes.get_window_extent().width / axes.figure.dpi

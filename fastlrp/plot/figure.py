@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 
 
 class Picture(Figure):
-    """A Figure without pyplot, which shows itself wherever a notebook asks an object for its picture.
+    """A Figure without pyplot that shows itself wherever a notebook asks an object for its picture.
 
-    A plain Figure leaves that to pyplot's inline backend, which is not loaded where nobody imported pyplot. Where it
-    is, its own printer of Figures goes before this method, so that a picture is shown once.
+    A plain Figure leaves that to pyplot's inline backend, which is not loaded unless somebody imports pyplot. If it is
+    loaded, its own printer of Figures takes precedence over this method, so that a picture is shown once.
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The picture, and its size on a page: fewer pixels than it has, so that it is sharp on any screen."""
+        """The picture, and its size on a page, in fewer pixels than it has, so that it is sharp on any screen."""
         file = BytesIO()
         self.savefig(file, format="png")
         width, height = self.get_size_inches()

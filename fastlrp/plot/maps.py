@@ -18,8 +18,8 @@ from fastlrp.relevance.result import Relevance
 Array = npt.NDArray[Any]
 Statistic = Literal["share", "abs", "mean"]
 
-_COLUMNS = 1300  # what a map has pixels for
-_SPIKE = 1.25  # a largest value so many times the 99.5th percentile would fade all the rest
+_COLUMNS = 1300  # as many as a map has pixels for
+_SPIKE = 1.25  # a largest value above this many times the 99.5th percentile would fade all others
 _TITLES = {
     "share": "Which features predictions rest on, through time",
     "abs": "How large relevance is, through time",
@@ -43,7 +43,7 @@ def heat_map(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Relevance of features through time: a row a feature, the largest on top, a column a period.
+    """Relevance of features through time: one row per feature, the largest on top, one column per period.
 
     Several results are drawn beside each other, with the same rows and the same colours, so that rules or networks
     can be compared. Periods without relevance are grey.
@@ -53,26 +53,28 @@ def heat_map(
     *relevances : Relevance
         One to four results of panels, with the same features; the first decides the order.
     statistic : {"share", "abs", "mean"}
-        What :meth:`Relevance.by_time` averages over assets; "mean" keeps the sign, on a diverging scale around 0.
+        The quantity that :meth:`Relevance.by_time` averages over assets; "mean" keeps the sign, on a diverging scale
+        around 0.
     smooth : int
-        Periods in a trailing mean; 1 shows each as it is.
+        Number of periods in a trailing mean; 1 shows each period as it is.
     top : int or None
-        How many features to show; None shows all up to 40, and of more the 30 largest. What the others hold is said.
+        Number of features to show; None shows all up to 40, and the 30 largest of more. A note says what the others
+        hold.
     order : sequence of str or None
-        Features from top to bottom, as another picture has them; None sorts them by size.
+        Features from top to bottom, such as another picture's; None sorts them by size.
     limits : (low, high) or None
-        Where colours end, in the colour bar's unit, as another picture has them. None: at 0 (or as far below 0 as
-        above) and at the largest value. Where values lie beyond, single spikes by default, the colour bar says so.
+        Ends of the colours, in the colour bar's unit, such as another picture's. None: 0 (or as far below 0 as above)
+        and the largest value. If values lie beyond, by default only single spikes, the colour bar says so.
     labels : sequence of str or None
-        What to call the results; None names their rules, by what is not the default.
+        Names for the results; None names their rules, with the parameters that are not the default.
     title : str or None
-        None says what is shown.
-    ax : matplotlib Axes, a sequence of them (one a result), or None
+        None: a title that says what is shown.
+    ax : matplotlib Axes, a sequence of them (one per result), or None
         Where to draw; None makes a figure.
 
     Returns
     -------
-    matplotlib.figure.Figure, or ``ax`` where it is given
+    matplotlib.figure.Figure, or ``ax`` if it is given
 
     Raises
     ------
@@ -106,7 +108,7 @@ def heat_map(
 
 
 def _new_axes(maps: int, rows: int) -> list[Any]:
-    """Axes of a figure of their own: side by side, two in a row."""
+    """Axes of a new figure: side by side, two per row."""
     down, across = (maps + 1) // 2, min(maps, 2)
     figure = sheet(14.0 if maps > 1 else 10.5, 0.27 * rows, down)
     several = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
@@ -131,7 +133,7 @@ class _Map:
 
 
 def _map(relevance: Relevance, frame: pd.DataFrame, chosen: list[str], statistic: Statistic, smooth: int) -> _Map:
-    """Columns are periods, missing ones too; where these are more than pixels, means of several."""
+    """The map of a result. Columns are periods, missing ones too, or means of several if there are too few pixels."""
     of = scope(relevance)
     _, all_times, times = panel_times(relevance)
     times = times.take(all_times.get_indexer(frame.index))
@@ -159,7 +161,7 @@ def _map(relevance: Relevance, frame: pd.DataFrame, chosen: list[str], statistic
 
 
 def _notes(frame: pd.DataFrame, chosen: list[str], statistic: Statistic) -> list[str]:
-    """What of the features is not shown."""
+    """Notes on the features that are not shown."""
     others = len(frame.columns) - len(chosen)
     if not others:
         return []
@@ -172,7 +174,7 @@ def _notes(frame: pd.DataFrame, chosen: list[str], statistic: Statistic) -> list
 
 @dataclass(frozen=True)
 class _Colours:
-    """Where colours end, and where values do."""
+    """The ends of the colours, and those of the values."""
 
     low: float
     high: float
@@ -214,10 +216,10 @@ def _draw(axes: Any, one: _Map, colours: _Colours, signed: bool) -> None:
 
 
 def _colour_bar(several: Sequence[Any], colours: _Colours, statistic: Statistic) -> None:
-    """Beside the last map: the unit, and at an end how far values go beyond the colours."""
+    """Draw the colour bar beside the last map: the unit and, at its ends, how far values go beyond the colours."""
     figure, below, above = several[0].figure, colours.least < colours.low, colours.largest > colours.high
     extend = "both" if below and above else "min" if below else "max" if above else "neither"
-    inches = sum(axes.get_window_extent().height for axes in several[::2]) / figure.dpi  # two are in a row
+    inches = sum(axes.get_window_extent().height for axes in several[::2]) / figure.dpi  # there are two per row
     arrow = min(0.05, 0.12 / inches)
     bar = figure.colorbar(
         several[-1].images[-1], ax=list(several), pad=0.012, aspect=inches / 0.15, extend=extend, extendfrac=arrow

@@ -24,29 +24,29 @@ def bars(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Mean share of |relevance| of each feature: a bar a result, so that rules or networks stand side by side.
+    """Mean share of |relevance| of each feature: one bar per result, so that rules or networks stand side by side.
 
     Parameters
     ----------
     *relevances : Relevance
         One to four results with the same features; the first decides the order, largest on top.
     top : int or None
-        How many features to show; None shows all up to 40, and of more the 30 largest. What the others sum to stands
+        Number of features to show; None shows all up to 40, and the 30 largest of more. The sum of the others stands
         below them, as a number.
     order : sequence of str or None
-        Features from top to bottom, as another picture has them; None sorts them by size.
+        Features from top to bottom, such as another picture's; None sorts them by size.
     limits : (low, high) or None
-        Of the axis, in percent, as another picture has them; None fits them.
+        Ends of the axis, in percent, such as another picture's; None fits them to the bars.
     labels : sequence of str or None
-        What to call the results; None names their rules, by what is not the default.
+        Names for the results; None names their rules, with the parameters that are not the default.
     title : str or None
-        None says what is shown.
+        None: a title that says what is shown.
     ax : matplotlib Axes or None
         Where to draw; None makes a figure.
 
     Returns
     -------
-    matplotlib.figure.Figure, or ``ax`` where it is given
+    matplotlib.figure.Figure, or ``ax`` if it is given
 
     Raises
     ------
@@ -76,7 +76,7 @@ def bars(
 
 
 def _mean_share(relevance: Relevance) -> pd.Series[float]:
-    """Percent by feature."""
+    """The mean share of each feature, in percent."""
     relevance = relevance.to_host() if hasattr(relevance, "to_host") else relevance
     share = 100 * tables.mean_share(relevance)
     if np.isnan(share).any():
@@ -92,7 +92,7 @@ def _draw(axes: Any, shares: Sequence[Any], others: Sequence[float], names: Sequ
         drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=name)
         if small > 3:
             axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=small, color=FAINT)
-        if others:  # a number and no bar, which would be longer than all the rest
+        if others:  # a number, not a bar, which would be longer than all the rest
             axes.annotate(
                 f"{others[k]:.1f}", (0, n + at), (3, 0), textcoords="offset points", va="center", fontsize=small,
                 color=FAINT, xycoords=axes.get_yaxis_transform(),
@@ -105,7 +105,7 @@ def _draw(axes: Any, shares: Sequence[Any], others: Sequence[float], names: Sequ
 
 
 def _lines(relevances: Sequence[Relevance], names: Sequence[str]) -> list[str]:
-    """What the bars are of: in one line where all results are of the same rows."""
+    """What the bars show; the scope takes one line if all results are of the same rows."""
     scopes = [scope(relevance) for relevance in relevances]
     by = f"{names[0]}: " if len(names) == 1 else ""
     window = "window" if scopes[0].unit != "step" else "sample"

@@ -1,4 +1,4 @@
-"""What pictures show of results, before anything is drawn: which, called what, in which order, and of how much."""
+"""The content of pictures, before anything is drawn: the results, their names, the order of features, the scope."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 
-_MOST, _ENOUGH = 40, 30  # features: more than 40 are not all shown unless asked for, but the 30 largest
-_ASSETS = ("stock", "firm", "fund", "bond")  # what an index level may call them, and a picture then does, too
+_MOST, _ENOUGH = 40, 30  # features: of more than 40, only the 30 largest are shown unless asked otherwise
+_ASSETS = ("stock", "firm", "fund", "bond")  # names that an index level may give them, which pictures then use, too
 
 
 class Scope(NamedTuple):
-    """What a result is of."""
+    """The scope of a result."""
 
     text: str  # "20 stocks, 12 months from 1990-01 to 1990-12: 240 windows of 12 months"
     unit: str  # of a step: "month"
@@ -31,7 +31,7 @@ class Scope(NamedTuple):
 
 
 def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str] | None, **whole: Any) -> list[str]:
-    """What to call the results, once they and the options that take whole numbers are known to be in order."""
+    """The names of the results, after a check of them and of the options that take whole numbers."""
     if not 1 <= len(relevances) <= len(SERIES):
         raise ValueError(f"{function} takes one to {len(SERIES)} results, not {len(relevances)}")
     for relevance in relevances:
@@ -52,7 +52,7 @@ def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str
 
 
 def checked_limits(function: str, limits: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Two numbers that ascend."""
+    """The limits, checked: two numbers that ascend."""
     if limits is None:
         return None
     try:
@@ -65,7 +65,7 @@ def checked_limits(function: str, limits: tuple[float, float] | None) -> tuple[f
 
 
 def _names(relevances: Sequence[Relevance]) -> list[str]:
-    """Rules by what is not their default, and what was explained where that is one of several outputs."""
+    """Names of the results: the rule, its parameters that are not the default, and the target, if there are several."""
     names = []
     for relevance in relevances:
         rule: Any = relevance.rule
@@ -83,7 +83,7 @@ def _plain(value: Any) -> str:
 
 
 def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, top: int | None) -> list[str]:
-    """Features to show, top to bottom, of sizes by name."""
+    """Features to show, top to bottom, given sizes by name."""
     if order is None:
         few = top or (len(size) if len(size) <= _MOST else _ENOUGH)
         return list(size.sort_values(ascending=False, kind="stable").index[:few])
@@ -97,7 +97,7 @@ def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, 
 
 
 def scope(relevance: Relevance) -> Scope:
-    """How many assets, times and windows have relevance, and the first and the last time."""
+    """The numbers of assets, times and windows that have relevance, and the first and the last time."""
     found = ~relevance.missing
     n = int(np.count_nonzero(found))
     if not isinstance(relevance.index, pd.MultiIndex):
@@ -113,7 +113,7 @@ def scope(relevance: Relevance) -> Scope:
 
 
 def panel_times(relevance: Relevance) -> tuple[Array, pd.Index, Timeline]:
-    """Each row's time by rank, the distinct times, and what they are on an axis: by all rows, explained or not."""
+    """Each row's time by rank, the distinct times, and their timeline, for all rows, explained or not."""
     assert isinstance(relevance.index, pd.MultiIndex)
     rank, times = periods(relevance.index)
     return rank, times, timeline(times)

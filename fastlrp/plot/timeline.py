@@ -1,6 +1,6 @@
-"""Distinct times as pictures show them: where each stands on an axis, in which unit they count, what to call them.
+"""Distinct times as pictures show them: their positions on an axis, their unit and their names.
 
-How times may be written, and which months follow each other, is decided in ``periods``, for panels and pictures alike.
+``periods`` decides how times may be written and which months follow each other, for panels and pictures alike.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fastlrp.panels.periods import common_step, label, month_step, period_step, 
 
 Array = npt.NDArray[Any]
 
-_YEARS, _MONTHS = (1, 2, 5, 10, 20, 50, 100), (1, 2, 3, 6, 12)  # where labels may stand
-_UNITS = {1: "month", 3: "quarter", 6: "half-year", 12: "year"}  # by their months
+_YEARS, _MONTHS = (1, 2, 5, 10, 20, 50, 100), (1, 2, 3, 6, 12)  # labels may stand at multiples of these
+_UNITS = {1: "month", 3: "quarter", 6: "half-year", 12: "year"}  # by number of months
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +27,13 @@ class Timeline:
     Attributes
     ----------
     position : int64 array
-        Where each stands; one apart where they follow each other, more where some are missing between them.
+        Place of each on an axis; one apart if they follow each other, more if some are missing between them.
     names : object array of str
         Such as "1990-01", "1990-Q1", "1990", "1990-01-31".
     unit : str
-        Such as "month"; "period" where it has no name.
+        Such as "month"; "period" if it has no name.
     month : int64 array or None
-        Year * 12 + month - 1 of each, where they are on a calendar.
+        Year * 12 + month - 1 of each, if they are on a calendar.
     """
 
     position: Array
@@ -42,22 +42,22 @@ class Timeline:
     month: Array | None = None
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of times."""
         return len(self.names)
 
     def take(self, rows: Array) -> Timeline:
-        """Some of them, the first at position 0."""
+        """Some of the times, the first at position 0."""
         position, month = self.position[rows], None if self.month is None else self.month[rows]
         return replace(self, position=position - position[:1], names=self.names[rows], month=month)
 
     def span(self) -> str:
-        """How many of which unit, the first and the last: "12 months from 1990-01 to 1990-12"."""
+        """Their number and unit, the first and the last: "12 months from 1990-01 to 1990-12"."""
         if len(self) == 1:
             return f"1 {self.unit}, {self.names[0]}"
         return f"{counted(len(self), self.unit)} from {self.names[0]} to {self.names[-1]}"
 
     def ticks(self, at_most: int) -> tuple[Array, list[str]]:
-        """Positions and labels: every time if there are few; else round years, or round months of few years."""
+        """Positions and labels: every time if there are few; else round years, or round months if the years are few."""
         if len(self) > at_most and self.month is not None:
             year = self.month // 12
             of_years = year[-1] - year[0] >= 4
@@ -77,7 +77,7 @@ def counted(n: int, unit: str) -> str:
 
 
 def timeline(times: pd.Index) -> Timeline:
-    """What distinct times, oldest first and however written, are on an axis."""
+    """The timeline of distinct times, oldest first, however they are written."""
     plain = plain_level(times)
     if isinstance(plain, pd.PeriodIndex):
         return _of_periods(plain)
@@ -100,13 +100,13 @@ def timeline(times: pd.Index) -> Timeline:
 
 
 def _of_months(month: Array) -> Timeline:
-    """At most one a month: months, or quarters, half-years or years, as they are apart."""
+    """At most one time per month: months, quarters, half-years or years, by the distance between them."""
     step = month_step(common_step(month))
     return Timeline(_positions(month, step), _texts("{}-{:02d}", month // 12, month % 12 + 1), _UNITS[step], month)
 
 
 def _of_dates(plain: pd.Index, month: Array, day: Array) -> Timeline:
-    """Dates: months where none holds two, else weeks, else days as a trading calendar has them."""
+    """Dates: months if none holds two, else weeks, else days of a trading calendar."""
     if (np.diff(month) > 0).all():
         return _of_months(month)
     step, usual = common_step(day), float(np.median(np.diff(day)))
@@ -139,7 +139,7 @@ def _of_periods(level: pd.PeriodIndex) -> Timeline:
 
 
 def _positions(key: Array, step: int) -> Array:
-    """Keys as steps from the first; without gaps where these would be most of the axis."""
+    """Keys as steps from the first; without gaps if these would be most of the axis."""
     at = (key - key[:1]) // step
     return at if not len(at) or at[-1] < 4 * len(at) else np.arange(len(at))
 
@@ -149,9 +149,9 @@ def _texts(form: str, *parts: Array) -> Array:
 
 
 def _first_of_round(count: Array, rounds: tuple[int, ...], at_most: int) -> Array:
-    """Where round years (or months) begin, of the least roundness that is met at most so often."""
+    """Where round years (or months) begin, of the least roundness that occurs at most ``at_most`` times."""
     first = np.flatnonzero(np.diff(count, prepend=count[0] - 1))
     found = next((at for by in rounds if len(at := first[count[first] % by == 0]) <= at_most), first[:0])
     gaps = np.diff(found)
-    late = len(gaps) > 1 and gaps[0] < 0.92 * np.median(gaps[1:])  # 1990 begins in December: its label would lie
+    late = len(gaps) > 1 and gaps[0] < 0.92 * np.median(gaps[1:])  # 1990 begins in December: its label would mislead
     return found[int(late) :]

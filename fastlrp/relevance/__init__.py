@@ -1,1 +1,1 @@
-"""What explain returns: relevance with its totals, as arrays, tables, text and what other libraries read."""
+"""The result of explain: relevance with its totals, as arrays, tables, text and other libraries' objects."""

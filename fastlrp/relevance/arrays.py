@@ -1,5 +1,7 @@
-"""The arrays of a result and how they reconcile. Whoever explains arrays needs no pandas, which takes longer to import
-than all of this library; so tables are made elsewhere."""
+"""The arrays of a result and how they reconcile.
+
+Explaining arrays needs no pandas, which takes longer to import than all of this library; so tables are made elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class Reconciliation:
     Attributes
     ----------
     median, worst : float
-        Of the gap |score - (sum of relevance + initial_state + unattributed)|; NaN where there is no row.
+        Median and largest gap |score - (sum of relevance + initial_state + unattributed)|; NaN if there is no row.
     relative_median, relative_worst : float
         The same, each gap divided by its row's scale: sum of |relevance| + |initial_state| + |unattributed| + |score|.
     worst_rows : int array (up to 3,)
@@ -66,7 +68,7 @@ class Reconciliation:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RelevanceArrays:
-    """What :class:`fastlrp.Relevance` holds, and the arithmetic of its totals; fields are described there."""
+    """The fields of :class:`fastlrp.Relevance`, which describes them, and the arithmetic of its totals."""
 
     values: Array
     prediction: Array
@@ -104,7 +106,7 @@ class RelevanceArrays:
 
     @cached_property
     def _sums(self) -> Array:
-        """Per row the gap, and the scale it is judged by; float64 (n, 2)."""
+        """Each row's gap, and the scale that it is judged by; float64 (n, 2)."""
         out = np.empty((len(self), 2))
         for rows, part in self._chunks():
             flat = part.reshape(len(part), -1)
@@ -148,8 +150,8 @@ class RelevanceArrays:
         return float(np.median(share))
 
     def mostly_unattributed(self) -> bool:
-        """Whether the median of |unattributed| / |score| is above a half; a row where it is not a number is below."""
-        if len(self) > 1:  # counting is a tenth of finding the median, which was 10 % of all time for small samples
+        """Whether the median of |unattributed| / |score| is above a half; a row where it is NaN counts as below."""
+        if len(self) > 1:  # counting takes a tenth of the median's time, which was 10 % of all time for small samples
             twice, rows = 2 * self._n_unattributed, len(self) - np.count_nonzero(self.missing)
             if twice != rows:
                 return bool(twice > rows)
@@ -157,11 +159,11 @@ class RelevanceArrays:
 
     @cached_property
     def _n_unattributed(self) -> int:
-        """Rows of which more than half of the score is unattributed."""
+        """Number of rows with more than half of the score unattributed."""
         return int(np.count_nonzero(np.abs(self.unattributed) > 0.5 * np.abs(self.score)))
 
     def __len__(self) -> int:
-        """How many samples, missing rows included."""
+        """Number of samples, missing rows included."""
         return int(self.score.shape[0])
 
     def _chunks(self) -> Iterator[tuple[slice, Array]]:

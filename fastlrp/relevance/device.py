@@ -21,14 +21,14 @@ class DeviceRelevance(Relevance):
     """Relevance whose arrays live on the GPU, where X was.
 
     ``values``, ``prediction`` and the totals are Numba's device arrays, which ``cupy.asarray(...)`` and
-    ``torch.as_tensor(..., device="cuda")`` read in place. What makes tables or numbers of them copies them to the host
-    first, once.
+    ``torch.as_tensor(..., device="cuda")`` read in place. Methods that make tables or numbers of them copy them to the
+    host first, once.
     """
 
-    _copy: Relevance | None = None  # not a field: it is made when somebody asks
+    _copy: Relevance | None = None  # not a field: it is made on first use
 
     def to_host(self) -> Relevance:
-        """The same with NumPy arrays."""
+        """The same result with NumPy arrays."""
         if self._copy is None:
             parts = {field.name: getattr(self, field.name) for field in fields(self)}
             for name in ("values", "prediction", "score", "initial_state", "unattributed"):
@@ -48,7 +48,7 @@ class DeviceRelevance(Relevance):
         return self.to_host().gap
 
     def __repr__(self) -> str:
-        """That of the copy, if there is one; showing a result must not copy what may be gigabytes."""
+        """The repr of the copy, if there is one; showing a result must not start a copy, which may be gigabytes."""
         return self._where() if self._copy is None else repr(self._copy)
 
     def _repr_html_(self) -> str:
@@ -70,7 +70,7 @@ class DeviceRelevance(Relevance):
         return self._totals_on_host()._n_unattributed
 
     def _totals_on_host(self) -> Relevance:
-        """What needs no relevance is not worth copying it for."""
+        """A copy of the totals alone, for methods that do not need the relevance."""
         score, unattributed = cast(Any, self.score).copy_to_host(), cast(Any, self.unattributed).copy_to_host()
         values = np.empty((len(score), 0, 0), score.dtype)
         return Relevance(values=values, prediction=score, score=score, initial_state=score, unattributed=unattributed,

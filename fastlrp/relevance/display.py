@@ -1,4 +1,4 @@
-"""What results show of themselves at a prompt and in a notebook: some rows and totals, never a table of everything."""
+"""The display of results at a prompt and in a notebook: some rows and totals, never a table of everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastlrp.text_tables import html_table, text_table
 
 Array = npt.NDArray[Any]
 
-_ROWS, _TOP = 5, 3  # what fits on a screen
+_ROWS, _TOP = 5, 3  # as many as fit on a screen
 _LOOK = 1 << 21  # values read to find the top features: a few milliseconds, whatever the result's size
 
 
@@ -28,7 +28,7 @@ class Glance:
     notes: tuple[str, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    n_names: int  # so many columns name the row
+    n_names: int  # number of leading columns that name the row
 
     def text(self) -> str:
         """Lines for a prompt."""
@@ -71,7 +71,7 @@ def glance(relevance: RelevanceArrays) -> Glance:
 
 
 def title(relevance: RelevanceArrays) -> str:
-    """One line: how much of what, by which rule."""
+    """One line: the result's size, rule and target."""
     steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
     shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
     target = "" if relevance.target is None else f", target {relevance.target!r}"
@@ -85,7 +85,7 @@ def _why(relevance: RelevanceArrays) -> str:
 
 
 def _shares(relevance: RelevanceArrays, found: Array) -> tuple[Array, int]:
-    """Each feature's mean share of |relevance|, over so many of the rows that have relevance."""
+    """Each feature's mean share of |relevance| over some rows that have relevance, and the number of these rows."""
     width = max(1, int(np.prod(relevance.values.shape[1:])))
     some = found[:: max(1, -(-len(found) * width // _LOOK))]
     summed = _summed(relevance, some)
@@ -98,13 +98,13 @@ def _shares(relevance: RelevanceArrays, found: Array) -> tuple[Array, int]:
 
 
 def _summed(relevance: RelevanceArrays, rows: Array) -> Array:
-    """Some rows of relevance by feature, in float64."""
+    """The relevance of some rows by feature, in float64."""
     values = np.asarray(relevance.values[rows])
     return values.astype(np.float64) if relevance.reduced else values.sum(axis=1, dtype=np.float64)
 
 
 def _row_labels(relevance: RelevanceArrays, at: Array) -> tuple[list[str], list[list[str]]]:
-    """What the rows' names are called, and these."""
+    """The titles of the rows' labels, and the labels."""
     if relevance.index is None:
         return ["sample"], [[f"{row:,}"] for row in at]
     from fastlrp.panels.periods import label
@@ -131,7 +131,7 @@ def _columns(relevance: RelevanceArrays, at: Array, top: Array) -> tuple[list[st
 
 
 def _numbers(table: Array) -> list[list[str]]:
-    """Numbers with as many decimals as show four digits of the largest."""
+    """Numbers as text, with enough decimals to show four digits of the largest."""
     size = np.abs(table[np.isfinite(table)]).max(initial=0.0)
     exponent = math.floor(math.log10(size)) if size > 0 else 0
     form = f"+.{min(max(3 - exponent, 0), 7)}f" if -4 <= exponent < 7 else "+.3e"

@@ -1,4 +1,4 @@
-"""Relevance, what explain returns: arrays, and methods that make tables, text and other libraries' values of them."""
+"""Relevance, the result of explain: arrays, and methods that make tables, text and other libraries' objects of them."""
 
 from __future__ import annotations
 
@@ -20,67 +20,67 @@ class Relevance(RelevanceArrays):
     """Relevance of every input of every sample, and the totals it reconciles with.
 
     ``score = sum of relevance + initial_state + unattributed``, to round-off. A row without a prediction (a missing
-    value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it out. Making one
-    costs nothing: arrays are held as they are given.
+    value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it out. Making a
+    Relevance costs nothing: arrays are held as they are given.
 
     Parameters
     ----------
     values : array (n, T, D), or (n, D) where ``reduced``
         Relevance, oldest step first.
     prediction : array (n,) or (n, outputs)
-        What the network predicts.
+        The network's predictions.
     score, initial_state, unattributed : array (n,)
-        What was explained (the target unit before its activation), what reached h_0 and c_0, and what biases,
-        stabilisers and the rule itself keep.
+        The value explained (the target unit before its activation), the part that reached h_0 and c_0, and the part
+        that biases, stabilisers and the rule itself keep.
     rule : Arras or Rudder
         The rule, with its parameters.
     index : MultiIndex or None
-        The panel's; None for arrays.
+        The panel's index; None for arrays.
     features : tuple of str or None
         Names of the D features; None calls them x0, x1 ...
     steps : int
-        T.
+        T, the length of a window.
     target : int, str or None
-        The output that was explained, where there are several.
+        The output that was explained, if there are several.
     outputs : tuple of str or None
         Names of the outputs.
     reduced : bool
-        Whether ``values`` are sums over steps already.
+        Whether ``values`` are already summed over steps.
     by_position : bool
-        Whether a panel's columns were taken as they stand, since the network has no names to find them by.
+        Whether a panel's columns were taken in their own order, as the network has no names to find them by.
     """
 
     def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
-        """Relevance as a frame, a row a sample on the panel's index.
+        """Relevance as a frame on the panel's index, one row per sample.
 
         Parameters
         ----------
         steps : bool
-            False: a column a feature, summed over steps, then prediction (``prediction[name]`` where there are several
-            outputs), score, initial_state and unattributed; a total whose name a feature has gets a "_" behind it.
+            False: one column per feature, summed over steps, then prediction (``prediction[name]`` if there are several
+            outputs), score, initial_state and unattributed; a total that has a feature's name gets a "_" appended.
             True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
 
         Raises
         ------
         ValueError
-            For ``steps=True`` where steps were summed inside the kernel.
+            If ``steps=True`` but steps were summed inside the kernel.
         """
         from fastlrp.relevance import tables
 
         return tables.frame(self, steps=steps)
 
     def by_group(self, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-        """Relevance summed over steps and over groups of features, a column a group.
+        """Relevance summed over steps and over groups of features, one column per group.
 
         Parameters
         ----------
         groups : mapping of name to features
-            Features that no group names are summed as "Other".
+            Features in no group are summed as "Other".
 
         Raises
         ------
         ValueError
-            If a name is no feature, a feature stands in two groups, a group is empty, or "Other" is taken and needed.
+            If a name is not a feature, a feature is in two groups, a group is empty, or "Other" is taken but needed.
         """
         from fastlrp.relevance import tables
 
@@ -92,14 +92,14 @@ class Relevance(RelevanceArrays):
         Parameters
         ----------
         signed : bool
-            Keep the sign of R_j above the fraction, so that absolute values sum to 1. A row of zeros gives NaN.
+            Keep the sign of R_j in the numerator, so that absolute values sum to 1. A row of zeros gives NaN.
         """
         from fastlrp.relevance import tables
 
         return tables.share(self, signed=signed)
 
     def by_time(self, statistic: Literal["abs", "mean", "share"] = "abs") -> pd.DataFrame:
-        """Mean over assets, a row a period, oldest first, a column a feature; periods without relevance are left out.
+        """Mean over assets by period (rows, oldest first) and feature; periods without relevance are left out.
 
         Parameters
         ----------
@@ -109,33 +109,33 @@ class Relevance(RelevanceArrays):
         Raises
         ------
         ValueError
-            If the result is of an array, which has no time.
+            If the result is of an array, which has no times.
         """
         from fastlrp.relevance import tables
 
         return tables.by_time(self, statistic)
 
     def summary(self, top: int = 10) -> str:
-        """What was explained, which features matter, and how well it reconciles, as lines of text.
+        """Lines of text: what was explained, which features matter, and how well it reconciles.
 
         Parameters
         ----------
         top : int
-            How many features to list, by mean share of |relevance|.
+            Number of features to list, by mean share of |relevance|.
         """
         from fastlrp.relevance import tables
 
         return tables.summary(self, top)
 
     def to_shap(self, data: Array | None = None) -> Any:
-        """A ``shap.Explanation``: relevance summed over steps, and as base value what makes each row add up.
+        """A ``shap.Explanation``: relevance summed over steps, with base values that make each row add up.
 
         Rows without a prediction are left out, since shap's plots average over all rows.
 
         Parameters
         ----------
         data : array (n, D) or None
-            Feature values to colour by, a row for each of this result's.
+            Feature values to colour by, one row for each of this result's.
 
         Raises
         ------
@@ -173,9 +173,9 @@ class Relevance(RelevanceArrays):
         return replace(self, index=tables.labels(self)[rows], **parts)
 
     def __repr__(self) -> str:
-        """How much of what, by which rule, the top features, and some rows with the parts that add up to their score.
+        """Size and rule, the top features, and some rows with the parts that add up to their score.
 
-        Few rows are read, so it is quick for any size.
+        It reads few rows, so it is quick for any size.
         """
         from fastlrp.relevance.display import glance
 

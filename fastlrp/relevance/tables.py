@@ -1,4 +1,4 @@
-"""Relevance as tables, as text, and as what other libraries read."""
+"""Relevance as tables, as text, and as other libraries' objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def labels(relevance: RelevanceArrays) -> pd.Index:
-    """What names the rows: the panel's index, or numbers."""
+    """The names of the rows: the panel's index, or numbers."""
     return pd.RangeIndex(len(relevance), name="sample") if relevance.index is None else relevance.index
 
 
@@ -161,7 +161,7 @@ def to_xarray(relevance: RelevanceArrays) -> Any:
 
 
 def _totals(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
-    """Names and columns of what is known of each sample besides its relevance."""
+    """Names and columns of each sample's predictions and totals."""
     prediction = relevance.prediction
     if prediction.ndim == 1:
         yield "prediction", prediction
@@ -178,7 +178,7 @@ def _by_feature(relevance: RelevanceArrays) -> Iterator[tuple[slice, Array]]:
 
 
 def _feature_values(relevance: RelevanceArrays) -> Array:
-    """Relevance summed over steps, an array of its own in the dtype of ``values``; (n, D)."""
+    """Relevance summed over steps, as a new array in the dtype of ``values``; (n, D)."""
     if relevance.reduced:
         return np.array(relevance.values)
     out = np.empty((len(relevance), len(relevance.features)), relevance.values.dtype)
@@ -188,7 +188,7 @@ def _feature_values(relevance: RelevanceArrays) -> Array:
 
 
 def mean_share(relevance: RelevanceArrays) -> Array:
-    """Each feature's mean share of |relevance| over rows; NaN where no row has any."""
+    """Each feature's mean share of |relevance| over rows; NaN if no row has any."""
     total, count = np.zeros(len(relevance.features)), 0
     for _, part in _by_feature(relevance):
         shares = _shares(part)
@@ -199,14 +199,14 @@ def mean_share(relevance: RelevanceArrays) -> Array:
 
 
 def _shares(part: Array, signed: bool = False) -> Array:
-    """Rows of relevance over the sum of their absolute values; NaN where that is 0."""
+    """Rows of relevance divided by the sum of their absolute values; NaN where that is 0."""
     size = np.abs(part)
     total = size.sum(axis=1, keepdims=True)
     return cast(Array, np.divide(part if signed else size, total, out=np.full_like(part, np.nan), where=total > 0))
 
 
 def _group_positions(features: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Positions of each group's features, and of those that are in none."""
+    """Positions of each group's features, and of the features in no group."""
     if not isinstance(groups, Mapping) or not groups:
         raise ValueError(f"groups are given as a dict of name to list of features, not {groups!r}")
     at = {name: j for j, name in enumerate(features)}
