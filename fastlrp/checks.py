@@ -87,7 +87,7 @@ PARAMETERS: dict[str, Constraint] = {
     "beta_2": _SHARE,
     "epsilon": _POSITIVE,
     # precision, device and threads
-    "dtype": Constraint(lambda value: _dtype_name(value) in ("float32", "float64"), "'float32' or 'float64'"),
+    "dtype": Constraint(lambda value: _dtype_name(value) in ("float32", "float64"), "'float32' or 'float64'", True),
     "device": _one_of(("auto", "cpu", "cuda")),
     "threads": _COUNT._replace(optional=True),
     # rolling

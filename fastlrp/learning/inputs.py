@@ -12,6 +12,7 @@ from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from fastlrp.messages import count
+from fastlrp.panels.columns import compute_dtype
 from fastlrp.panels.flat import refuse_flat, time_and_asset
 from fastlrp.panels.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
 
@@ -29,11 +30,14 @@ class TakesWindows:
     steps_: int
     n_features_in_: int
     feature_names_in_: Array
+    _as_given: str  # "float32" where X was, else "float64"
     _flat: bool  # whether X had flat columns
     _features: list[str] | None
 
     def _samples(self, X: Any, *, reset: bool) -> Samples:
         """X as samples, whichever of its three forms it has; ``reset`` learns its names and sizes."""
+        if reset:
+            self._as_given = _dtype_of(X)
         if is_panel(X):
             return self._panel_samples(X, reset)
         if not hasattr(X, "ndim"):
@@ -102,7 +106,8 @@ class TakesWindows:
 
     @property
     def _dtype(self) -> type[Any]:
-        return cast(type[Any], np.dtype(self.dtype).type)
+        """The dtype that X is read as: ``dtype``, or where that is None the one that X had when it was learned."""
+        return np.dtype(self._as_given if self.dtype is None else self.dtype).type
 
     @property
     def _width(self) -> int:
@@ -150,7 +155,7 @@ class TakesTargets(TakesWindows):
                 f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
             )
         self._note_outputs(y, targets, reset)
-        targets = targets.reshape(samples.n_given, -1).astype(self.dtype)
+        targets = targets.reshape(samples.n_given, -1).astype(self._dtype)
         usable = np.isfinite(targets).all(axis=1)
         if weight is not None:
             weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
@@ -160,7 +165,7 @@ class TakesTargets(TakesWindows):
         used = samples.take(np.flatnonzero(usable[samples.caller]))
         self.n_windows_, self.n_skipped_ = len(used), samples.n_given - len(used)
         self._say_skipped(samples, used)
-        weight = None if weight is None else _mean_one(weight[used.caller], self.dtype)
+        weight = None if weight is None else _mean_one(weight[used.caller], self._dtype)
         return used, np.ascontiguousarray(targets[used.caller]), weight
 
     def _say_skipped(self, samples: Samples, used: Samples) -> None:
@@ -189,6 +194,12 @@ def _refuse_panel_in_columns(X: pd.DataFrame) -> None:
     named = [name for name in time_and_asset(X) if name is not None]
     if len(named) == 2 and not all(name in X and is_numeric_dtype(X[name].dtype) for name in named):
         refuse_flat(X)
+
+
+def _dtype_of(X: Any) -> str:
+    """float32 where X is, else float64, by name."""
+    dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", np.float64)]
+    return compute_dtype(dtypes, None).name
 
 
 def _mean_one(weight: Array, dtype: npt.DTypeLike) -> Array:

@@ -68,8 +68,9 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Print how many rows train, and show a progress bar (tqdm, in the extra ``fastlrp[progress]``; else lines).
     rule : "arras", "rudder", Arras or Rudder
         The rule that :meth:`explain` uses.
-    dtype : {"float32", "float64"}
-        Dtype of the computation.
+    dtype : {"float32", "float64", None}
+        Dtype of training, predictions and relevance; None: float32 where X is, else float64, as in ``MLPRegressor``.
+        float32 is twice as fast, and precise enough for data that are noisy.
     device : {"auto", "cpu", "cuda"}
         Where predictions and relevance are computed; training runs on the CPU.
     loss : {"squared_error", "absolute_error", "huber"}
@@ -124,7 +125,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
         rule: str | Rule = "arras",
-        dtype: str = "float32",
+        dtype: str | None = "float32",
         device: str = "auto",
         loss: Literal["squared_error", "absolute_error", "huber"] = "squared_error",
         huber_delta: float = 1.0,
@@ -228,7 +229,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         n_features = samples.rows.shape[1]
         rng = np.random.default_rng((self._seed,))
         self._network = architecture_of(self).network(
-            n_features, n_outputs, rng, self.dtype, steps=samples.steps, features=self._features, outputs=self._outputs
+            n_features, n_outputs, rng, self._dtype, steps=samples.steps, features=self._features, outputs=self._outputs
         )
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
@@ -248,7 +249,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             clipnorm=self.clipnorm,
-            dtype=np.dtype(self.dtype).type,
+            dtype=self._dtype,
             seed=self._seed,
             threads=self.threads,
         )
@@ -348,7 +349,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         array, Series or DataFrame (sample,) or (sample, target), like y
         """
         X = self._input(X)
-        predicted = self._network.predict(X, device=self.device, dtype=self.dtype, threads=self.threads)
+        predicted = self._network.predict(X, device=self.device, dtype=self._dtype, threads=self.threads)
         if isinstance(predicted, pd.Series):
             name = self._outputs[0] if self._outputs else 0
             return PanelPrediction(predicted) if self._flat_target else predicted.to_frame(name)
@@ -408,7 +409,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             aggregate=aggregate,
             reduce=reduce,
             device=self.device,
-            dtype=self.dtype,
+            dtype=self._dtype,
             threads=self.threads,
             progress=progress,
         )

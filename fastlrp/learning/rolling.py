@@ -182,7 +182,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         K = len(spans)
         self.networks_: list[Network | None] = [None] * K
         self.loss_curves_: list[Array] = [np.empty(0)] * K
-        dtype = np.dtype(model.dtype)
+        dtype = data.samples.rows.dtype
         self.centers_, self.scales_ = np.zeros((K, self._width), dtype), np.ones((K, self._width), dtype)
         counts = [len(data.trains(span)) for span in spans]
         if not any(counts):
@@ -218,7 +218,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.centers_[k], self.scales_[k] = scaling(values, self.scaler)
         rng = np.random.default_rng((seed, k))
         net = architecture_of(model).network(
-            self._width, self._n_outputs, rng, model.dtype, steps=model.steps or 1, **self._net_names
+            self._width, self._n_outputs, rng, data.samples.rows.dtype, steps=model.steps or 1, **self._net_names
         )
         m = len(which)
         orders = [rng.permutation(m) if model.shuffle else np.arange(m) for _ in range(model.max_iter)]
@@ -240,7 +240,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         def run(fits: Sequence[Fit], chunk: Sequence[int], told: Callable[[int], object]) -> Any:
             return train_many(
-                fits, steps=model.steps or 1, batch_size=model.batch_size, dtype=np.dtype(model.dtype).type,
+                fits, steps=model.steps or 1, batch_size=model.batch_size, dtype=self.centers_.dtype.type,
                 seeds=[(seed + k) % 2**31 for k in chunk], threads=self.threads, advance=told, loss=model.loss,
                 huber_delta=model.huber_delta, alpha=model.alpha, learning_rate=model.learning_rate_init,
                 beta_1=model.beta_1, beta_2=model.beta_2, epsilon=model.epsilon, clipnorm=model.clipnorm,

@@ -57,7 +57,7 @@ class RollingData:
         if target.ndim not in (1, 2) or len(target) != len(X):
             raise ValueError(f"y has shape {target.shape}, expected ({len(X)},) or ({len(X)}, targets)")
         outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-        targets = target.reshape(len(X), -1).astype(model.dtype)
+        targets = target.reshape(len(X), -1).astype(samples.rows.dtype)
         if np.isinf(targets).any():
             row = int(np.argwhere(np.isinf(targets))[0, 0])
             raise ValueError(f"y is infinite in row {row}, expected finite numbers, or NaN where missing")
@@ -67,7 +67,7 @@ class RollingData:
             if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
                 raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
             usable &= weight > 0
-            weight = (weight / weight[usable].mean()).astype(model.dtype)
+            weight = (weight / weight[usable].mean()).astype(samples.rows.dtype)
         times = periods(cast(pd.MultiIndex, panel.index))[1]
         assert samples.period is not None
         assert samples.row_period is not None

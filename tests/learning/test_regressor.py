@@ -57,17 +57,15 @@ def cube(rng) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------------ scikit-learn's suite
 
 SUITE = [
-    # One batch, so that weights and repetitions give the same sum; float64, so that they agree to 1e-7.
-    LSTMRegressor(
-        units=(8,), batch_size=256, max_iter=60, n_iter_no_change=60, learning_rate_init=0.02, dtype="float64"
-    ),
+    # One batch, so that weights and repetitions give the same sum; X's own dtype, float64, so that they agree to 1e-7.
+    LSTMRegressor(units=(8,), batch_size=256, max_iter=60, n_iter_no_change=60, learning_rate_init=0.02, dtype=None),
     LSTMRegressor(max_iter=40, n_iter_no_change=40, learning_rate_init=0.02),
     LSTMRegressor((4, 3), (5,), bidirectional=True, max_iter=60, n_iter_no_change=60, learning_rate_init=0.02),
 ]
 
 
 def expected_failures(estimator: LSTMRegressor) -> dict[str, str]:
-    if estimator.dtype == "float64":
+    if estimator.dtype is None:
         return {}
     return {
         "check_sample_weight_equivalence_on_dense_data": "equal to 1e-7 is out of reach in float32, and batches differ",
@@ -79,6 +77,16 @@ def expected_failures(estimator: LSTMRegressor) -> dict[str, str]:
 @parametrize_with_checks(SUITE, expected_failed_checks=expected_failures)
 def test_scikit_learn_suite(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_dtype_none_follows_x(cube, real, kind):
+    X, y = cube
+    fitted = model(dtype=None).fit(X.astype(kind), y)
+    assert (fitted.network_.dtype, fitted.predict(X).dtype, fitted.explain(X).values.dtype) == (kind, kind, kind)
+    assert_array_equal(fitted.predict(X), model(dtype=np.dtype(kind).name).fit(X, y).predict(X))
+    panel, target = real
+    assert model(dtype=None, steps=STEPS).fit(panel.astype(kind), target).predict(panel).dtype == kind
 
 
 def test_suite_is_not_hollow():
@@ -482,8 +490,8 @@ BAD_PARAMETERS = [
     ("validation_fraction", 0.0, "a number between 0 and 1"),
     ("n_iter_no_change", 0, "a whole number of at least 1, or infinity"),
     ("warm_start", "no", "True or False"),
-    ("dtype", "int8", "'float32' or 'float64'"),
-    ("dtype", "half a number", "'float32' or 'float64'"),
+    ("dtype", "int8", "'float32' or 'float64', or None"),
+    ("dtype", "half a number", "'float32' or 'float64', or None"),
     ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
     ("loss", "mse", "'squared_error', 'absolute_error' or 'huber'"),
     ("huber_delta", 0, "a positive number"),
