@@ -178,7 +178,8 @@ def test_totals_reconcile_for_drawn_networks(case: Case):
 def test_arras_tends_to_x_times_gradient_for_drawn_networks(case: Case):
     for x in case.X[:2]:
         want = oracles.x_times_gradient(case.layers, x, case.target)
-        got = reference.explain(case.layers, x, Rule(eps=1e-14, **ABSORBED), case.target).relevance
+        # eps counts beside the smallest z of all, and a drawn network may have one of 4e-8
+        got = reference.explain(case.layers, x, Rule(eps=1e-30, **ABSORBED), case.target).relevance
         close(got, want, 1e-7)
 
 
