@@ -8,9 +8,9 @@ import numpy as np
 import oracles
 import pytest
 import reference
+from helpers import TOTALS, close, same_bits, same_relevance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
 from reference import Rule
 from strategies import (
     Case,
@@ -33,7 +33,6 @@ from fastlrp.kernels.cpu.tiles import STREAM_BYTES
 # Drawn cases may lose relevance (rudder, no h-path, aggregate=False); tests below check that this is reported.
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
 
-TOTALS = ("score", "initial_state", "unattributed")
 ABSORBED = {"delta": 0.0, "stabilizer": "absorbed"}
 RULES = [
     Rule("arras"),
@@ -52,25 +51,6 @@ def explain(layers, X, rule=None, **options):
 
 def predict(layers, X, **options):
     return network(layers).predict(X, device="cpu", **options)
-
-
-def close(got, want, tol, scale=None):
-    got, want = np.asarray(got), np.asarray(want)
-    assert got.shape == want.shape
-    assert_allclose(got, want, rtol=0, atol=tol * (np.abs(want).max() if scale is None else scale))
-
-
-def same_bits(one, two):
-    one, two = np.ascontiguousarray(one), np.ascontiguousarray(two)
-    assert one.dtype == two.dtype
-    assert one.shape == two.shape
-    assert one.tobytes() == two.tobytes(), f"{np.sum(one != two)} of {one.size} numbers differ"
-
-
-def same_relevance(one, two, rows=slice(None)):
-    """Check that all numbers agree bit for bit; ``rows`` selects those of the first result."""
-    for key in ("values", "prediction", *TOTALS):
-        same_bits(np.asarray(getattr(one, key))[rows], np.asarray(getattr(two, key)))
 
 
 def as_predicted(prediction):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from numpy.testing import assert_allclose
+from helpers import close
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
@@ -28,10 +28,6 @@ from benchmarks.sections import panel, starting  # noqa: E402
 from benchmarks.workers import Worker, WorkerError, cores  # noqa: E402
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
-
-
-def close(got, want, tol):
-    assert_allclose(got, want, rtol=0, atol=tol * np.abs(want).max())
 
 
 def load(name):

@@ -10,16 +10,13 @@ import numpy as np
 import oracles
 import pytest
 import reference
+from helpers import close
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 from reference import Rule
 from strategies import Case, bidirectional, cases, dense, lstm
 
 ABSORBED = {"delta": 0.0, "stabilizer": "absorbed"}
-
-
-def close(got, want, tol):
-    assert_allclose(got, want, rtol=0, atol=tol * np.abs(want).max())
 
 
 def build(kind, rng):

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from answers import Answer
 
 import fastlrp
 from fastlrp import cli
 from fastlrp.data import load_model, load_panel
-
-Answer = tuple[int, str, str]
 
 
 @pytest.fixture(scope="session")

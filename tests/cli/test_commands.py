@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from answers import refused
+from helpers import close
 
 import fastlrp
 from fastlrp import cli, plot
@@ -60,28 +62,12 @@ def run(capsys, tmp_path, monkeypatch):
     return run
 
 
-def refused(answer, *words):
-    """Check for exit code 2, nothing printed, and one sentence with these words."""
-    code, out, err = answer
-    sentences = [line for line in err.splitlines() if line.startswith("fastlrp")]
-    assert code == 2, err
-    assert out == ""
-    assert len(sentences) == 1, err
-    assert "Traceback" not in err
-    for word in words:
-        assert word in sentences[0]
-
-
 def explained(frame, **options):
     """The library's answer on the same panel."""
     net = load_model()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConservationWarning)
         return net.explain(frame[list(net.features)], **options)
-
-
-def close(got, want, tol=1e-12):
-    np.testing.assert_allclose(got, want, rtol=0, atol=tol * np.nanmax(np.abs(want)))
 
 
 def same_frame(got, want, tol=1e-12):
@@ -231,7 +217,7 @@ def test_row_names_are_read_as_they_stand(run, small, tmp_path):
     got = pd.read_csv(out, dtype={"month": str, "stock": str}, keep_default_na=False, na_values={"score": [""]})
     assert list(got["month"]) == list(frame["month"])
     assert list(got["stock"]) == list(frame["stock"])
-    close(got["score"].to_numpy(), explained(small).score)
+    close(got["score"].to_numpy(), explained(small).score, 1e-12)
 
 
 def test_time_and_asset_that_cannot_be_told_apart(run, small, tmp_path):
@@ -247,7 +233,7 @@ def test_time_and_asset_that_cannot_be_told_apart(run, small, tmp_path):
             assert run("explain", MODEL, panel, "-o", out, *given)[0] == 0
             got = pd.read_csv(out)
             assert set(got.columns[:2]) == {"a", "b"}
-            close(got["score"].to_numpy(), explained(small).score)
+            close(got["score"].to_numpy(), explained(small).score, 1e-12)
 
 
 # -------------------------------------------------------------------------------------------------------- bad input
@@ -559,13 +545,13 @@ def test_pictures_show_the_numbers(small):
     best = list(share.nlargest(5).index)
     assert [label.get_text() for label in axes.get_yticklabels()] == [*best, "15 others together"]
     assert f"{share.drop(best).sum():.1f}" in [text.get_text() for text in axes.texts]
-    close([bar.get_width() for bar in axes.containers[0]], share[best])
+    close([bar.get_width() for bar in axes.containers[0]], share[best], 1e-12)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["arras", "rudder"]
     for statistic in ("share", "abs", "mean"):
         figure = plot.heat_map(rel, statistic=statistic, top=4, smooth=2)
         order = rel.by_time(statistic).abs().mean().nlargest(4).index
         want = rel.by_time(statistic)[order].rolling(2, min_periods=1).mean().T * (100 if statistic == "share" else 1)
-        close(np.asarray(figure.axes[0].images[0].get_array()), want.to_numpy())
+        close(np.asarray(figure.axes[0].images[0].get_array()), want.to_numpy(), 1e-12)
         assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(order)
 
 

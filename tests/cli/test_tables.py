@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import lzma
-import re
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from answers import refused
 
 from fastlrp import Network
 from fastlrp.data import load_model, model_path
@@ -58,18 +58,6 @@ def read(run, monkeypatch):
         return panel, pd.read_csv("out.csv", dtype=str, keep_default_na=False), said, given
 
     return read
-
-
-def refused(answer, *words):
-    """Check for exit code 2, one sentence with these words and no Python in it, and no file."""
-    code, out, err = answer
-    sentences = [line for line in err.splitlines() if line.startswith("fastlrp:")]
-    assert (code, out) == (2, ""), err
-    assert len(sentences) == 1, err
-    for word in words:
-        assert word in sentences[0]
-    assert not re.search(r"pd\.|\w+=[^=]|set_index|Traceback", sentences[0])
-    assert not Path("out.csv").exists()
 
 
 def same_panel(panel, small):

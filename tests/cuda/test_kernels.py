@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
+from helpers import TOTALS, close, same_relevance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
 from strategies import bidirectional, cases, dense, lstm, network, reference_batch, rule_value
 
 import fastlrp as fl
@@ -25,16 +25,9 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:invalid value:RuntimeWarning",
 )
 
-TOTALS = ("score", "initial_state", "unattributed")
 #: Number of drawn examples; a simulated one takes a second.
 EXAMPLES = 25 if SIMULATED else 300
 T, D = 3, 3
-
-
-def close(got, want, tol, scale=None):
-    got, want = np.asarray(got), np.asarray(want)
-    assert got.shape == want.shape
-    assert_allclose(got, want, rtol=0, atol=tol * (np.nanmax(np.abs(want)) if scale is None else scale))
 
 
 def small(rng, **options):
@@ -54,13 +47,6 @@ def deep(rng):
 
 def batch(rng, n=11, dtype=np.float64):
     return rng.normal(size=(n, T, D)).astype(dtype)
-
-
-def same_bits(one, two):
-    for key in ("values", "prediction", *TOTALS):
-        a, b = np.ascontiguousarray(getattr(one, key)), np.ascontiguousarray(getattr(two, key))
-        assert a.dtype == b.dtype
-        assert a.tobytes() == b.tobytes(), key
 
 
 # -- the reference -----------------------------------------------------------------------------------------------------
@@ -205,7 +191,7 @@ def test_where_rows_and_weights_stand_does_not_matter(rng, monkeypatch, shared_b
     expected = {1 << 17: "tiles_all_shared", 6000: "tiles_weights_shared", 700: "tiles_none_shared"}
     assert used == [expected[shared_bytes]]
     close(got.values, want.values, 1e-13)
-    same_bits(got, net.explain(X, device="cuda"))
+    same_relevance(got, net.explain(X, device="cuda"))
 
 
 @pytest.mark.parametrize("kind", ["array", "panel", "short"])
@@ -225,7 +211,7 @@ def test_chunks_do_not_matter(rng, monkeypatch, kind):
     monkeypatch.setattr(host, "chunk_size", lambda plan, launch, cut: launch.lanes)
     got = net.explain(X, steps=T, device="cuda", threads=2)
     assert len(began) >= 3
-    same_bits(got, want)
+    same_relevance(got, want)
 
 
 @pytest.mark.parametrize("shared_bytes", [6000, 700])
@@ -308,7 +294,7 @@ def test_out_of_memory_falls_back_to_smaller_chunks_and_says_so(rng, monkeypatch
     full(monkeypatch, 200)
     with pytest.warns(RuntimeWarning, match="no room for chunks of 40 samples: they are computed 16 at a time"):
         got = net.explain(X, device="cuda")
-    same_bits(got, want)
+    same_relevance(got, want)
 
 
 def test_out_of_memory_at_the_smallest_chunk_is_an_error(rng, monkeypatch):

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT, TESTS, run_python
 
 import fastlrp as fl
 from fastlrp import kernels
 from fastlrp.kernels import cpu
 
-HERE = Path(__file__).parents[1]
-if str(HERE.parent) not in sys.path:
-    sys.path.append(str(HERE.parent))  # benchmarks are not part of the installed package
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))  # benchmarks are not part of the installed package
 pytest.importorskip("numba_cuda", reason="the extra fastlrp[cuda] is not installed")
-
-
-def run_python(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=os.environ | env,
-        cwd=HERE.parent,
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
 
 
 @pytest.fixture
@@ -46,7 +33,7 @@ def small_network():
 
 
 def test_kernels_agree_with_the_reference_in_the_simulator():
-    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "cuda"), NUMBA_ENABLE_CUDASIM="1",
+    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "cuda"), NUMBA_ENABLE_CUDASIM="1",
                      NUMBA_DISABLE_JIT="1")  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout

@@ -4,25 +4,15 @@ Coverage and debuggers see inside them only this way, and the intrinsics have a 
 """
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
-HERE = Path(__file__).parents[1]
+from helpers import TESTS, run_python
 
 
 def test_kernels_agree_with_the_reference_uncompiled():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_against_reference.py")]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "test_against_reference.py")]
     command += ["-k", "agrees_with_the_reference or (missing_value and shallow) or infinity"]
     command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf warns for a NumPy scalar, not when compiled
-    run = subprocess.run(
-        command,
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-        cwd=HERE.parent,
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
+    run = run_python(*command, NUMBA_DISABLE_JIT="1")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
 

@@ -1,15 +1,12 @@
 """The processor that kernels are compiled for, and processes that cannot keep compiled code."""
 
-import os
 import platform
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from helpers import ROOT, run_python
 
-PACKAGE = Path(__file__).resolve().parents[2] / "fastlrp"
+PACKAGE = ROOT / "fastlrp"
 
 EXPLAIN = """
 import numpy as np
@@ -25,17 +22,6 @@ np.testing.assert_allclose(whole, found.score, rtol=0, atol=1e-12 * abs(found.sc
 """
 
 
-def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        cwd=environment.get("PYTHONPATH", PACKAGE.parent),
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
-
-
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="looks at x86 instructions")
 def test_a_processor_without_fused_multiply_add_gets_two_instructions():
     """On the processor that Numba calls generic, a function call for each number was 40 times as slow."""
@@ -46,7 +32,7 @@ assert "mulpd" in code and "addpd" in code, "no vector code at all"
 calls = [line.strip() for line in code.splitlines() if "fma" in line]
 assert not calls, calls[:3]
 """
-    done = run(EXPLAIN + check, NUMBA_CPU_NAME="generic")
+    done = run_python("-c", EXPLAIN + check, NUMBA_CPU_NAME="generic")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -58,6 +44,11 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "home").write_text("")
     nowhere = str(tmp_path / "home" / "cache")
     environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)}
-    done = run(EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.training.epochs", **environment)
+    done = run_python(
+        "-c",
+        EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.training.epochs",
+        cwd=tmp_path,
+        **environment,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1, done.stderr

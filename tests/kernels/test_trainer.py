@@ -6,15 +6,12 @@ to round-off and free of any backpropagation.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT, TESTS, close, run_python
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -23,12 +20,7 @@ import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
 from fastlrp.kernels.training.trainer import Trainer, train_many
 
-HERE = Path(__file__).parents[1]
-DATA = HERE / "data" / "training"
-
-
-def close(got, want, tol):
-    assert_allclose(got, want, rtol=0, atol=tol * np.abs(want).max())
+DATA = TESTS / "data" / "training"
 
 
 # ---- the reference ------------------------------------------------------------------------------------------------
@@ -253,10 +245,7 @@ def test_random_networks_along_a_random_direction(drawn, T, n, loss):
 def test_kernels_agree_uncompiled():
     """Run as plain Python: coverage and debuggers see inside only this way, and intrinsics have a second form."""
     chosen = "test_gradients_and_loss and (1-7 or 3-20 or 1-5) or under_its_masks"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__)), "-k", chosen],
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, cwd=HERE.parent, capture_output=True, text=True, timeout=3600,
-    )  # fmt: skip
+    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen, NUMBA_DISABLE_JIT="1")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
 
@@ -620,7 +609,7 @@ def test_many_models_stop_when_asked(rng, monkeypatch, threads):
 
 def test_benchmark_trains_what_torch_trains(monkeypatch):
     """At a tiny size, from the same weights and batches, fastlrp's losses equal torch's, where torch is installed."""
-    monkeypatch.syspath_prepend(str(HERE.parent))
+    monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks.sections.training import Case, Fastlrp, Rolling, Torch
 
     case = Case(3, 4, 5, 8, 50, 1.0)
