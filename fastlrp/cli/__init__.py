@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import fastlrp
-import fastlrp.kernels.program.rules  # registers the rules that --rule names
-from fastlrp.cli.bench import run_bench
 from fastlrp.cli.console import as_notes, as_options, drop_stdout, is_of_stdout, quick_to_stop, say, shows_progress
-from fastlrp.cli.demo import run_demo
 from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
-from fastlrp.cli.tables import counted_times, read_panel
-from fastlrp.cli.writing import write_relevance
 from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
-_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")  # these take a second to import
+#: Modules to import before a command runs; what is imported above is light, so that Ctrl-C is heard from the start.
+_KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")
+_RULES = "fastlrp.kernels.program.rules"  # registers the rules that --rule names
 _THREADS = "default: Numba's own setting"
 
 
@@ -79,6 +76,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
+    with quick_to_stop():
+        import_module(_RULES)
     about = "LSTM predictions explained by layer-wise relevance propagation, over whole stock-by-month panels."
     parser = _Parser(prog="fastlrp", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"fastlrp {fastlrp.__version__}")
@@ -91,7 +90,7 @@ def _parser() -> _Parser:
         one.set_defaults(run=run, imports=imports)
         return one
 
-    demo = command("demo", run_demo, "Explain the embedded network on the embedded panel: tables, totals and pictures.")
+    demo = command("demo", _demo, "Explain the embedded network on the embedded panel: tables, totals and pictures.")
     demo.add_argument("--rule", choices=["both", "arras", "rudder"], default="both", help="default: both")
     demo.add_argument("--out", metavar="DIR", type=Path, default=Path("fastlrp-demo"),
                       help="folder for the pictures (default: fastlrp-demo)")  # fmt: skip
@@ -103,7 +102,7 @@ def _parser() -> _Parser:
 
     _explain_arguments(command("explain", _explain, "Write the relevance of every row of a panel to a file."))
 
-    bench = command("bench", run_bench, "Measure this machine; in a checkout, against the other libraries installed.")
+    bench = command("bench", _bench, "Measure this machine; in a checkout, against the other libraries installed.")
     bench.add_argument("--quick", action="store_true", help="in a checkout: a tenth of the samples, nothing written")
     bench.add_argument("--threads", metavar="N", type=int, help=_THREADS)
     return parser
@@ -155,7 +154,21 @@ def _info(arguments: argparse.Namespace) -> int:
     return 0 if found.explainable else 1
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.demo import run_demo
+
+    return run_demo(arguments)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.bench import run_bench
+
+    return run_bench(arguments)
+
+
 def _explain(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.tables import counted_times, read_panel
+    from fastlrp.cli.writing import write_relevance
     from fastlrp.keras import read_keras
 
     out, bar = arguments.output, shows_progress(arguments)
