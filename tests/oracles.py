@@ -27,7 +27,9 @@ def _activate(name: str, z: Array) -> Array:
             return np.clip(z / 6 + 0.5, 0, 1)
         case "hard_sigmoid_keras2":
             return np.clip(z / 5 + 0.5, 0, 1)
-    return z  # linear, and softmax, before which the score is taken
+        case "linear" | "softmax":  # the score is taken before softmax
+            return z
+    raise ValueError(f"no oracle knows the activation {name!r}")
 
 
 def _ratio(name: str, z: Array) -> Array:

@@ -16,7 +16,7 @@ from fastlrp.cli.console import installed
 from fastlrp.messages import install_hint
 
 STDIN = STDOUT = Path("-")
-_TEXTS = ("csv", "tsv")
+TEXTS = ("csv", "tsv")
 _PACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _NEEDS = {"parquet": ("pyarrow", "parquet"), "xlsx": ("openpyxl", None)}  # a package, and the extra that installs it
 #: The most rows that a workbook's sheet can hold, the header included.
@@ -29,9 +29,9 @@ def kind_of(path: Path, *, reads: bool = False) -> str | None:
         return "csv"
     name = path.name.lower()
     for end in (*_PACKERS, *([".zip"] if reads else [])):
-        if name.endswith(tuple(f".{text}{end}" for text in _TEXTS)):
+        if name.endswith(tuple(f".{text}{end}" for text in TEXTS)):
             name = name.removesuffix(end)
-    return next((kind for kind in (*_TEXTS, *_NEEDS) if name.endswith(f".{kind}")), None)
+    return next((kind for kind in (*TEXTS, *_NEEDS) if name.endswith(f".{kind}")), None)
 
 
 def packer(path: Path) -> Callable[..., Any]:

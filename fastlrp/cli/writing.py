@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.cli.console import installed
-from fastlrp.cli.files import STDOUT, kind_of, packer, whole
+from fastlrp.cli.files import STDOUT, TEXTS, kind_of, packer, whole
 from fastlrp.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ def write_relevance(relevance: Relevance, out: Path, *, by_step: bool, bar: bool
                 _write_parquet(temporary, blocks)
             elif kind == "xlsx":
                 _write_xlsx(temporary, blocks)
-            else:
+            elif kind in TEXTS:
                 with packer(out)(temporary, "wt", encoding="utf-8", newline="") as file:
                     _write_text(file, blocks, "\t" if kind == "tsv" else ",")
+            else:
+                raise ValueError(f"{out} cannot be written: there is no writer for {kind} files")
 
 
 def _frames(relevance: Relevance, by_step: bool, advance: Callable[[int], object]) -> Iterator[pd.DataFrame]:

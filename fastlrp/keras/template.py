@@ -8,8 +8,6 @@ from fastlrp.keras.tree import Node
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
 from fastlrp.network import Network
 
-_NAMES = {"hard_sigmoid_keras2": "hard_sigmoid"}
-
 
 def tree_of(network: Network) -> Node:
     """The tree that Keras would have written for a chain of these layers."""

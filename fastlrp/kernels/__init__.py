@@ -1,12 +1,15 @@
 """Kernels, the only place that computes, and the seam where a backend is chosen.
 
-A backend is a module with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads, advance)``, which
-returns ``Results``.
+A backend is a module of this package with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads,
+advance)``, which returns ``Results`` in X's dtype: a row a sample, or, for a panel, one for each of its rows, at
+``windows.order``. Where no window ends, or X has NaN, a row is NaN in every result. Without a rule only the prediction
+has rows. An infinity in X raises ``FloatingPointError``; the caller finds out where it is.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from importlib import import_module
 from types import ModuleType
 
 from fastlrp.checks import check
@@ -33,16 +36,13 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
     check("device", device)
     if on_gpu(rows) and device == "cpu":
         raise ValueError("X lives on the GPU, expected an array in the host's memory with device='cpu': copy it there")
-    if device == "cuda" or on_gpu(rows):
-        if (missing := _why_no_cuda()) is not None:
-            raise ValueError(f"device='cuda' is not available: {missing}")
-    elif device == "cpu" or work < WORTH_A_GPU or _why_no_cuda(simulated=False) is not None:
-        from fastlrp.kernels import cpu
-
-        return cpu
-    from fastlrp.kernels import cuda
-
-    return cuda
+    if on_gpu(rows):
+        device = "cuda"
+    elif device == "auto":
+        device = "cpu" if work < WORTH_A_GPU or _why_no_cuda(simulated=False) is not None else "cuda"
+    if device == "cuda" and (missing := _why_no_cuda()) is not None:
+        raise ValueError(f"device='cuda' is not available: {missing}")
+    return import_module(f"fastlrp.kernels.{device}")
 
 
 def _why_no_cuda(*, simulated: bool = True) -> str | None:

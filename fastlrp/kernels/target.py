@@ -10,6 +10,7 @@ import platform
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -50,12 +51,24 @@ def entry(function: Callable[..., Any]) -> Any:
     later processes wherever Numba finds a place for it."""
     how: dict[str, Any] = {"error_model": "numpy", "nogil": True}
     try:
-        return njit(function, cache=True, **how)
+        dispatcher = njit(function, cache=True, **how)
     except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
         if "no locator" not in str(error):
             raise
         _warn_uncached()
         return njit(function, **how)
+    # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
+    file = dispatcher._cache._cache_file
+    file._source_stamp = (file._source_stamp, _sources())
+    return dispatcher
+
+
+@cache
+def _sources() -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of all files that compiled code comes from: kernels, and the order of activations."""
+    here = Path(__file__).parent
+    files = sorted([*here.rglob("*.py"), here.parent / "model" / "layers.py"])
+    return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
 
 
 @cache

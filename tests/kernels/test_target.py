@@ -3,6 +3,7 @@
 import platform
 import shutil
 
+import numpy as np
 import pytest
 from helpers import ROOT, run_python
 
@@ -52,3 +53,31 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1, done.stderr
+
+
+def test_code_that_is_kept_is_not_used_once_another_file_has_changed(tmp_path):
+    """Numba itself looks at a function's own file only, and would go on with the old formula without a word."""
+    shutil.copytree(PACKAGE, tmp_path / "fastlrp", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    predict = (
+        "import numpy as np, fastlrp as fl\n"
+        "net = fl.Network([fl.LSTM(np.ones((1, 4)), np.ones((1, 4))), fl.Dense(np.full((1, 1), -1.0), None, 'relu')])\n"
+        "print(net.predict(np.ones((1, 1, 1)))[0], fl.__file__)\n"
+    )
+
+    def predicted():
+        done = run_python("-c", predict, cwd=tmp_path, **environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+        number, file = done.stdout.split()
+        assert file == str(tmp_path / "fastlrp" / "__init__.py")
+        return float(number)
+
+    assert predicted() == 0.0
+    kept = sorted((tmp_path / "cache").rglob("*.nbc"))
+    assert predicted() == 0.0
+    assert sorted((tmp_path / "cache").rglob("*.nbc")) == kept
+    formulas = tmp_path / "fastlrp" / "kernels" / "formulas.py"
+    text = formulas.read_text()
+    assert text.count("return zero if x < zero else x\n") == 1
+    formulas.write_text(text.replace("return zero if x < zero else x\n", "return x\n", 1))
+    assert predicted() == pytest.approx(-np.tanh(np.tanh(1) / (1 + np.exp(-1))) / (1 + np.exp(-1)))

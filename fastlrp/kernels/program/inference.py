@@ -32,6 +32,7 @@ class Plan:
     output, pre, top : first rows of the prediction, of the last layer's pre-activation, and of its relevance
     lost, initial, zeros : rows of relevance handed to nobody, of relevance that reaches h_0 and c_0, and of ``n_zeros``
         zeros
+    bad : row that is NaN where a window misses a value
     explains : whether there is relevance
     """
 
