@@ -112,7 +112,13 @@ class Text:
             with self.open() as file, warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose values
                 frame: pd.DataFrame = pd.read_csv(
-                    file, sep=self.separator, index_col=False, skipinitialspace=True, skiprows=self.skipped, **options
+                    file,
+                    sep=self.separator,
+                    index_col=False,
+                    skipinitialspace=True,
+                    skiprows=self.skipped,
+                    **_exactly(),
+                    **options,
                 )
         except pd.errors.ParserWarning:
             named = len(self._header())
@@ -223,3 +229,10 @@ def _encoding(path: object, start: bytes) -> str:
     if even * 9 < odd or odd * 9 < even:  # UTF-16 without its mark: every other byte of plain text is 0
         return "utf-16-le" if even < odd else "utf-16-be"
     raise ValueError(f"{path} cannot be read as text: it holds bytes of 0; save it as csv in UTF-8, or as parquet")
+
+
+def _exactly() -> dict[str, Any]:
+    """The option by which pandas reads numbers to the last bit; since version 3 it does so by itself."""
+    import pandas as pd
+
+    return {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 #: Exit code, what was printed, what was said.
 Answer = tuple[int, str, str]
@@ -19,3 +22,10 @@ def refused(answer: Answer, *words: str) -> None:
         assert word in sentences[0]
     assert not re.search(r"pd\.|\b[a-z_]+=[^=]|set_index|Traceback", sentences[0])
     assert not Path("out.csv").exists()
+
+
+def table(file: Any, **options: Any) -> pd.DataFrame:
+    """A csv with its numbers to the last bit, which pandas reads by itself since version 3."""
+    if int(pd.__version__.partition(".")[0]) < 3:
+        options["float_precision"] = "round_trip"
+    return pd.read_csv(file, **options)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from answers import refused
+from answers import refused, table
 from helpers import close
 
 import fastlrp
@@ -85,7 +85,7 @@ def test_csv_holds_the_librarys_numbers(run, panel_csv, small, tmp_path, monkeyp
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, printed, said = run("explain", MODEL, panel_csv, "-o", out, "--rule", rule)
     assert code == 0, said
-    got = pd.read_csv(out)
+    got = table(out)
     assert list(got.columns[:2]) == ["month", "stock"]
     assert list(got["month"]) == [f"{month:%Y-%m}" for month in small.index.get_level_values("month")]
     assert list(got["stock"]) == list(small.index.get_level_values("stock"))
@@ -130,7 +130,7 @@ def test_options_reach_the_library(run, panel_csv, small, tmp_path):
     rule = Arras(eps=0.01, delta=1, stabilizer="absorbed", recurrent=False)
     assert repr(rule) in printed
     with gzip.open(out) as file:
-        got = pd.read_csv(file)
+        got = table(file)
     same_frame(got.drop(columns=["month", "stock"]), explained(small, rule=rule, dtype="float32").to_frame(), 1e-5)
 
 
@@ -140,7 +140,7 @@ def test_files_are_written_in_blocks(run, panel_csv, small, tmp_path, monkeypatc
     want = explained(small).to_frame()
     for name in ("relevance.csv", "relevance.parquet"):
         assert run("explain", MODEL, panel_csv, "-o", tmp_path / name, "--no-progress")[0] == 0
-    same_frame(pd.read_csv(tmp_path / "relevance.csv", index_col=["month", "stock"]), want)
+    same_frame(table(tmp_path / "relevance.csv", index_col=["month", "stock"]), want)
     same_frame(pd.read_parquet(tmp_path / "relevance.parquet"), want)
 
 
@@ -156,7 +156,7 @@ def test_columns_are_found_dropped_and_named(run, small, nameless, tmp_path):
     refused(run(*base), "21 columns of numbers", "1 that are not: 'sector'", "20 features")
     code, printed, said = run(*base, "--features", ",".join(small.columns))
     assert code == 0, said
-    got = pd.read_csv(out)
+    got = table(out)
     assert list(got.columns[:2]) == ["month", "stock"]
     same_frame(got.drop(columns=["month", "stock"]), explained(small).to_frame())
     assert "by position" not in printed  # they were named
@@ -172,7 +172,7 @@ def test_a_nameless_model_takes_columns_by_position_and_says_so(run, panel_csv, 
     assert len(notes) == 1
     assert notes[0].endswith(": " + ", ".join(small.columns))
     assert printed.count("columns were taken by position: the network has no names") == 1
-    same_frame(pd.read_csv(out, index_col=["month", "stock"]), explained(small).to_frame())
+    same_frame(table(out, index_col=["month", "stock"]), explained(small).to_frame())
 
 
 @compiled_only
@@ -186,7 +186,7 @@ def test_a_named_model_finds_its_columns(run, small, tmp_path):
     for options in ([], ["--drop", "ret_next", "--drop", "sector"], ["--features", turned]):
         code, printed, said = run("explain", MODEL, panel, "-o", out, "--no-progress", *options)
         assert code == 0, said
-        same_frame(pd.read_csv(out, index_col=["month", "stock"]), want)
+        same_frame(table(out, index_col=["month", "stock"]), want)
         assert "note" not in said
         assert "by position" not in printed
 
@@ -201,7 +201,7 @@ def test_a_file_may_call_a_named_models_inputs_otherwise(run, small, tmp_path):
     names = list(renamed.columns)
     assert run(*base, "--features", ",".join(names))[0] == 0
     want = explained(small).to_frame().rename(columns={"beta": "bta", "mom1m": "reversal"})
-    same_frame(pd.read_csv(out, index_col=["month", "stock"]), want)
+    same_frame(table(out, index_col=["month", "stock"]), want)
     names[1], names[2] = names[2], names[1]
     refused(run(*base, "--features", ",".join(names)), "input 1 would be called 'mom12m'", "the network's input 2")
 
@@ -214,7 +214,7 @@ def test_row_names_are_read_as_they_stand(run, small, tmp_path):
     frame["month"] = frame["month"].dt.strftime("%Y%m")
     frame.to_csv(panel, index=False, na_rep=".")
     assert run("explain", MODEL, panel, "-o", out)[0] == 0
-    got = pd.read_csv(out, dtype={"month": str, "stock": str}, keep_default_na=False, na_values={"score": [""]})
+    got = table(out, dtype={"month": str, "stock": str}, keep_default_na=False, na_values={"score": [""]})
     assert list(got["month"]) == list(frame["month"])
     assert list(got["stock"]) == list(frame["stock"])
     close(got["score"].to_numpy(), explained(small).score, 1e-12)
@@ -231,7 +231,7 @@ def test_time_and_asset_that_cannot_be_told_apart(run, small, tmp_path):
     if COMPILED:
         for given in (["--time", "b"], ["--asset", "a"]):
             assert run("explain", MODEL, panel, "-o", out, *given)[0] == 0
-            got = pd.read_csv(out)
+            got = table(out)
             assert set(got.columns[:2]) == {"a", "b"}
             close(got["score"].to_numpy(), explained(small).score, 1e-12)
 
@@ -526,7 +526,7 @@ def test_as_a_program(tmp_path):
     done = program("explain", MODEL, panel_path(), "-o", "relevance.csv")
     assert done.returncode == 0, done.stderr
     assert "6,980 samples of 12 steps x 20 features" in done.stdout
-    got = pd.read_csv(tmp_path / "relevance.csv")
+    got = table(tmp_path / "relevance.csv")
     want = explained(load_panel(), dtype="float64")
     close(got["score"].to_numpy(), want.score, 1e-6)  # a csv's values as float64, the panel's as float32
     failed = program("explain", MODEL, "none.csv", "-o", "other.csv")

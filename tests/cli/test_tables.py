@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from answers import refused
+from answers import refused, table
 
 from fastlrp import Network
 from fastlrp.data import load_model, model_path
@@ -55,7 +55,7 @@ def read(run, monkeypatch):
         code, _, said = run("explain", MODEL, path, "-o", "out.csv", *options)
         assert code == 0, said
         panel, given = got[-1]
-        return panel, pd.read_csv("out.csv", dtype=str, keep_default_na=False), said, given
+        return panel, table("out.csv", dtype=str, keep_default_na=False), said, given
 
     return read
 
@@ -376,7 +376,7 @@ def test_stdin_and_stdout(run, read, small, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data.encode())))
     code, out, said = run("explain", MODEL, "-", "-o", "-")
     assert code == 0
-    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(out), dtype=str, keep_default_na=False), want)
+    pd.testing.assert_frame_equal(table(io.StringIO(out), dtype=str, keep_default_na=False), want)
     assert "Reconciles" in said
     assert "Wrote stdout: 45 rows" in said
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "panel.csv"]
@@ -387,12 +387,12 @@ def test_other_outputs_hold_the_same(run, read, small, name):
     pytest.importorskip({"xlsx": "openpyxl", "parquet": "pyarrow"}.get(name.split(".")[-1], "pandas"))
     written(small).to_csv("panel.csv", index=False)
     read("panel.csv")
-    want = pd.read_csv("out.csv")
+    want = table("out.csv")
     assert run("explain", MODEL, "panel.csv", "-o", name)[0] == 0
     if name.endswith("parquet"):
         got = pd.read_parquet(name).reset_index()
     else:
-        got = pd.read_excel(name) if name.endswith("xlsx") else pd.read_csv(name, sep="\t" if "tsv" in name else ",")
+        got = pd.read_excel(name) if name.endswith("xlsx") else table(name, sep="\t" if "tsv" in name else ",")
     assert list(got.columns) == list(want.columns)
     assert list(got["stock"]) == list(want["stock"])
     np.testing.assert_allclose(got.iloc[:, 2:].astype(float), want.iloc[:, 2:].astype(float), rtol=1e-15)

@@ -354,7 +354,11 @@ def monthly(**columns):
             {"features": ["f0", "ff1", "zzz"]},
             r"lacks 2 of 3 features: 'ff1' \(did you mean 'f1'\?\), 'zzz'$",
         ),
-        (monthly(a="x", b=1j), {}, r"do not hold real numbers: 'a' \((str|object)\), 'b' \(complex128\)"),
+        (
+            monthly(a="x", b=1j),
+            {},
+            r"do not hold real numbers: 'a' \((str|object, 'x' at \(1990-01-31, A\))\), 'b' \(complex128\)",
+        ),
         (monthly(when=pd.Timestamp("1990-01-01")), {}, "do not hold real numbers: 'when'"),
         (monthly().set_axis(["f0", "f1", "f0"], axis=1), {}, "two columns called 'f0'"),
         (monthly().set_axis([1, "1", "f0"], axis=1), {}, "two columns called '1'"),
