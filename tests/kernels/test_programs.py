@@ -19,7 +19,7 @@ import fastlrp as fl
 from fastlrp.kernels.program import instructions
 from fastlrp.kernels.program.inference import make_plan
 from fastlrp.kernels.program.instructions import KINDS, TRAINING
-from fastlrp.kernels.program.rows import BLOCKS, QUADS
+from fastlrp.kernels.program.rows import BLOCKS, QUADS, Rows
 
 PACKAGE = Path(fl.__file__).parent
 KEYS = ("values", "prediction", "score", "initial_state", "unattributed")
@@ -171,3 +171,10 @@ def test_an_activation_has_a_branch_wherever_one_is_computed(file, function, apa
     (body,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
     branches = {node.id.lower() for node in ast.walk(body) if isinstance(node, ast.Name) and node.id.isupper()}
     assert branches == set(instructions.ACTIVATIONS) - apart
+
+
+def test_months_are_not_read_as_rows_of_the_tile():
+    months = Rows(0, 3, 0, 3, 3, sequence=True, kept=4, months=True)
+    assert months.place(2) == instructions.At(0, 2)
+    with pytest.raises(ValueError, match=r"read step t by place\(t\), not by row\(t\)"):
+        months.row(2)

@@ -62,8 +62,6 @@ class AlphaBetaProgram(ArrasProgram):
         parts, z, q, no_bias, gone = walk.rows(2 * K), walk.rows(M), walk.rows(M), walk.keep(np.zeros(M)), walk.rows(1)
         relevance = walk.rows(M)
         for m in steps:
-            if m.below.months:
-                raise ValueError("alpha-beta is for Dense layers above an LSTM")
             a, emit = m.below.row(m.t), walk.down.append
             emit(activate(K, a=a, out=parts, activation="relu"))
             emit(copy(K, a=a, out=parts + K))

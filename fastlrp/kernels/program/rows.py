@@ -39,6 +39,8 @@ class Rows:
 
     def row(self, t: int) -> int:
         """The first row of step t."""
+        if self.months:
+            raise ValueError("these rows are the months that windows share: read step t by place(t), not by row(t)")
         return self.at + t % self.kept * self.step
 
     def place(self, t: int) -> int | At:
