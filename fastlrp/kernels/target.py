@@ -58,8 +58,10 @@ def entry(function: Callable[..., Any]) -> Any:
         _warn_uncached()
         return njit(function, **how)
     # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
-    file = dispatcher._cache._cache_file
-    file._source_stamp = (file._source_stamp, _sources())
+    # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
+    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if file is not None:
+        file._source_stamp = (file._source_stamp, _sources())
     return dispatcher
 
 
