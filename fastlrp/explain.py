@@ -14,7 +14,7 @@ from fastlrp.batches import batch_of
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
 from fastlrp.kernels.results import Results, on_gpu
-from fastlrp.messages import count, foreign_network
+from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
@@ -80,19 +80,24 @@ def explain(
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
     _check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
-    if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
-        raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
-    aggregate = {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
-    if reduce not in (None, "steps"):
-        raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
+    aggregate = checked_options(aggregate, reduce)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
     results = _run(given, device, threads, progress, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced)
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
     relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, **of_panel)
-    warn_if_unattributed(relevance, stacklevel=4)
+    warn_if_unattributed(relevance)
     return relevance
+
+
+def checked_options(aggregate: Aggregate, reduce: object) -> Aggregate:
+    """``aggregate`` as kernels take it: "sequence", True or False; both options checked."""
+    if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
+        raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
+    if reduce not in (None, "steps"):
+        raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
+    return {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
 
 
 def labelled(
@@ -168,7 +173,7 @@ def _run(
             instead = get_backend("cpu") if device == "auto" and not on_gpu(given.X) else backend
             if instead is backend:
                 raise
-            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=users_line())
             return run_on(instead)
     except FloatingPointError:
         _refuse_infinite(given)

@@ -6,6 +6,7 @@ This module imports only the standard library: nobody should have to wait for an
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 
 #: Advice for a network that was trained with torch.
@@ -23,6 +24,11 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
 def printable(text: str) -> str:
     """Text of unknown origin, with characters that could control a terminal escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shown(lines: str) -> str:
+    """Lines that hold names of unknown origin, each printable."""
+    return "\n".join(map(printable, lines.split("\n")))
 
 
 def install_hint(package: str, extra: str | None = None) -> str:
@@ -53,3 +59,12 @@ def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
         close = difflib.get_close_matches(name, have, n=1)
         shown.append(f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name))
     return ", ".join(shown) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+
+
+def users_line() -> int:
+    """The ``stacklevel`` by which a warning of the calling function points to the user's line, through whichever doors
+    it came: the first outside of fastlrp, and of scikit-learn, which wraps ``transform``."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastlrp", "sklearn"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -21,6 +21,8 @@ class Rule(ABC):
     #: Whether relevance and the part that reaches the initial state make up most of a score on any network; otherwise
     #: ``explain`` warns if they do not.
     conserves: ClassVar[bool] = True
+    #: Where it does all the same, as part of that warning.
+    conserves_only: ClassVar[str] = "it need not conserve"
 
     @property
     def name(self) -> str:
@@ -115,6 +117,7 @@ class Rudder(_EpsilonRule):
     """
 
     conserves: ClassVar[bool] = False
+    conserves_only: ClassVar[str] = "it conserves only where forget gates stay near 1"
 
 
 class Registered(NamedTuple):
@@ -176,7 +179,7 @@ def as_rule(rule: str | Rule) -> Rule:
     ValueError
         If it is neither.
     """
-    if isinstance(rule, Rule) and rule.name in _REGISTRY:
+    if isinstance(rule, Rule) and type(rule) in (entry.kind for entry in _REGISTRY.values()):
         return rule
     if isinstance(rule, str) and rule.lower() in _REGISTRY:
         return _REGISTRY[rule.lower()].default

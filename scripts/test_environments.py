@@ -42,10 +42,18 @@ class Outcome(NamedTuple):
     fine: bool
 
 
+def numbers(path: str) -> list[int]:
+    """The numbers in a path, so that 3.11.10 comes after 3.11.9."""
+    return [int(part) for part in re.findall(r"\d+", path)]
+
+
 def interpreter(given: str) -> str:
     """The interpreter of a version such as "3.12", or the one at a path."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for found in (shutil.which(given), *sorted(map(str, pyenv.glob(f"{given}.*/bin/python")), reverse=True)):
+    for found in (
+        shutil.which(given),
+        *sorted(map(str, pyenv.glob(f"{given}.*/bin/python")), key=numbers, reverse=True),
+    ):
         if found:
             return found
     if re.fullmatch(r"\d\.\d+", given) and (found := shutil.which(f"python{given}")):

@@ -301,3 +301,25 @@ def test_the_recipe_is_that_of_the_readme():
     for part in ("weight_ih_l0.T", "weight_hh_l0.T", "bias_ih_l0 + bias_hh_l0"):
         assert part in FROM_TORCH
         assert part in readme
+
+
+def test_names_cannot_steer_a_terminal():
+    red = "\x1b[31mred"
+    net = fl.Network([fl.LSTM(np.ones((1, 4)), np.ones((1, 4)), name=red), fl.Dense(np.ones((1, 1)))], name=red)
+    index = pd.MultiIndex.from_product([pd.period_range("2000-01", periods=4, freq="M"), [red]])
+    panel = pd.DataFrame(np.ones((4, 1)), index, [red])
+    relevance = net.with_features([red]).explain(panel, steps=2)
+    assert relevance.features == (red,)
+    for text in (repr(net), net.summary(), repr(relevance), relevance.summary()):
+        assert "\x1b" not in text
+        assert "[31mred" in text
+
+
+def test_panels_in_columns_are_told_so_by_every_estimator():
+    panel = pd.DataFrame({"date": pd.to_datetime(["2000-01-31"] * 2), "stock": ["A", "B"], "x": [1.0, 2.0]})
+    for call in (
+        lambda: fl.RollingLSTM(window=3).fit(panel, panel["x"]),
+        lambda: fl.CrossSectionalRank().fit_transform(panel),
+    ):
+        with pytest.raises(ValueError, match=r"set_index\(\['date', 'stock'\]\)"):
+            call()

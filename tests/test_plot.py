@@ -349,3 +349,13 @@ def test_without_matplotlib(monkeypatch):
 def test_refusals_are_sentences(call, words):
     with pytest.raises(ValueError, match=words):
         call(made_up(), made_up(gone=range(120)))
+
+
+def test_names_are_drawn_as_they_are():
+    """A dollar is no formula, and a name that begins with an underscore has its place in the legend."""
+    result = replace(made_up(), features=("x_$\\frac$", "a$b$c", *made_up().features[2:]))
+    figure = plot.bars(result, result, labels=["_x", "$a$ and $b$"])
+    figure._repr_png_()
+    (axes,) = figure.axes
+    assert [text.get_text().strip() for text in axes.get_legend().get_texts()] == ["_x", "$a$ and $b$"]
+    assert {"x_$\\frac$", "a$b$c"} <= {text.get_text() for text in axes.get_yticklabels()}

@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import fastlrp
 from fastlrp.cli.console import as_notes, as_options, drop_stdout, is_of_stdout, quick_to_stop, say, shows_progress
 from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
 from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
+
+if TYPE_CHECKING:
+    from fastlrp.network import Network
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
 #: Modules to import before a command runs; what is imported above is light, so that Ctrl-C is heard from the start.
@@ -130,7 +133,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, choices=[0, 1], help="1: the biases' share is handed down, too (default: 0)")
     add("--stabilizer", choices=["paper", "absorbed"], help="default: paper")
     add("--no-recurrent", action="store_true", help="arras: leave out the path through the step before's h")
-    add("--target", metavar="N", type=int, help="the output to explain, from 0, where there are several")
+    add("--target", metavar="N", help="the output to explain, by name or by number from 0, where there are several")
     add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
     add("--aggregate", choices=["sequence", "average", "last"], default="sequence", help="what a lower LSTM "
         "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
@@ -178,11 +181,11 @@ def _explain(arguments: argparse.Namespace) -> int:
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
     net = read_keras(arguments.model, architecture=arguments.architecture)
     panel, written = read_panel(arguments, net)
-    if arguments.features is not None:
+    if arguments.features is not None or net.features is None:  # a note has said which columns they are
         net = net.with_features(list(panel.columns))
     with as_notes():
         relevance = net.explain(
-            panel, rule=rule, steps=arguments.steps, target=arguments.target, dtype=arguments.dtype,
+            panel, rule=rule, steps=arguments.steps, target=_target(arguments.target, net), dtype=arguments.dtype,
             aggregate=arguments.aggregate, reduce=None if arguments.by_step else "steps",
             device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip
@@ -197,6 +200,11 @@ def _explain(arguments: argparse.Namespace) -> int:
     tell(relevance.summary())
     tell(f"Wrote {'stdout' if out == STDOUT else out}: {count(len(relevance), 'row')}")
     return 0
+
+
+def _target(given: str | None, net: Network) -> int | str | None:
+    """The output to explain: one of the network's names, or a number."""
+    return given if given is None or given in (net.outputs or ()) or not given.isdecimal() else int(given)
 
 
 def _rule(arguments: argparse.Namespace) -> Rule:

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-_ASSETS = {
-    "permno", "lpermno", "permco", "gvkey", "ticker", "tic", "symbol", "stock", "stockid", "stockcode", "asset",
-    "assetid", "isin", "cusip", "ncusip", "sedol", "ric", "figi", "secid", "security", "securityid", "firm", "firmid",
-    "company", "companyid", "instrument", "entity", "entityid", "fund", "fundid", "id", "code",
-}  # fmt: skip
-_YEARS, _MONTHS = {"year", "yr", "yyyy", "calyear", "fyear"}, {"month", "mon", "mth", "mm"}
+_MONTHS = {"month", "mon", "mth", "mm"}
 _QUARTERS, _DAYS = {"quarter", "qtr"}, {"day", "dd"}
 
 
@@ -176,9 +171,11 @@ def _find_asset(
     sample: pd.DataFrame, free: Sequence[str], near: Sequence[str], time: tuple[str, ...], path: object
 ) -> str:
     """The other of the first two columns; where that does not fit, the one column with an asset's name."""
+    from fastlrp.panels.flat import is_asset_name
+
     if near and _may_be_asset(sample, near[0], time):
         return near[0]
-    named = [name for name in free if _simple(name) in _ASSETS and name not in near]
+    named = [name for name in free if is_asset_name(name) and name not in near]
     able = [name for name in named if _may_be_asset(sample, name, time)]
     if len(able) == 1:
         return able[0]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastlrp.errors import ConservationWarning
+from fastlrp.messages import shown
 
 _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer"
 
@@ -21,11 +22,12 @@ _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|s
 def say(text: str) -> None:
     """Print a note that is not part of the result."""
     if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
 
 
 def as_options(text: str) -> str:
     """The library's sentence, with its arguments spelled as options of this command line."""
+    text = text.replace(", or None, not ", ", not ")  # an option that is not given has no value
     text = re.sub(rf"\b(?:Arras|Rudder)\(({_OPTIONS})=\.\.\.\)", r"--\1", text)
     return re.sub(rf"(?<![-\w])({_OPTIONS})=(?:'([^' ]+)'|([\w.+-]+))?", _as_option, text)
 

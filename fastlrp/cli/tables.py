@@ -289,9 +289,13 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) 
     import pandas as pd
 
     if arguments.features is not None:
-        asked = arguments.features.split(",")
+        columns = list(frame.columns)
+        asked = [name if name in columns else name.strip() for name in arguments.features.split(",")]
+        both = next((name for name in asked if name in arguments.drop), None)
+        if both is not None:
+            raise ValueError(f"--features and --drop both name {both!r}, expected it in one of them")
         for name in asked:
-            check_column(name, list(frame.columns), arguments.panel)
+            check_column(name, columns, arguments.panel)
         if len(asked) != net.n_features:
             raise ValueError(
                 f"--features names {count(len(asked), 'column')}, but the network takes {net.n_features:,}"

@@ -139,7 +139,8 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
         except (ModelFileError, ValueError) as error:
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
         window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
-        verdict = f"windows {window} in, {count(network.n_outputs, 'output')}, {network.dtype}"
+        named = f" ({', '.join(network.outputs)})" if network.outputs else ""
+        verdict = f"windows {window} in, {count(network.n_outputs, 'output')}{named}, {network.dtype}"
         return FileDescription(str(where), file.format, _version(file), rows, True, verdict, network.features)
 
 
@@ -189,7 +190,8 @@ def _without(text: str, path: Path) -> str:
 
 def _listed(head: str, names: Sequence[str]) -> str:
     """Names wrapped into lines that fit a terminal."""
-    return textwrap.fill(", ".join(names), 100, initial_indent=head, subsequent_indent="  ", break_long_words=False)
+    text = ", ".join(map(printable, names))
+    return textwrap.fill(text, 100, initial_indent=head, subsequent_indent="  ", break_long_words=False)
 
 
 def _short(text: str) -> str:

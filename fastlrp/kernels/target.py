@@ -67,9 +67,10 @@ def entry(function: Callable[..., Any]) -> Any:
 
 @cache
 def _sources() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of all files that compiled code comes from: kernels, and the order of activations."""
+    """Name, time and size of all files that compiled code comes from: kernels, and the order of activations. Empty
+    in a zip, where Numba's own look at the archive is enough."""
     here = Path(__file__).parent
-    files = sorted([*here.rglob("*.py"), here.parent / "model" / "layers.py"])
+    files = sorted(path for path in [*here.rglob("*.py"), here.parent / "model" / "layers.py"] if path.is_file())
     return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
 
 

@@ -51,7 +51,7 @@ class TakesWindows:
     def _flat_samples(self, X: Any, reset: bool) -> Samples:
         steps = (self._asked_steps or 1) if reset else self.steps_
         if isinstance(X, pd.DataFrame):
-            _refuse_panel_in_columns(X)
+            refuse_panel_in_columns(X)
         if reset or self._flat:
             X = validate_data(self, X, reset=reset, dtype=self._dtype)
         else:
@@ -87,7 +87,7 @@ class TakesWindows:
     def _panel_samples(self, X: pd.DataFrame, reset: bool) -> Samples:
         if not reset:
             return from_panel(X, self.steps_, self._features, self._dtype, self._width)
-        samples = from_panel(X, self._asked_steps or 1, None, self._dtype)
+        samples = from_panel(X, self._asked_steps or 1, self._chosen, self._dtype)
         names = [name for name in X.columns if isinstance(name, str)]
         self._learn_features(X.shape[1], names if len(names) == X.shape[1] else None)
         return samples
@@ -103,6 +103,11 @@ class TakesWindows:
     def _asked_steps(self) -> int | None:
         """T, if it is known before there is an X."""
         return self.steps
+
+    @property
+    def _chosen(self) -> list[str] | None:
+        """Columns of a panel to read, if they are known before there is one; None: all."""
+        return None
 
     @property
     def _dtype(self) -> type[Any]:
@@ -189,7 +194,7 @@ class TakesTargets(TakesWindows):
             )
 
 
-def _refuse_panel_in_columns(X: pd.DataFrame) -> None:
+def refuse_panel_in_columns(X: pd.DataFrame) -> None:
     """Refuse a time and an asset among flat columns, which are numbers: they were meant to be the index of a panel."""
     named = [name for name in time_and_asset(X) if name is not None]
     if len(named) == 2 and not all(name in X and is_numeric_dtype(X[name].dtype) for name in named):

@@ -329,12 +329,14 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     @property
     def network_(self) -> Network:
         """The trained network."""
+        if "_network" not in vars(self):
+            raise AttributeError("there is no network_ yet: this LSTMRegressor is not fitted")
         return self._network
 
     @property
     def layers_(self) -> list[dict[str, Any]]:
         """The network's layers as plain arrays."""
-        return plain_layers(self._network)
+        return plain_layers(self.network_)
 
     def predict(self, X: Any) -> Array | pd.Series[float] | pd.DataFrame:
         """Predictions: an array, or for a panel a Series or frame on its own index, NaN where no complete window ends.

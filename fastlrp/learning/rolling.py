@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from fastlrp.checks import check
 from fastlrp.errors import ConservationWarning
-from fastlrp.explain import labelled, target_unit
+from fastlrp.explain import checked_options, labelled, target_unit
 from fastlrp.kernels.results import Results
 from fastlrp.learning.checkpoints import Checkpoints, fingerprint
 from fastlrp.learning.parameters import architecture_of, check_parameters
@@ -376,7 +376,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
         model, samples, parts = self._parts(X)
-        chosen = as_rule(model.rule if rule is None else rule)
+        chosen, aggregate = as_rule(model.rule if rule is None else rule), checked_options(aggregate, reduce)
         n, T, D, dtype = samples.n_given, samples.steps, self._width, samples.rows.dtype
         shapes = ((n, D) if reduce else (n, T, D), (n, self._n_outputs), (n,), (n,), (n,))
         results = Results(*(np.full(shape, np.nan, dtype) for shape in shapes))
@@ -396,7 +396,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         relevance = labelled(
             net, results, T, chosen, unit, reduced=reduce is not None, index=X.index, features=samples.features
         )
-        warn_if_unattributed(relevance, stacklevel=3)
+        warn_if_unattributed(relevance)
         return relevance
 
     def score(self, X: pd.DataFrame, y: Any) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.learning.inputs import refuse_panel_in_columns
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import Samples, from_panel, is_panel, refuse_other_index
 
@@ -103,6 +104,7 @@ def as_frame(X: Any) -> pd.DataFrame:
         raise ValueError(f"RollingLSTM takes a DataFrame, a panel or one row a time, not {type(X).__name__}")
     if is_panel(X):
         return X
+    refuse_panel_in_columns(X)
     levels = [X.index, pd.Index(["series"] * len(X))]
     index = pd.MultiIndex.from_arrays(levels, names=[X.index.name or "time", "asset"])
     return X.set_axis(index)

@@ -116,12 +116,16 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         if self.steps is not None and net.steps not in (None, self.steps):
             raise ValueError(f"LRPTransformer(steps={self.steps}) was given, but the network takes {net.steps} steps")
         samples = self._samples(X, reset=True)
-        width = samples.rows.shape[1]
-        names = samples.features
-        if net.features is not None and names is not None and set(net.features) <= set(names):
-            width = net.n_features  # by name, as a network takes a panel's columns
+        width, names = samples.rows.shape[1], samples.features
         if width != net.n_features:
             raise ValueError(f"X has {count(width, 'feature')} a step, but the network takes {net.n_features:,}")
+        if net.features is None and is_panel(X):  # names learned here find the columns of panels to come
+            net = net.with_features(names)
+        elif net.features is not None and names is not None and names != net.features:
+            raise ValueError(
+                f"X's columns are not the network's inputs in their order, {', '.join(net.features[:5])} ...: choose "
+                "them by X[list(net.features)]"
+            )
         self.steps_, self.network_ = samples.steps, net
         self._features = None if net.features is None else list(net.features)
 
@@ -176,6 +180,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
             return np.asarray(names, dtype=object)  # each flat column has a name
         columns = {"feature": features, "step": lags, "both": [f"{lag}_{name}" for lag in lags for name in features]}
         return np.asarray(columns[self.by], dtype=object)
+
+    @property
+    def _chosen(self) -> list[str] | None:
+        """The inputs that the network names."""
+        named = self.estimator.features if isinstance(self.estimator, Network) else None
+        return None if named is None else list(named)
 
     @property
     def _asked_steps(self) -> int | None:

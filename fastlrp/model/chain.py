@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastlrp.checks import check
-from fastlrp.messages import count, foreign_network
+from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 
 
@@ -198,7 +198,7 @@ class Chain:
     def __repr__(self) -> str:
         kinds = ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
         sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
-        return f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>"
+        return shown(f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>")
 
     def summary(self) -> str:
         """A table of the layers: the kind, output, activation and parameters of each."""
@@ -218,7 +218,7 @@ class Chain:
         ]
         rule = "-" * max(map(len, lines))
         total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
-        return "\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total])
+        return shown("\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total]))
 
 
 def _width(layer: Layer) -> str:

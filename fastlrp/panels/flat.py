@@ -12,8 +12,8 @@ from fastlrp.messages import count
 from fastlrp.panels.periods import is_time_name, is_time_type
 
 _ASSET_WORDS = re.compile(
-    "stock|asset|permno|permco|ticker|tic|symbol|gvkey|cusip|isin|sedol|ric|figi|firm|company|security|instrument|"
-    "entity|fund|bond|issuer|iid|stkcd|id|name|code"
+    "(?:stock|asset|sec|security|firm|company|entity|fund|bond|issuer)(?:id|code)?|l?permno|permco|ticker|tic|symbol|"
+    "gvkey|n?cusip|isin|sedol|ric|figi|instrument|iid|stkcd|id|name|code"
 )
 
 
@@ -59,12 +59,13 @@ def time_and_asset(frame: pd.DataFrame, features: Collection[str] = ()) -> tuple
     if time is None:
         time = next((name for name in free if is_time_name(name)), None)
     free = [name for name in free if name != time]
-    asset = next((name for name in free if _is_asset_name(name)), None)
+    asset = next((name for name in free if is_asset_name(name)), None)
     if asset is None:
         texts = [name for name in free if not pd.api.types.is_numeric_dtype(columns.get(name, object))]
         asset = texts[0] if len(texts) == 1 else None
     return time, asset
 
 
-def _is_asset_name(name: object) -> bool:
+def is_asset_name(name: object) -> bool:
+    """Whether a column of this name may say whose row it is."""
     return any(_ASSET_WORDS.fullmatch(word) for word in re.split(r"[^a-z]+", str(name).lower()))

@@ -33,6 +33,8 @@ def name_rows(axes: Any, names: Sequence[str]) -> float:
     height = row_height(axes, len(names))
     cut = [name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}" for name in names]
     axes.set_yticks(range(len(names)), cut)
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)  # a "$" in a name is one
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(which="both", length=0, labelsize=9, colors=INK)
@@ -52,8 +54,10 @@ def header(axes: Any, title: str, lines: Sequence[str], labels: Sequence[str] = 
     for k, line in enumerate(reversed(lines)):
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         text = axes.annotate(line, (0, 1), (0, 6 + _LINE * (rows + k)), fontsize=9, color=FAINT, **place)
+        text.set_parse_math(False)
         text.set_in_layout(False)  # a long line must not push the data aside; the title reserves its height
-    axes.set_title(title, loc="left", pad=8 + _LINE * (rows + len(lines)), **TITLE | {"fontsize": size})
+    head = axes.set_title(title, loc="left", pad=8 + _LINE * (rows + len(lines)), **TITLE | {"fontsize": size})
+    head.set_parse_math(False)
 
 
 def _legend(axes: Any, labels: Sequence[str]) -> int:
@@ -63,8 +67,10 @@ def _legend(axes: Any, labels: Sequence[str]) -> int:
     width = axes.get_window_extent().width / axes.figure.dpi
     columns = max(1, min(len(labels), int(width / (0.5 + 0.08 * max(map(len, labels))))))
     above = axes.transAxes + ScaledTranslation(0, 3 / 72, axes.figure.dpi_scale_trans)
-    axes.legend(
+    legend = axes.legend(
         frameon=False, fontsize=9, labelcolor=INK, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1),
         bbox_transform=above, borderaxespad=0, borderpad=0, handlelength=1.2, columnspacing=1.6,
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return -(-len(labels) // columns)

@@ -89,7 +89,8 @@ def _draw(axes: Any, shares: Sequence[Any], others: Sequence[float], names: Sequ
     small = min(7.0, 0.9 * thick * row_height(axes, n + bool(others)))
     for k, (share, name) in enumerate(zip(shares, names, strict=True)):
         at = -0.4 + (k + 0.5) * thick
-        drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=name)
+        entry = f" {name}" if name.startswith("_") else name  # matplotlib keeps "_x" out of legends
+        drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=entry)
         if small > 3:
             axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=small, color=FAINT)
         if others:  # a number, not a bar, which would be longer than all the rest

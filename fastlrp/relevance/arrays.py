@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning
+from fastlrp.messages import users_line
 from fastlrp.rules import Rule
 
 if TYPE_CHECKING:
@@ -173,18 +174,19 @@ class RelevanceArrays:
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
 
 
-def warn_if_unattributed(relevance: RelevanceArrays, stacklevel: int = 3) -> None:
-    """Warn where Rudder leaves more than half of the score unattributed, at the median.
+def warn_if_unattributed(relevance: RelevanceArrays) -> None:
+    """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median.
 
-    The rule conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks
-    that way. ``stacklevel`` counts from here to the user's line.
+    Rudder conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks that
+    way.
     """
-    if not relevance.rule.conserves and relevance.mostly_unattributed():
+    rule = relevance.rule
+    if not rule.conserves and relevance.mostly_unattributed():
         rows = len(relevance) - np.count_nonzero(relevance.missing)
         warnings.warn(
-            "rule 'rudder' leaves more than half of the score unattributed in "
-            f"{relevance._n_unattributed:,} of {rows:,} rows: it conserves only where forget gates stay near 1; use "
-            "rule='arras' (fastlrp.Arras) instead, or read Relevance.unattributed beside the relevance",
+            f"rule {rule.name!r} leaves more than half of the score unattributed in "
+            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}; use rule='arras' (fastlrp.Arras) "
+            "instead, or read Relevance.unattributed beside the relevance",
             ConservationWarning,
-            stacklevel=stacklevel,
+            stacklevel=users_line(),
         )

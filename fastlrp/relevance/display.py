@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.messages import count
+from fastlrp.messages import count, shown
 from fastlrp.relevance.arrays import RelevanceArrays
 from fastlrp.text_tables import html_table, text_table
 
@@ -33,7 +33,7 @@ class Glance:
     def text(self) -> str:
         """Lines for a prompt."""
         table = text_table([self.head, *self.rows], self.n_names) if self.rows else []
-        return "\n".join([self.title, *(f"  {line}" for line in (*self.notes, *table))])
+        return shown("\n".join([self.title, *(f"  {line}" for line in (*self.notes, *table))]))
 
     def html(self) -> str:
         """A fragment for a notebook."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.messages import count, install_hint, suggest
+from fastlrp.messages import count, install_hint, shown, suggest
 from fastlrp.panels.periods import label, periods, time_level
 from fastlrp.relevance.arrays import RelevanceArrays
 
@@ -100,7 +100,7 @@ def summary(relevance: RelevanceArrays, top: int) -> str:
     lines += [f"  {features[j]:<{width}}  {100 * mean[j]:5.1f} %" for j in best]
     if len(best) < len(mean):
         lines.append(f"  {len(mean) - len(best)} more: {100 * np.delete(mean, best).sum():.1f} %")
-    return "\n".join([*lines, *_reconciliation_lines(relevance)])
+    return shown("\n".join([*lines, *_reconciliation_lines(relevance)]))
 
 
 def _reconciliation_lines(relevance: RelevanceArrays) -> Iterator[str]:

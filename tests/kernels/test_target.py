@@ -81,3 +81,11 @@ def test_code_that_is_kept_is_not_used_once_another_file_has_changed(tmp_path):
     assert text.count("return zero if x < zero else x\n") == 1
     formulas.write_text(text.replace("return zero if x < zero else x\n", "return x\n", 1))
     assert predicted() == pytest.approx(-np.tanh(np.tanh(1) / (1 + np.exp(-1))) / (1 + np.exp(-1)))
+
+
+def test_kernels_are_imported_from_a_zip(tmp_path):
+    shutil.make_archive(str(tmp_path / "packed"), "zip", PACKAGE.parent, "fastlrp")
+    done = run_python("-c", "import fastlrp.kernels.cpu.tiles as tiles; print(tiles.__file__)", cwd=tmp_path,
+                      PYTHONPATH=str(tmp_path / "packed.zip"), NUMBA_CACHE_DIR=str(tmp_path / "cache"))  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "packed.zip" in done.stdout

@@ -14,6 +14,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastlrp as fl
 from fastlrp import LSTM, Arras, Dense, Network
 from fastlrp.data import load_model, load_panel
 from fastlrp.learning.regressor import LSTMRegressor
@@ -114,3 +115,25 @@ def test_bad_data(net, rng):
         LRPTransformer(net, target=0).fit(rng.standard_normal((7, 4, 3)))
     with pytest.raises(ValueError, match="X has 14 columns, which steps=5 does not divide"):
         LRPTransformer(net, target=0).fit(rng.standard_normal((7, 14)))
+
+
+def test_a_networks_columns_are_found_by_name_however_they_stand(rng):
+    """Names of the network, or those of the first panel."""
+    months, names = pd.period_range("2000-01", periods=6, freq="M"), ["a", "b", "c"]
+    index = pd.MultiIndex.from_product([months, ["X", "Y"]], names=["month", "stock"])
+    panel = pd.DataFrame(rng.normal(size=(12, 3)), index, names)
+    W, U, V = (rng.normal(size=shape) for shape in ((3, 16), (4, 16), (4, 1)))
+    nameless = fl.Network([fl.LSTM(W, U), fl.Dense(V)], steps=2)
+    named = nameless.with_features(names)
+    for net in (nameless, named):
+        fitted = LRPTransformer(net).fit(panel)
+        want = fitted.transform(panel)
+        assert list(want.columns) == names
+        pd.testing.assert_frame_equal(fitted.transform(panel[["c", "a", "b"]]), want)
+    beside = panel.assign(sector="x", spare=np.inf)
+    pd.testing.assert_frame_equal(LRPTransformer(named).fit(beside).transform(beside), want)
+    single = fl.Network([fl.LSTM(W, U), fl.Dense(V)], steps=1, features=names)
+    flat = panel.reset_index(drop=True)
+    assert LRPTransformer(single).fit(flat).transform(flat).shape == (12, 3)
+    with pytest.raises(ValueError, match="X's columns are not the network's inputs in their order, a, b, c"):
+        LRPTransformer(single).fit(flat[["c", "a", "b"]])

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fastlrp as fl
+import fastlrp.explain
 import fastlrp.relevance.arrays
 from fastlrp.errors import ConservationWarning
 from fastlrp.relevance.arrays import warn_if_unattributed
@@ -274,7 +276,7 @@ def test_rudder_warns_and_names_the_alternative():
     with pytest.warns(
         ConservationWarning, match=r"more than half of the score unattributed in 1 of 2 rows: .*\(fastlrp\.Arras\)"
     ) as caught:
-        warn_if_unattributed(made_up(panel=False, rule=Rudder(), **lost), stacklevel=2)
+        warn_if_unattributed(made_up(panel=False, rule=Rudder(), **lost))
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -421,3 +423,20 @@ def test_an_array_is_explained_without_pandas():
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_warning_points_to_the_users_line_through_every_door(rng):
+    W, U, V = (rng.normal(size=shape) for shape in ((3, 16), (4, 16), (4, 1)))
+    b = np.repeat([0.0, -3.0, 0.0, 0.0], 4)
+    net, X = fl.Network([fl.LSTM(W, U, b), fl.Dense(V)]), rng.normal(size=(40, 6, 3))
+    model = fl.LSTMRegressor(units=(3,), max_iter=2, n_iter_no_change=2, random_state=0).fit(X, X[:, 0, 0])
+    model._network = net
+    for call in (
+        lambda: net.explain(X, rule="rudder"),
+        lambda: fastlrp.explain.explain(net, X, rule="rudder"),
+        lambda: model.explain(X, rule="rudder"),
+        lambda: fl.LRPTransformer(net, rule="rudder").fit(X).transform(X),
+    ):
+        with pytest.warns(ConservationWarning, match="rule 'rudder' leaves more than half") as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]

@@ -6,7 +6,8 @@ A rule is two objects: the value that a user chooses (``fastlrp/rules.py``: para
     register(MyRule, lambda rule: MyProgram())
 
 A rule whose instructions exist already needs nothing else; a new instruction needs its constructor in
-``instructions.py``, its formula, and a branch in each machine. ``tests/test_third_rule.py`` adds one from outside.
+``instructions.py``, its formula, and a branch in each machine. ``tests/kernels/test_third_rule.py`` adds one from
+outside.
 """
 
 from __future__ import annotations
