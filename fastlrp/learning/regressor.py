@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_random_state
 from fastlrp.learning.inputs import TakesTargets
 from fastlrp.learning.parameters import architecture_of, check_parameters
 from fastlrp.learning.training import Schedule, all_or_nothing, epoch_bar, train
-from fastlrp.messages import count
+from fastlrp.messages import count, users_line
 from fastlrp.model.plain import layers_of, plain_layers
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
@@ -196,7 +196,9 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 f"there is 1 sample to train on (n_samples = 1, of {count(samples.n_given, 'row')}), expected more"
             )
         if (targets == targets[0]).all():
-            warnings.warn(f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=3)
+            warnings.warn(
+                f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=users_line()
+            )
         if first:
             self._begin(samples, targets.shape[1])
         used, held_out = self._split(samples, targets, weight)
@@ -286,7 +288,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 f"the maximum of {epochs} epochs (max_iter) was reached and training has not converged yet: raise "
                 "max_iter, or set n_iter_no_change=max_iter if that many epochs are what you want",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=users_line(),
             )
 
     def _split(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.messages import users_line
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
@@ -141,7 +142,9 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
                 raise
             trainer.set_state(before)
             history.stopped = f"training was interrupted in epoch {epoch}"
-            warnings.warn(f"{history.stopped}: the weights are those of the epoch before", UserWarning, stacklevel=5)
+            warnings.warn(
+                f"{history.stopped}: the weights are those of the epoch before", UserWarning, stacklevel=users_line()
+            )
             break
         if not (np.isfinite(loss) and trainer.finite()):
             _fall_back(trainer, best, epoch, loss)
@@ -177,7 +180,7 @@ def _fall_back(trainer: Trainer[Network], best: _Best, epoch: int, loss: float) 
     warnings.warn(
         f"{what}: the weights after epoch {best.epoch}, the best one, are kept; lower learning_rate_init or clipnorm",
         RuntimeWarning,
-        stacklevel=6,
+        stacklevel=users_line(),
     )
 
 
