@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.messages import users_line
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
 
@@ -20,58 +18,8 @@ if TYPE_CHECKING:
     from fastlrp.kernels.training.trainer import Trainer
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A user's choices about the network, made before the data are known."""
-
-    units: tuple[int, ...]
-    dense_units: tuple[int, ...] = ()
-    bidirectional: bool = False
-    dropout: float = 0.0
-
-    def network(
-        self,
-        n_features: int,
-        n_outputs: int,
-        rng: np.random.Generator,
-        dtype: npt.DTypeLike,
-        *,
-        steps: int | None = None,
-        features: Sequence[str] | None = None,
-        outputs: Sequence[str] | None = None,
-    ) -> Network:
-        """A network with initial weights as in Keras: Glorot W, orthogonal U, zero biases but 1 at forget gates."""
-        layers: list[Layer] = []
-        width = n_features
-        for k, units in enumerate(self.units):
-            more = k < len(self.units) - 1
-            one = _first_lstm(width, units, more, rng, dtype)
-            two = _first_lstm(width, units, more, rng, dtype) if self.bidirectional else None
-            layers.append(one if two is None else Bidirectional(one, two))
-            layers += [Dropout(self.dropout)] * (self.dropout > 0)
-            width = units * (1 + self.bidirectional)
-        for units in self.dense_units:
-            layers.append(Dense(_glorot(width, units, rng, dtype), np.zeros(units, dtype), "relu"))
-            layers += [Dropout(self.dropout)] * (self.dropout > 0)
-            width = units
-        layers.append(Dense(_glorot(width, n_outputs, rng, dtype), np.zeros(n_outputs, dtype)))
-        return Network(layers, steps=steps, features=features, outputs=outputs)
-
-
-def _first_lstm(width: int, units: int, sequences: bool, rng: np.random.Generator, dtype: npt.DTypeLike) -> LSTM:
-    W = _glorot(width, 4 * units, rng, dtype)
-    q, r = np.linalg.qr(rng.standard_normal((4 * units, units)))
-    U = np.ascontiguousarray((q * np.where(np.diag(r) < 0, -1.0, 1.0)).T, dtype)
-    b = np.zeros(4 * units, dtype)
-    b[units : 2 * units] = 1
-    return LSTM(W, U, b, return_sequences=sequences)
-
-
-def _glorot(width: int, units: int, rng: np.random.Generator, dtype: npt.DTypeLike) -> Array:
-    limit = np.sqrt(6 / (width + units))
-    return rng.uniform(-limit, limit, (width, units)).astype(dtype)
+#: Most samples that one compiled call gets the order of, epoch after epoch (8 MiB).
+_ORDERS = 1 << 20
 
 
 def epoch_order(n: int, seed: int, epoch: int, shuffle: bool) -> Array:
@@ -92,6 +40,7 @@ class Schedule:
     first_epoch: int = 0
     score: Callable[[Network], float] | None = None  # on held-out samples; None: the training loss decides
     report: Callable[[int, float], object] | None = None
+    interrupted: threading.Event = field(default_factory=threading.Event)  # shared by fits that run side by side
 
 
 @dataclass
@@ -101,6 +50,7 @@ class History:
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     stopped: str = ""  # why, if training stopped before the last epoch
+    warning: tuple[str, type[Warning]] | None = None  # what the caller should warn of
 
 
 @dataclass
@@ -117,19 +67,14 @@ class _Best:
 def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, schedule: Schedule) -> History:
     """Train until the last epoch, or until nothing improves; the trainer then holds the weights to keep.
 
-    The weights to keep are the last ones; with ``schedule.score``, those of the best score.
+    The weights to keep are the last ones; with ``schedule.score``, those of the best score. If the loss stops being
+    finite after an epoch has improved the network, the best epoch's weights are kept, and if the user interrupts
+    (Ctrl-C) after the first epoch, the last epoch's; the history then has a warning.
 
     Raises
     ------
     ValueError
         If the loss is not finite before any epoch has improved the network; the message names the epoch.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the loss stops being finite later; the message names the epoch, and the one whose weights are kept.
-    UserWarning
-        If the user interrupts (Ctrl-C) after the first epoch: what was trained is kept.
     """
     history, best, waited = History(), _Best(), 0
     for epoch in range(1, schedule.epochs + 1):
@@ -137,18 +82,20 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         order = epoch_order(len(samples), schedule.seed, schedule.first_epoch + epoch - 1, schedule.shuffle)
         try:
             loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
+            if schedule.interrupted.is_set():
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
+            schedule.interrupted.set()
             if not history.losses:
                 raise
             trainer.set_state(before)
             history.stopped = f"training was interrupted in epoch {epoch}"
-            warnings.warn(
-                f"{history.stopped}: the weights are those of the epoch before", UserWarning, stacklevel=users_line()
-            )
+            history.warning = f"{history.stopped}: the weights are those of the epoch before", UserWarning
             break
         if not (np.isfinite(loss) and trainer.finite()):
-            _fall_back(trainer, best, epoch, loss)
+            what = f"training diverged in epoch {epoch} (loss {loss:g})"
             history.stopped = f"training diverged in epoch {epoch}"
+            history.warning = _fall_back(trainer, best, what), RuntimeWarning
             return history
         history.losses.append(float(loss))
         floor = best.value
@@ -165,23 +112,49 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         if waited > schedule.patience:
             what = "validation score" if schedule.score is not None else "training loss"
             epochs = f"{schedule.patience} epoch{'s' * (schedule.patience != 1)}"
-            history.stopped = f"the {what} did not improve by more than tol={schedule.tol} for {epochs}"
+            history.stopped = f"the {what} did not improve by more than {schedule.tol:.3g} (tol) for {epochs}"
             break
     if schedule.score is not None and best.state is not None:
         trainer.set_state(best.state)
     return history
 
 
-def _fall_back(trainer: Trainer[Network], best: _Best, epoch: int, loss: float) -> None:
-    what = f"training diverged in epoch {epoch} (loss {loss:g})"
+def train_through(
+    trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, schedule: Schedule
+) -> Array:
+    """Train for exactly ``schedule.epochs`` epochs, many in one compiled call; returns their losses, finite or not."""
+    n, losses = len(samples), []
+    at_once = max(1, _ORDERS // n)
+    for first in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs, at_once):
+        epochs = range(first, min(first + at_once, schedule.first_epoch + schedule.epochs))
+        orders = np.array([epoch_order(n, schedule.seed, epoch, schedule.shuffle) for epoch in epochs])
+        losses.append(trainer.epochs((samples.rows, samples.starts), y, weight, orders, schedule.batch_size))
+        if not np.isfinite(losses[-1]).all():
+            break
+    return np.concatenate(losses)
+
+
+def constant_loss(y: Array, weight: Array | None, loss: str, huber_delta: float) -> float:
+    """The loss of the best constant prediction, about: what a training loss, and so a tolerance, is measured in.
+
+    The variance of a squared error's targets, and the mean deviation from the median for other losses (Huber's of that
+    deviation), averaged over targets.
+    """
+    y = y.astype(np.float64)
+    if loss == "squared_error":
+        return float(np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight).mean())
+    off = np.abs(y - np.median(y, axis=0))
+    if loss == "huber":
+        off = np.where(off <= huber_delta, 0.5 * off**2, huber_delta * (off - 0.5 * huber_delta))
+    return float(np.average(off, axis=0, weights=weight).mean())
+
+
+def _fall_back(trainer: Trainer[Network], best: _Best, what: str) -> str:
+    """Go back to the best weights, if there are any; returns the warning."""
     if best.state is None or best.epoch == 0:
         raise ValueError(f"{what}, before any epoch improved the network: lower learning_rate_init, or scale X and y")
     trainer.set_state(best.state)
-    warnings.warn(
-        f"{what}: the weights after epoch {best.epoch}, the best one, are kept; lower learning_rate_init or clipnorm",
-        RuntimeWarning,
-        stacklevel=users_line(),
-    )
+    return f"{what}: the weights after epoch {best.epoch}, the best one, are kept; lower learning_rate_init or clipnorm"
 
 
 @contextmanager
@@ -211,6 +184,6 @@ def epoch_bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int, flo
 
         def report(epoch: int, loss: float) -> None:
             bar.set_postfix_str(f"loss {loss:.6g}", refresh=False)
-            bar.update(epoch - bar.n)
+            bar.update(1)
 
         yield report

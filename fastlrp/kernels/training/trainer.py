@@ -29,6 +29,7 @@ from fastlrp.model.plain import with_arrays
 
 Array = npt.NDArray[Any]
 C = TypeVar("C", bound=Chain)
+T = TypeVar("T")
 #: Floating-point operations per batch below which threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
 
@@ -270,68 +271,42 @@ def _together(work: Callable[[int], None], threads: int) -> None:
         raise failures[0]
 
 
-def train_many(
-    fits: Sequence[tuple[C, Inputs, Array, Array | None, Array]],
-    *,
-    steps: int,
-    batch_size: int = 32,
-    dtype: npt.DTypeLike = np.float32,
-    seeds: Sequence[int] | None = None,
-    threads: int | None = None,
-    advance: Callable[[int], object] | None = None,
-    **settings: Any,
-) -> tuple[list[C], list[Array]]:
-    """Train many small networks, each on its own data, spread over threads: a whole fit is one compiled call.
+def in_threads(
+    tasks: Sequence[Callable[[], T]], threads: int | None = None, advance: Callable[[int], object] | None = None
+) -> list[T]:
+    """Results of tasks, such as fits, run by several threads; what one of them raises stops the others and is raised.
 
     Parameters
     ----------
-    fits : sequence of (net, X, y, sample_weight, orders)
-        Arguments as :meth:`Trainer.epochs` takes them; orders (epochs, m).
-    steps, batch_size, dtype : as in :class:`Trainer`
-    seeds : sequence of int or None
-        Of dropout, one per fit; None stands for the fit's place.
+    tasks : sequence of functions
+        Each is run by one thread, which may start more for itself.
     threads : int or None
-        Fits at a time; each is computed by one thread.
+        Tasks at a time; None stands for as many as Numba would use.
     advance : callable or None
-        Called from the calling thread with the number of fits done since its last call.
-    **settings
-        Loss, alpha, learning_rate and so on, see :class:`Trainer`.
-
-    Returns
-    -------
-    networks : list of Network
-    curves : list of array (epochs,)
-        Mean losses, as :meth:`Trainer.epochs` returns them.
+        Called from the calling thread with the number of tasks done since its last call.
     """
-    networks: list[Any] = [None] * len(fits)
-    curves: list[Any] = [None] * len(fits)
+    results: list[Any] = [None] * len(tasks)
+    done = [False] * len(tasks)
     places, stopped = itertools.count(), threading.Event()
     told = 0
-
-    def fit(place: int) -> None:
-        net, X, y, sample_weight, orders = fits[place]
-        seed = place if seeds is None else int(seeds[place])
-        trainer = Trainer(net, steps=steps, dtype=dtype, seed=seed, threads=1, **settings)
-        curves[place] = trainer.epochs(X, y, sample_weight, orders, batch_size)
-        networks[place] = trainer.network()
 
     def work(thread: int) -> None:
         nonlocal told
         for place in places:
-            if place >= len(fits) or stopped.is_set():
+            if place >= len(tasks) or stopped.is_set():
                 return
             try:
-                fit(place)
+                results[place] = tasks[place]()
+                done[place] = True
                 if thread == 0 and advance is not None:
-                    count = sum(network is not None for network in networks)
+                    count = sum(done)
                     advance(count - told)
                     told = count
             except BaseException:  # the others stop too, an interrupt included
                 stopped.set()
                 raise
 
-    threads = min(get_num_threads() if threads is None else threads, max(len(fits), 1))
-    _together(work, threads)
-    if advance is not None and told < len(fits):
-        advance(len(fits) - told)
-    return networks, curves
+    _together(work, min(get_num_threads() if threads is None else threads, max(len(tasks), 1)))
+    if advance is not None and told < len(tasks):
+        advance(len(tasks) - told)
+    return results
