@@ -144,12 +144,13 @@ def _some(lanes, bad):
 def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, places, results):
     """Results of a tile, sample by sample, NaN where its window is missing. ``first`` is the tile's first sample, or
     its first lane in the span that begins with ``segment``."""
-    _, starts, order, _ = data
+    _, starts, _, _, into = data
     values, prediction, score, initial_state, unattributed = results
     for k in range(live):
         row = window(at(starts, segment), first + k) if job.months else first + k
-        if job.own_rows:
-            row = row_of(order, row if job.months else starts[row] + job.steps - 1)
+        if job.own_rows and not job.months:
+            row = starts[row] + job.steps - 1
+        row = row_of(into, row)
         places[k] = row * job.width
         for j in range(job.n_outputs):
             prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
@@ -175,7 +176,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
     """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
     everyone stops, once a value is infinite."""
     job = jobs[0]
-    X, starts, order, ends = data
+    X, starts, order, ends, _ = data
     before, forward, relevance = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
