@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 #: Bytes of a part's rows: few enough for the second-level cache; for a GPU, enough to keep it busy.
 PART_BYTES, GPU_PART_BYTES = 1 << 20, 1 << 28
 #: Parts that each thread should get, so that all end together, unless they would have fewer rows than this.
-PARTS_A_THREAD, FEWEST_ROWS = 16, 256
+PARTS_A_THREAD, FEWEST_ROWS = 8, 256
 #: Rows that a thread searches for infinite values, or fills with NaN, at once.
 ROWS = 4096
 
@@ -180,7 +180,7 @@ class RollingPanel:
         places = at if self.panel.order is None else self.panel.order[at]
         center, scale, block = self.models.centers[k], self.models.scales[k], self.panel.columns.block
         if block is not None and block.dtype == self.panel.dtype:
-            rows = np.empty((len(at), len(center)), center.dtype)
+            rows = memory.aligned(len(at) * len(center), center.dtype).reshape(len(at), -1)
             scale_rows(memory.read_only(block), places, center, scale, rows)
         else:
             rows = scaled(self.panel.read(places), center, scale, center.dtype)

@@ -19,7 +19,7 @@ import numpy as np
 from numba import get_num_threads
 
 from fastlrp.kernels import memory
-from fastlrp.kernels.cpu.months import extra_lanes, segment_size, segments
+from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
@@ -79,7 +79,9 @@ def _cut(windows: Windows, steps: int, threads: int) -> Cut:
     n = int(np.count_nonzero(windows.ends))
     if steps > 1 and n >= lanes:
         begin, stop = runs(windows.ends)
-        size = segment_size(stop - begin, lanes // LANES, n // (LANES * SPANS_A_THREAD * threads))
+    if steps > 1 and n >= lanes and begin.size * lanes <= 2 * n * LANES:  # else too many lanes, whatever their size
+        most = n // (LANES * SPANS_A_THREAD * threads) if threads > 1 else LONGEST
+        size = segment_size(stop - begin, lanes // LANES, most)
         first = segments(begin, stop, size, windows.ends.size)
         if first.size * size <= 2 * n:
             data = (flat, read_only(first), order, read_only(windows.ends), into)
@@ -112,6 +114,8 @@ def run(
         If a value of X is infinite; the caller finds out where.
     """
     threads = threads_of(threads)
+    if results is None and windows.places is not None:
+        windows = replace(windows, places=None)
     plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=results is None)
     return _run_plan(plan, windows, cut, rule, target, threads, advance, results)
 
