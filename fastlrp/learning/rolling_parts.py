@@ -7,7 +7,6 @@ result is written to its row of the whole. So neither windows nor the panel are 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ import pandas as pd
 from fastlrp.explain import run_into, run_on_device
 from fastlrp.kernels import get_backend, memory
 from fastlrp.kernels.results import Results
+from fastlrp.learning.dealing import Part, deal, runs_of
 from fastlrp.learning.rolling_data import scaled
 from fastlrp.network import Network
 from fastlrp.panels.infinities import locate_infinite
@@ -33,8 +33,6 @@ Array = npt.NDArray[Any]
 
 #: Bytes of a part's rows: few enough for the second-level cache; for a GPU, enough to keep it busy.
 PART_BYTES, GPU_PART_BYTES = 1 << 20, 1 << 28
-#: Parts that each thread should get, so that all end together, unless they would have fewer rows than this.
-PARTS_A_THREAD, FEWEST_ROWS = 8, 256
 #: Rows that a thread searches for infinite values, or fills with NaN, at once.
 ROWS = 4096
 
@@ -46,14 +44,6 @@ class Models(NamedTuple):
     centers: Array
     scales: Array
     steps: int
-
-
-class Part(NamedTuple):
-    """Windows of network k: those that end in some runs of sorted rows, ``begin`` to ``stop``."""
-
-    k: int
-    begin: Array
-    stop: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +120,7 @@ class RollingPanel:
         alike = backend is cpu  # processors compute parts side by side, each on one thread; a GPU one after the other
         most = (PART_BYTES if alike else GPU_PART_BYTES) // self.models.centers[:1].nbytes
         workers = cpu.threads_of(threads) if alike else 1
-        parts = self.parts(most, workers)
+        parts = deal(self.who, self.models.steps, most, workers)
 
         def compute(part: Part) -> int:
             net = self.models.networks[part.k]
@@ -141,31 +131,6 @@ class RollingPanel:
 
         tasks = [*self._aside(results), *(partial(compute, part) for part in parts)]
         cpu.run_tasks(tasks, workers, advance)
-
-    def _runs(self) -> tuple[Array, Array]:
-        """Where runs of rows that one network predicts begin and stop."""
-        edges = np.flatnonzero(np.diff(self.who, prepend=-2, append=-2))
-        some = np.flatnonzero(self.who[edges[:-1]] >= 0)
-        return edges[some], edges[some + 1]
-
-    def parts(self, most: int, threads: int) -> list[Part]:
-        """The work, network by network, in parts of about ``most`` rows, or fewer where threads would be idle.
-
-        Longer runs are cut, and a network's runs are dealt to parts of about the same number of rows.
-        """
-        more, (begin, stop) = self.models.steps - 1, self._runs()
-        order = np.argsort(self.who[begin], kind="stable")
-        begin, stop = begin[order], stop[order]
-        size = max(FEWEST_ROWS, min(most, int((stop - begin + more).sum()) // (PARTS_A_THREAD * threads)))
-        begin, stop = _cut(begin, stop, max(size - more, more + 1))
-        who, upto = self.who[begin], np.cumsum(stop - begin + more)
-        first = np.flatnonzero(np.diff(who, prepend=-1))
-        before = np.append(0, upto)[first]
-        rows = np.diff(np.append(before, upto[-1:]))  # of each network
-        of = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(who))))
-        dealt = (upto - before[of] - 1) * -(-rows // size)[of] // rows[of]
-        edges = np.flatnonzero((np.diff(of, prepend=-1) != 0) | (np.diff(dealt, prepend=-1) != 0))
-        return [Part(int(who[a]), begin[a:b], stop[a:b]) for a, b in itertools.pairwise([*edges.tolist(), len(who)])]
 
     def windows(self, part: Part) -> Windows:
         """A part's windows: their rows scaled, and the caller's rows as places of their results."""
@@ -189,7 +154,7 @@ class RollingPanel:
     def _aside(self, results: Results) -> Iterator[Callable[[], int]]:
         """Tasks for rows that no kernel sees: to refuse infinities in those that no window reads, and to fill the
         results where no window ends with NaN."""
-        begin, stop = self._runs()
+        begin, stop = runs_of(self.who)
         reads = np.zeros(len(self.who) + 1, np.int32)
         reads[begin - (self.models.steps - 1)] += 1
         reads[stop] -= 1
@@ -205,7 +170,7 @@ class RollingPanel:
                     array[rows] = np.nan
             return 0
 
-        for task, which in ((look, np.cumsum(reads[:-1]) == 0), (fill, self.who < 0)):
+        for task, which in ((look, np.cumsum(reads[:-1], out=reads[:-1]) == 0), (fill, self.who < 0)):
             rows = np.flatnonzero(which)
             rows = rows if self.panel.order is None else self.panel.order[rows]
             yield from (partial(task, rows[k : k + ROWS]) for k in range(0, len(rows), ROWS))
@@ -216,14 +181,6 @@ class RollingPanel:
             f"X has a value that is too large for {self.models.centers.dtype} once it is scaled, expected smaller "
             "ones: fit with dtype='float64'"
         )
-
-
-def _cut(begin: Array, stop: Array, most: int) -> tuple[Array, Array]:
-    """Runs cut into pieces of at most ``most`` rows, each run's of about the same size."""
-    n = -((begin - stop) // most)
-    which = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-    begin, length, n = (np.repeat(array, n) for array in (begin, stop - begin, n))
-    return begin + which * length // n, begin + (which + 1) * length // n
 
 
 def predictors(times: pd.Index, known: pd.Index, first: int, step: int, n: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,8 @@ def as_panel(
     return Panel(Windows(values, order, ends), index, names, int(steps))
 
 
-class Unread(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Unread:
     """A frame as :class:`Panel` has it, but with its columns where they lie: rows are read part by part.
 
     ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``: as in ``Windows``.

@@ -16,7 +16,8 @@ import fastlrp as fl
 from fastlrp.explain import predict_windows
 from fastlrp.kernels import get_backend
 from fastlrp.kernels.cpu import host
-from fastlrp.learning import rolling_parts
+from fastlrp.learning import dealing, rolling_parts
+from fastlrp.learning.dealing import deal
 from fastlrp.learning.parameters import architecture_of
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
@@ -166,7 +167,7 @@ def test_threads_and_sizes_of_parts_do_not_matter(rng, monkeypatch, steps, stock
     seen = []
     for threads, part_bytes, fewest, step in itertools.product((1, 2, 3), (1 << 20, 1 << 10), (256, 8), (steps, 9)):
         monkeypatch.setattr(rolling_parts, "PART_BYTES", part_bytes)
-        monkeypatch.setattr(rolling_parts, "FEWEST_ROWS", fewest)
+        monkeypatch.setattr(dealing, "FEWEST_ROWS", fewest)
         model = fitted(X, np.random.default_rng(3), step=step, network={"threads": threads})
         relevance = model.explain(X)
         seen.append((step, relevance))
@@ -181,12 +182,12 @@ def test_parts_hold_every_window_once(rng, step, shared):
     X = panel(rng, stocks=40)
     _, rolled = fitted(X, rng, step=step)._rolled(X)
     for most, threads in itertools.product((10, 1000, 10_000), (1, 7)):
-        parts, done = rolled.parts(most, threads), np.full(len(rolled.who), -1)
+        parts, done = deal(rolled.who, T, most, threads), np.full(len(rolled.who), -1)
         for part in parts:
             for begin, stop in zip(part.begin, part.stop, strict=True):
                 assert (done[begin:stop] == -1).all()
                 done[begin:stop] = part.k
-            assert (part.stop - part.begin + T - 1).sum() <= 2 * max(most, rolling_parts.FEWEST_ROWS)
+            assert (part.stop - part.begin + T - 1).sum() <= 2 * max(most, dealing.FEWEST_ROWS)
         assert_array_equal(done, rolled.who)
     assert any(host._cut(rolled.windows(part), T, 1).months > 0 for part in parts) == shared
 
@@ -199,7 +200,7 @@ def test_only_rows_with_a_window_are_written(rng):
     results = rolled._allocate(1, fl.Arras(), False)
     for array in results:
         array.fill(7)
-    (part,) = rolled.parts(10_000, 1)
+    (part,) = deal(rolled.who, T, 10_000, 1)
     host.run(model.networks_[0], rolled.windows(part), T, rule=fl.Arras(), threads=1, results=results)
     order = rolled.panel.order
     assert (results.values[order[rolled.who < 0]] == 7).all()
@@ -291,6 +292,14 @@ def test_predictors(rng):
         predictors(pd.Index(["x"]), pd.Index([1, 2]), 1, 1, 1)
 
 
+def test_no_window_at_all(rng):
+    X = panel(rng)
+    model = fitted(X, rng, step=3)
+    early = X[X.index.get_level_values("month") < model.times_[WINDOW]]
+    assert model.predict(early).isna().all()
+    assert model.explain(early).missing.all()
+
+
 @pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
 def test_progress_counts_samples(rng, capsys):
     X = panel(rng)
@@ -303,18 +312,19 @@ def test_progress_counts_samples(rng, capsys):
 
 @pytest.mark.parametrize(("step", "order"), [(1, "C"), (12, "F"), (100, "C")])
 def test_memory(rng, step, order):
-    """Beside panel and result, at most a fifth of the panel: here 60 stocks, 120 months, 40 features."""
+    """Beside panel and result, at most a fifth of the panel: here 60 stocks, 240 months, 40 features."""
     dates = pd.date_range("2001-01-31", periods=240, freq=pd.offsets.MonthEnd())
     index = pd.MultiIndex.from_product([dates, range(60)], names=["month", "stock"])
     X = pd.DataFrame(
         np.asarray(rng.standard_normal((len(index), 40)), order=order), index, [f"f{k}" for k in range(40)]
     )
     model = fitted(X, rng, step=step, network={"threads": 2})
-    model.explain(X)
+    first = model.explain(X)  # kept, so that its memory is not used again; that of threads' scratch is
     tracemalloc.start()
     relevance = model.explain(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert_array_equal(relevance.prediction, first.prediction)
     own = relevance.values.nbytes + sum(np.asarray(getattr(relevance, name)).nbytes for name in TOTALS)
     assert peak - own < 0.2 * X.to_numpy().nbytes
 
