@@ -117,15 +117,15 @@ class RollingPanel:
         ask: dict[str, Any],
     ) -> None:
         cpu = get_backend("cpu")
-        alike = backend is cpu  # processors compute parts side by side, each on one thread; a GPU one after the other
-        most = (PART_BYTES if alike else GPU_PART_BYTES) // self.models.centers[:1].nbytes
-        workers = cpu.threads_of(threads) if alike else 1
+        on_cpu = backend is cpu  # parts side by side, each on one thread; on a GPU one after the other
+        most = (PART_BYTES if on_cpu else GPU_PART_BYTES) // self.models.centers[:1].nbytes
+        workers = cpu.threads_of(threads) if on_cpu else 1
         parts = deal(self.who, self.models.steps, most, workers)
 
         def compute(part: Part) -> int:
             net = self.models.networks[part.k]
             assert net is not None
-            inner = max(1, workers // len(parts)) if alike else threads
+            inner = max(1, workers // len(parts)) if on_cpu else threads
             run_into(backend, results, net, self.windows(part), self.models.steps, inner, **ask)
             return int((part.stop - part.begin).sum())
 
