@@ -191,7 +191,7 @@ def run_into(
 ) -> None:
     """Compute a part of a whole: each result is written to its window's place, and other rows stay as they are."""
     if backend is get_backend("cpu"):
-        backend.run(net, windows, steps, threads=threads, results=results, **ask)
+        backend.run_into(results, net, windows, steps, threads=threads, **ask)
         return
     assert windows.ends is not None
     assert windows.places is not None

@@ -101,12 +101,10 @@ def run(
     reduced: bool = False,
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
-    results: Results | None = None,
 ) -> Results:
     """Predict every window, and explain it if there is a rule.
 
-    ``advance`` is called from the calling thread with the number of results done since its last call. ``results`` are
-    those of a whole of which these windows are a part: each is written to its place, and other rows stay as they are.
+    ``advance`` is called from the calling thread with the number of results done since its last call.
 
     Raises
     ------
@@ -114,10 +112,28 @@ def run(
         If a value of X is infinite; the caller finds out where.
     """
     threads = threads_of(threads)
-    if results is None and windows.places is not None:
-        windows = replace(windows, places=None)
-    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=results is None)
-    return _run_plan(plan, windows, cut, rule, target, threads, advance, results)
+    windows = windows if windows.places is None else replace(windows, places=None)
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)
+    return _run_plan(plan, windows, cut, rule, target, threads, advance)
+
+
+def run_into(
+    results: Results,
+    net: Chain,
+    windows: Windows,
+    steps: int,
+    *,
+    rule: Rule | None = None,
+    target: int = 0,
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Do what :func:`run` does for a part of a whole, and write each result to its window's place in ``results``;
+    other rows stay as they are."""
+    threads = threads_of(threads)
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=False)
+    _run_plan(plan, windows, cut, rule, target, threads, None, results)
 
 
 def threads_of(threads: int | None) -> int:
