@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fastlrp.panels.panel import Panel
 
 Array = npt.NDArray[Any]
+R = TypeVar("R")
 
 
 class _Given(NamedTuple):
@@ -152,8 +154,6 @@ def _run(
 ) -> Results:
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
-    work = 2.0 * windows.n(steps) * steps * net.n_params  # approximate operations: two for each weight and step
-    backend = get_backend(device, windows.rows, work)
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
@@ -167,16 +167,49 @@ def _run(
     try:
         if given.panel is not None:
             _look_aside(given.panel)
-        try:
-            return run_on(backend)
-        except (MemoryError, RuntimeError) as error:
-            instead = get_backend("cpu") if device == "auto" and not on_gpu(given.X) else backend
-            if instead is backend:
-                raise
-            warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=users_line())
-            return run_on(instead)
+        return run_on_device(run_on, device, windows.n(steps) * steps * net.n_params, windows.rows)
     except FloatingPointError:
         _refuse_infinite(given)
+
+
+def run_on_device(run: Callable[[ModuleType], R], device: str, products: float, rows: object = None) -> R:
+    """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
+    and inputs, over all samples and steps, are about half of the operations."""
+    backend = get_backend(device, rows, 2.0 * products)
+    try:
+        return run(backend)
+    except (MemoryError, RuntimeError) as error:
+        instead = get_backend("cpu") if device == "auto" and not on_gpu(rows) else backend
+        if instead is backend:
+            raise
+        warnings.warn(f"computed on the CPU instead: {error}", RuntimeWarning, stacklevel=users_line())
+        return run(instead)
+
+
+def run_into(
+    backend: ModuleType, results: Results, net: Chain, windows: Windows, steps: int, threads: int | None, **ask: Any
+) -> None:
+    """Compute a part of a whole: each result is written to its window's place, and other rows stay as they are."""
+    if backend is get_backend("cpu"):
+        backend.run_into(results, net, windows, steps, threads=threads, **ask)
+        return
+    assert windows.ends is not None
+    assert windows.places is not None
+    places = windows.places[windows.ends]
+    for whole, part in zip(results, backend.run(net, windows, steps, threads=threads, **ask), strict=True):
+        if len(part):
+            whole[places] = part[windows.ends]
+
+
+def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, threads: int | None) -> Array:
+    """Predictions (sample, output) for windows whose places count samples, in the dtype of their rows."""
+    assert windows.ends is not None
+    n, dtype = int(np.count_nonzero(windows.ends)), windows.rows.dtype
+    results = Results(*(np.empty(shape, dtype) for shape in ((0, 0), (n, net.n_outputs), (0,), (0,), (0,))))
+    run_on_device(
+        lambda backend: run_into(backend, results, net, windows, steps, threads), device, n * steps * net.n_params
+    )
+    return results.prediction
 
 
 def _look_aside(panel: Panel) -> None:

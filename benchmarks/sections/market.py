@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,19 @@ def _status(key: str) -> float:
     return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":"))
 
 
+def grown(call: Callable[[], Any]) -> tuple[float, Any] | None:
+    """The growth of the process' peak resident memory during a call, and its result; None where the system does not
+    report it."""
+    if not Path("/proc/self/status").exists():
+        return None
+    # Resets the peak to what is resident now; where that is not allowed, making the panel has set the old peak.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _status("VmRSS")
+    result = call()
+    return _status("VmHWM") - before, result
+
+
 class Market:
     """One panel in one process."""
 
@@ -50,17 +64,13 @@ class Market:
 
     def memory(self) -> dict[str, float] | None:
         """Bytes of the panel, of the result, and of the peak's growth; None where the system does not report them."""
-        if not Path("/proc/self/status").exists():
+        found = grown(lambda: self._explain(self.panel))
+        if found is None:
             return None
-        # Resets the peak to what is resident now; where that is not allowed, making the panel has set the old peak.
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = _status("VmRSS")
-        result = self._explain(self.panel)
-        peak = _status("VmHWM")
+        growth, result = found
         arrays = [result.values, result.prediction, result.score, result.initial_state, result.unattributed]
         own = float(sum(np.asarray(array).nbytes for array in arrays))
-        return {"panel": float(self.panel.to_numpy().nbytes), "result": own, "grown": peak - before}
+        return {"panel": float(self.panel.to_numpy().nbytes), "result": own, "grown": growth}
 
 
 def scale() -> float:

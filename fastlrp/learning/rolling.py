@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +14,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from fastlrp.checks import check
-from fastlrp.errors import ConservationWarning
 from fastlrp.explain import checked_options, labelled, target_unit
-from fastlrp.kernels.results import Results
 from fastlrp.learning.checkpoints import Checkpoints, fingerprint
 from fastlrp.learning.parameters import architecture_of, check_parameters
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame, scaling
+from fastlrp.learning.rolling_parts import Models, RollingPanel, predictors
 from fastlrp.learning.training import all_or_nothing
 from fastlrp.messages import count
 from fastlrp.model.plain import arrays_of, with_arrays
 from fastlrp.network import Network
-from fastlrp.panels.periods import label, periods
-from fastlrp.panels.samples import Samples, from_panel, refuse_other_index
+from fastlrp.panels.periods import label
+from fastlrp.panels.samples import refuse_other_index
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import warn_if_unattributed
 from fastlrp.relevance.result import Relevance
@@ -321,11 +319,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ValueError
             If X is not like the X of ``fit``; the message says what was given, what was expected, and where.
         """
-        model, samples, parts = self._parts(X)
-        out = np.full((samples.n_given, self._n_outputs), np.nan, samples.rows.dtype)
-        for net, rows, windows in parts:
-            predicted = np.asarray(net.predict(windows, device=model.device, threads=model.threads))
-            out[rows] = predicted.reshape(len(rows), -1)
+        model, rolled = self._rolled(X)
+        out = rolled.run(device=model.device, threads=model.threads).prediction
         if self._flat_target:
             return pd.Series(out[:, 0], index=X.index, name="prediction")
         return pd.DataFrame(out, X.index, list(self._net_names["outputs"] or range(self._n_outputs)))
@@ -375,26 +370,17 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ConservationWarning
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
-        model, samples, parts = self._parts(X)
+        model, rolled = self._rolled(X)
         chosen, aggregate = as_rule(model.rule if rule is None else rule), checked_options(aggregate, reduce)
-        n, T, D, dtype = samples.n_given, samples.steps, self._width, samples.rows.dtype
-        shapes = ((n, D) if reduce else (n, T, D), (n, self._n_outputs), (n,), (n,), (n,))
-        results = Results(*(np.full(shape, np.nan, dtype) for shape in shapes))
         net = next(net for net in self.networks_ if net is not None)
-        unit = target_unit(net, target)
-        with progress_bar(progress, len(self.networks_), "RollingLSTM.explain", "windows") as advance:
-            for net, rows, windows in parts:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConservationWarning)  # given once, for the whole, below
-                    one = net.explain(
-                        windows, rule=chosen, target=target, aggregate=aggregate, reduce=reduce,
-                        device=model.device, threads=model.threads,
-                    )  # fmt: skip
-                for name, column in zip(Results._fields, results, strict=True):
-                    column[rows] = getattr(one, name).reshape(len(rows), *column.shape[1:])
-                advance(1)
+        unit, reduced = target_unit(net, target), reduce is not None
+        with progress_bar(progress, len(rolled), "RollingLSTM.explain", "samples") as advance:
+            results = rolled.run(
+                device=model.device, threads=model.threads, advance=advance if progress else None,
+                rule=chosen, target=unit, aggregate=aggregate, reduced=reduced,
+            )  # fmt: skip
         relevance = labelled(
-            net, results, T, chosen, unit, reduced=reduce is not None, index=X.index, features=samples.features
+            net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features
         )
         warn_if_unattributed(relevance)
         return relevance
@@ -411,37 +397,15 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         return float(r2_score(actual[rows], predicted[rows]))
 
-    def _parts(self, X: pd.DataFrame) -> tuple[LSTMRegressor, Samples, Iterator[tuple[Network, Array, Array]]]:
-        """The estimator, the samples, and for every model with any of them: network, caller's rows, scaled windows."""
+    def _rolled(self, X: pd.DataFrame) -> tuple[LSTMRegressor, RollingPanel]:
+        """The estimator; and X, with the network that predicts each row."""
         check_is_fitted(self, "networks_")
-        model = self._model()
-        panel = as_frame(X)
-        samples = from_panel(panel, self.steps_, self._net_names["features"], self.centers_.dtype, self._width)
-        who = self._model_of(periods(cast(pd.MultiIndex, panel.index))[1])[samples.period]
-        order = np.argsort(who, kind="stable")
-        edges = np.searchsorted(who[order], np.arange(len(self.networks_) + 1))
+        models = Models(self.networks_, self.centers_, self.scales_, self.steps_)
 
-        def parts() -> Iterator[tuple[Network, Array, Array]]:
-            for k, net in enumerate(self.networks_):
-                which = order[edges[k] : edges[k + 1]]
-                if net is not None and len(which):
-                    part = samples.take(which)
-                    yield net, part.caller, (part.windows() - self.centers_[k]) / self.scales_[k]
+        def model_of(times: pd.Index) -> Array:
+            return predictors(times, self.times_, self.window + self.gap, self.step, len(self.networks_))
 
-        return model, samples, parts()
-
-    def _model_of(self, times: pd.Index) -> Array:
-        """The position of the model that predicts each of these times; -1 for none."""
-        if self.times_.is_monotonic_increasing:
-            try:
-                rank = self.times_.searchsorted(times, side="right") - 1
-            except TypeError:
-                shown = f"{label(times[0])!r}, expected times like those of fit, {label(self.times_[0])!r}"
-                raise ValueError(f"X has times such as {shown}") from None
-        else:
-            rank = self.times_.get_indexer(times)
-        first = self.window + self.gap
-        return np.where(rank >= first, np.minimum((rank - first) // self.step, len(self.networks_) - 1), -1)
+        return self._model(), RollingPanel.read(as_frame(X), models, self._net_names["features"], model_of)
 
 
 def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:

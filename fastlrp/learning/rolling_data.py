@@ -110,6 +110,12 @@ def as_frame(X: Any) -> pd.DataFrame:
     return X.set_axis(index)
 
 
+def scaled(values: Array, center: Array, scale: Array, dtype: npt.DTypeLike) -> Array:
+    """(values - center) / scale as a network of this dtype takes it, computed in the widest dtype of the three."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the kernels refuse infinite values
+        return np.asarray((values - center) / scale, dtype)
+
+
 def scaling(values: Array, scaler: str | None) -> tuple[Array, Array]:
     """Center and scale of each feature over the rows that have it; a constant or absent feature has scale 1."""
     D = values.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -102,24 +102,40 @@ def compute_dtype(dtypes: Collection[Any], asked: npt.DTypeLike | None) -> np.dt
 
 def matrix(frame: pd.DataFrame, positions: list[int], dtype: np.dtype[Any], row_major: bool) -> Array:
     """The columns as (rows, D): a view of the frame's memory if one will do, else one row-major copy."""
-    block = _block(frame, positions)
+    columns = Columns.of(frame, positions)
+    block = columns.block
     if block is not None and block.dtype == dtype and (not row_major or block.strides[1] == dtype.itemsize):
         return block
     values = np.empty((len(frame), len(positions)), dtype)
-    columns = [] if block is not None else [_column(frame.iloc[:, i]) for i in positions]
-    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which the caller reports
-        for start in range(0, len(frame), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            if block is not None:
-                values[rows] = block[rows]
-                continue
-            for j, column in enumerate(columns):
+    for start in range(0, len(frame), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        columns.read(rows, values[rows])
+    return values
+
+
+class Columns(NamedTuple):
+    """A frame's columns where they lie: a view of them all, or each one's own memory."""
+
+    block: Array | None
+    each: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, positions: list[int]) -> Columns:
+        """The columns at these positions."""
+        block = _block(frame, positions)
+        return cls(block, () if block is not None else tuple(_column(frame.iloc[:, i]) for i in positions))
+
+    def read(self, rows: slice | Array, values: Array) -> None:
+        """Copy some rows, as float32 or float64."""
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, which the caller reports
+            if self.block is not None:
+                values[:] = self.block[rows]
+            for j, column in enumerate(self.each):
                 part = column[rows]
                 if isinstance(part, np.ndarray):
-                    values[rows, j] = part
+                    values[:, j] = part
                 else:  # nullable, Arrow and sparse columns: missing values become NaN
-                    values[rows, j] = pd.Series(part).to_numpy(dtype, na_value=np.nan)
-    return values
+                    values[:, j] = pd.Series(part).to_numpy(values.dtype, na_value=np.nan)
 
 
 def _column(column: pd.Series[Any]) -> Any:

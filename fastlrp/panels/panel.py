@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.checks import check
-from fastlrp.panels.columns import compute_dtype, find_columns, matrix, objects_as_numbers
+from fastlrp.panels.columns import Columns, compute_dtype, find_columns, matrix, objects_as_numbers
 from fastlrp.panels.flat import refuse_flat
 from fastlrp.panels.order import find_windows
 from fastlrp.panels.windows import Windows
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,44 @@ def as_panel(
     ValueError
         If the frame is not such a panel. The message is one sentence, with the first offending row or column.
     """
+    index, frame, positions, names = _checked(frame, steps, features, n_features)
+    order, ends = find_windows(index, int(steps))
+    values = matrix(frame, positions, _dtype(frame, positions, dtype), row_major=order is not None)
+    return Panel(Windows(values, order, ends), index, names, int(steps))
+
+
+@dataclass(frozen=True, eq=False)
+class Unread:
+    """A frame as :class:`Panel` has it, but with its columns where they lie: rows are read part by part.
+
+    ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``: as in ``Windows``.
+    """
+
+    columns: Columns
+    dtype: np.dtype[Any]
+    order: Array | None
+    ends: Array
+    index: pd.MultiIndex
+    features: tuple[str, ...]
+
+    def read(self, rows: Array) -> Array:
+        """A copy of some of the caller's rows."""
+        values = np.empty((len(rows), len(self.features)), self.dtype)
+        self.columns.read(rows, values)
+        return values
+
+
+def unread_panel(frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None) -> Unread:
+    """Check a frame and describe its windows, as :func:`as_panel` does, without a copy of its values."""
+    index, frame, positions, names = _checked(frame, steps, features, n_features)
+    columns, dtype = Columns.of(frame, positions), _dtype(frame, positions, None)
+    return Unread(columns, dtype, *find_windows(index, int(steps)), index, names)
+
+
+def _checked(
+    frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None
+) -> tuple[pd.MultiIndex, pd.DataFrame, list[int], tuple[str, ...]]:
+    """A frame's index, itself with numbers only, and the positions and names of its features."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"a panel must be a pandas DataFrame, not {type(frame).__name__}")
     check("steps", steps, required=True)
@@ -84,8 +125,9 @@ def as_panel(
     positions, names = find_columns(frame, features, n_features)
     if not len(frame):
         raise ValueError("the panel is empty: it has no rows")
+    return cast(pd.MultiIndex, index), frame, positions, names
+
+
+def _dtype(frame: pd.DataFrame, positions: Sequence[int], asked: npt.DTypeLike | None) -> np.dtype[Any]:
     dtypes = list(frame.dtypes)
-    compute = compute_dtype({dtypes[i] for i in positions}, dtype)
-    order, ends = find_windows(index, int(steps))
-    values = matrix(frame, positions, compute, row_major=order is not None)
-    return Panel(Windows(values, order, ends), cast(pd.MultiIndex, index), names, int(steps))
+    return compute_dtype({dtypes[i] for i in positions}, asked)

@@ -14,6 +14,7 @@ from fastlrp.messages import count
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import as_panel
 from fastlrp.panels.periods import label, periods
+from fastlrp.panels.windows import Windows
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +58,13 @@ class Samples:
         """Some of the samples, from the same rows."""
         period = None if self.period is None else self.period[which]
         return replace(self, starts=self.starts[which], caller=self.caller[which], period=period)
+
+    def in_place(self) -> Windows:
+        """The samples as windows of the rows, each with its number as its place; nothing is copied."""
+        last, n = self.starts + (self.steps - 1), len(self.rows)
+        ends, places = np.zeros(n, bool), np.zeros(n, np.int64)
+        ends[last], places[last] = True, np.arange(len(last))
+        return Windows(self.rows, None, ends, places)
 
     def windows(self) -> Array:
         """The samples as an array (n, T, D), copied."""

@@ -23,11 +23,14 @@ class Windows:
     ends : bool array or None
         Whether row r is the last of a full window; there is then one result per row, at ``order[r]``. None: the
         windows are rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
+    places : int64 array or None
+        Where the result of row r (or sample r) goes, in results that are given; None: as above.
     """
 
     rows: Array
     order: Array | None = None
     ends: Array | None = None
+    places: Array | None = None
 
     def starts(self, steps: int) -> Array:
         """Sorted rows at which full windows begin, if each row may end one."""

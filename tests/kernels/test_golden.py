@@ -1,13 +1,16 @@
 """Programs are the same as when last recorded: moved code has not changed them."""
 
+import itertools
 import json
 
 import golden
 import numpy as np
+import pytest
 
 from fastlrp.kernels.program.inference import make_plan
 from fastlrp.kernels.program.instructions import KINDS
 from fastlrp.kernels.program.training import train_plan
+from fastlrp.model.plain import arrays_of, with_arrays
 
 
 def test_programs_and_packed_weights_are_those_recorded():
@@ -15,6 +18,21 @@ def test_programs_and_packed_weights_are_those_recorded():
     assert list(found) == list(recorded)
     changed = [name for name in recorded if found[name] != recorded[name]]
     assert not changed, f"{len(changed)} of {len(recorded)} programs changed, the first: {changed[:5]}"
+
+
+@pytest.mark.parametrize("layout", golden.LAYOUTS)
+def test_one_of_many_networks_has_the_same_plan(layout):
+    """Weights packed by what is known of a shape are those packed on a walk, for all networks of the shape."""
+    for seed, dtype in itertools.product(range(100), ("float32", "float64")):
+        rng = np.random.default_rng(seed)
+        one = golden.network(rng)
+        other = with_arrays(one, [rng.standard_normal(array.shape) for array in arrays_of(one)])
+        ask = {"rule": golden.RULES[seed % 4], "shared": seed % 3 == 0, "layout": golden.LAYOUTS[layout]}
+        for net in (one, other):
+            plan = make_plan(net, 3, dtype, kept=False, **ask)
+            assert not net._plans
+            for name, expected in vars(make_plan(net, 3, dtype, **ask)).items():
+                np.testing.assert_array_equal(getattr(plan, name), expected, strict=True)
 
 
 def test_every_kind_of_instruction_is_among_them():

@@ -4,6 +4,6 @@
 ``months`` places windows of a panel that share their months. ``product`` and ``transpose`` are vector code.
 """
 
-from fastlrp.kernels.cpu.host import profile, run
+from fastlrp.kernels.cpu.host import profile, run, run_into, run_tasks, threads_of
 
-__all__ = ["profile", "run"]
+__all__ = ["profile", "run", "run_into", "run_tasks", "threads_of"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ import numpy as np
 from numba import get_num_threads
 
 from fastlrp.kernels import memory
-from fastlrp.kernels.cpu.months import extra_lanes, segment_size, segments
+from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
@@ -53,7 +53,7 @@ class Cut(NamedTuple):
     span: int
     lanes: int
     months: int
-    data: tuple[Array, Array, Array, Array]
+    data: tuple[Array, Array, Array, Array, Array]
     strides: tuple[int, int]
 
 
@@ -68,21 +68,26 @@ def _cut(windows: Windows, steps: int, threads: int) -> Cut:
         flat, strides = np.ascontiguousarray(rows).reshape(-1), (rows.shape[1], 1)
     flat = read_only(flat)
     order = _NO_ROWS if windows.order is None else read_only(windows.order)
+    into = _NO_ROWS if windows.ends is None else order
+    if windows.places is not None:
+        into = read_only(windows.places)
     lanes = TILE_BYTES // rows.itemsize
     if windows.ends is None:
-        return Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS), strides)
+        return Cut(rows.shape[0] // steps, lanes, lanes, 0, (flat, _NO_ROWS, order, _NO_ENDS, into), strides)
     # Windows share x_t W where most of a segment's lanes have one. In a panel of short histories the other lanes would
     # cost more than sharing saves: there each window is loaded by itself.
     n = int(np.count_nonzero(windows.ends))
     if steps > 1 and n >= lanes:
         begin, stop = runs(windows.ends)
-        size = segment_size(stop - begin, lanes // LANES, n // (LANES * SPANS_A_THREAD * threads))
+    if steps > 1 and n >= lanes and begin.size * lanes <= 2 * n * LANES:  # else too many lanes, whatever their size
+        most = n // (LANES * SPANS_A_THREAD * threads) if threads > 1 else LONGEST
+        size = segment_size(stop - begin, lanes // LANES, most)
         first = segments(begin, stop, size, windows.ends.size)
         if first.size * size <= 2 * n:
-            data = (flat, read_only(first), order, read_only(windows.ends))
+            data = (flat, read_only(first), order, read_only(windows.ends), into)
             return Cut(first.size * size, size * LANES, lanes, extra_lanes(steps), data, strides)
     starts = windows.starts(steps)
-    return Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS), strides)
+    return Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS, into), strides)
 
 
 def run(
@@ -106,9 +111,49 @@ def run(
     FloatingPointError
         If a value of X is infinite; the caller finds out where.
     """
-    threads = get_num_threads() if threads is None else threads
+    threads = threads_of(threads)
+    windows = windows if windows.places is None else replace(windows, places=None)
     plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)
     return _run_plan(plan, windows, cut, rule, target, threads, advance)
+
+
+def run_into(
+    results: Results,
+    net: Chain,
+    windows: Windows,
+    steps: int,
+    *,
+    rule: Rule | None = None,
+    target: int = 0,
+    aggregate: Aggregate = "sequence",
+    reduced: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Do what :func:`run` does for a part of a whole, and write each result to its window's place in ``results``;
+    other rows stay as they are."""
+    threads = threads_of(threads)
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=False)
+    _run_plan(plan, windows, cut, rule, target, threads, None, results)
+
+
+def threads_of(threads: int | None) -> int:
+    """The number of threads that None stands for."""
+    return get_num_threads() if threads is None else threads
+
+
+def run_tasks(tasks: Sequence[Callable[[], int]], threads: int, advance: Callable[[int], object] | None = None) -> None:
+    """Run tasks side by side, each of which returns the number of its results, for ``advance``."""
+    stopped = threading.Event()
+
+    def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
+        for turn in turns:
+            if turn >= len(tasks) or stopped.is_set():
+                return
+            done = tasks[turn]()
+            if report is not None:
+                report(done)
+
+    _spread(work, min(threads, len(tasks)), advance, stopped.set)
 
 
 def _prepared(
@@ -120,11 +165,12 @@ def _prepared(
     aggregate: Aggregate = "sequence",
     *,
     reduced: bool,
+    kept: bool = True,
 ) -> tuple[Plan, Cut]:
     """The plan, and how windows are cut for it."""
     cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced,
-                     shared=cut.months > 0)  # fmt: skip
+                     shared=cut.months > 0, kept=kept)  # fmt: skip
     return plan, _fitted(cut, plan)
 
 
@@ -151,7 +197,7 @@ def profile(
     "moving data" is the time that empty programs take: X into tiles and results out of them. "rules" is all that is
     neither product nor activation, which includes some sums of a cell with unusual activations.
     """
-    threads = get_num_threads() if threads is None else threads
+    threads = threads_of(threads)
     plan, cut = _prepared(net, windows, steps, threads, rule, reduced=reduced)
 
     def seconds(*kinds: int, invert: bool = False) -> float:
@@ -187,15 +233,16 @@ def _run_plan(
     target: int,
     threads: int,
     advance: Callable[[int], object] | None,
+    given: Results | None = None,
 ) -> Results:
-    results = _allocate(plan, windows)
+    results = _allocate(plan, windows) if given is None else given
     jobs = _job(plan, cut, rule, target, own_rows=windows.ends is not None)
     month_lanes = cut.span + cut.months if cut.months else 0
     lanes = min(cut.lanes, -(-cut.n // LANES) * LANES)
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
     n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
     threads = min(threads, n_spans)
-    chunks, missing = _chunks(n_spans, threads), _missing(windows)
+    chunks, missing = _chunks(n_spans, threads), _missing(windows) if given is None else _NO_ROWS
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
     programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)

@@ -141,21 +141,42 @@ def _some(lanes, bad):
 
 
 @compiled
+def _ending(job, ends, starts, first, live):
+    """The first lane where a window ends; ``live`` if there is none."""
+    for k in range(live if job.months else 0):
+        if ends[window(starts, first + k)]:
+            return k
+    return live if job.months else 0
+
+
+@compiled
 def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, places, results):
     """Results of a tile, sample by sample, NaN where its window is missing. ``first`` is the tile's first sample, or
-    its first lane in the span that begins with ``segment``."""
-    _, starts, order, _ = data
+    its first lane in the span that begins with ``segment``.
+
+    A lane where no window ends repeats one where one does: the result at its row may be another network's.
+    """
+    _, starts, _, ends, into = data
     values, prediction, score, initial_state, unattributed = results
+    ending = _ending(job, ends, at(starts, segment), first, live)
+    if ending == live:
+        return
     for k in range(live):
-        row = window(at(starts, segment), first + k) if job.months else first + k
-        if job.own_rows:
-            row = row_of(order, row if job.months else starts[row] + job.steps - 1)
+        lane, row = k, window(at(starts, segment), first + k) if job.months else first + k
+        if job.months and not ends[row]:
+            lane, row = ending, window(at(starts, segment), first + ending)
+            for d in range(job.width if job.explains else 0):
+                s[(job.rel_x + d) * lanes + k] = s[(job.rel_x + d) * lanes + lane]
+        if job.own_rows and not job.months:
+            row = starts[row] + job.steps - 1
+        row = row_of(into, row)
         places[k] = row * job.width
+        bad[k] = bad[lane]
         for j in range(job.n_outputs):
-            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + k]
+            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + lane]
         if job.explains:
-            score[row] = s[(job.pre + job.target) * lanes + k]
-            initial_state[row], unattributed[row] = initial[k], lost[k]
+            score[row] = s[(job.pre + job.target) * lanes + lane]
+            initial_state[row], unattributed[row] = initial[lane], lost[lane]
         if bad[k] != bad[k]:  # one NaN for all, whatever arithmetic on missing values gave
             for j in range(job.n_outputs):
                 prediction[row * job.n_outputs + j] = np.nan
@@ -175,7 +196,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
     """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
     everyone stops, once a value is infinite."""
     job = jobs[0]
-    X, starts, order, ends = data
+    X, starts, order, ends, _ = data
     before, forward, relevance = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))

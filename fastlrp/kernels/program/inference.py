@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from fastlrp.kernels.program.bidirectional import bidirectional
 from fastlrp.kernels.program.dense import dense
 from fastlrp.kernels.program.instructions import Array, assemble
 from fastlrp.kernels.program.lstm import lstm
+from fastlrp.kernels.program.packing import Packing, packing_of, shape_of
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
@@ -74,17 +76,38 @@ def make_plan(
     reduced: bool = False,
     shared: bool = False,
     layout: Layout = BLOCKS,
+    kept: bool = True,
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
-    ``shared``: whether its windows are a panel's, and share their months.
+    ``shared``: whether its windows are a panel's, and share their months. ``kept``: False for one of many networks of
+    the same shape: only its weights are packed, anew each time, in a twentieth of the time of a plan.
     """
     program = None if rule is None else program_of(rule)
     ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
     plan = net._plans.get(ask)
+    if plan is None and not kept:
+        return _plan_of_many(net, ask)
     if plan is None:
         plan = net._plans[ask] = _plan(net, ask)
     return plan
+
+
+#: Shapes of networks of which there are many, with a plan and how it packs weights; at most so many, the last ones.
+_shapes: dict[Any, tuple[Plan, Packing]] = {}
+MOST_SHAPES = 16
+
+
+def _plan_of_many(net: Chain, ask: Ask) -> Plan:
+    key = (shape_of(net), ask)
+    known = _shapes.get(key)  # another thread may forget it
+    if known is None:
+        for oldest in list(_shapes)[: 1 - MOST_SHAPES]:
+            _shapes.pop(oldest, None)
+        exact = ask._replace(dtype=np.dtype(np.float64))
+        known = _shapes[key] = _plan(net, ask), packing_of(net, lambda one: _plan(one, exact).weights)
+    plan, packing = known
+    return replace(plan, weights=packing.pack(net).astype(ask.dtype))
 
 
 def _plan(net: Chain, ask: Ask) -> Plan:
