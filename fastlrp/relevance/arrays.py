@@ -84,6 +84,10 @@ class RelevanceArrays:
     outputs: tuple[str, ...] | None = None
     reduced: bool = False
     by_position: bool = False
+    spread: Array | None = None
+    prediction_spread: Array | None = None
+    share_spread: Array | None = None
+    n_members: int | None = None
 
     def __post_init__(self) -> None:
         """Name features that have no names."""
