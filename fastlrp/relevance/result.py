@@ -64,7 +64,7 @@ class Relevance(RelevanceArrays):
         ----------
         steps : bool
             False: one column per feature, summed over steps, then prediction (``prediction[name]`` if there are several
-            outputs), score, initial_state and unattributed; a total that has a feature's name gets a "_" appended.
+            outputs), for an ensemble its ``prediction_spread``, score, initial_state and unattributed; a total that has a feature's name gets a "_" appended.
             True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
 
         Raises
@@ -124,6 +124,8 @@ class Relevance(RelevanceArrays):
 
     def summary(self, top: int = 10) -> str:
         """Lines of text: what was explained, which features matter, and how well it reconciles.
+
+        Of an ensemble, also how far its members agree (:meth:`agreement`), and the spread of shares over them.
 
         Parameters
         ----------
