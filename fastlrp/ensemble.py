@@ -13,7 +13,8 @@ class Ensemble(Explains, Chains):
     mean of the members' predictions. ``explain`` gives the mean of their relevance, score, ``initial_state`` and
     ``unattributed``, which reconciles with the mean score; beside it stand the standard deviations over members
     (ddof=1): ``spread`` of the relevance, ``prediction_spread``, and ``share_spread`` of each feature's mean share.
-    Both take a Network's arguments, on the CPU, and hold a block of one member's results beside the mean and the spread.
+    Both take a Network's arguments, and compute on the CPU. Beside the mean and the spread, only a block of some
+    members' results is held, however many members and samples there are.
 
     With an output activation that is not linear, ``prediction`` is the mean of activated outputs, and so is not the
     activation of ``score``, which is the mean of outputs before it.

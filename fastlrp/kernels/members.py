@@ -98,7 +98,7 @@ class Members:
         return self._mean, self._spread, np.sqrt(self._squares / (self.n - 1))
 
     def share_spread(self) -> Array:
-        """The spread of each feature's mean share of |relevance| over all rows added; NaN where no row has any; (D,)."""
+        """The spread of each feature's mean share of |relevance| over all rows; NaN where no row has any; (D,)."""
         with np.errstate(invalid="ignore"):
             return np.asarray((self._shares / self._counts[:, None]).std(axis=0, ddof=1))
 
@@ -204,7 +204,7 @@ def run_members(
                     array[places] = part
         if advance is not None:
             advance(len(mean.prediction))
-    return Results(*whole[:5]), Spread(*whole[5:], members.share_spread(), len(nets))
+    return Results(*whole[:5]), Spread(whole[5], whole[6], members.share_spread(), len(nets))
 
 
 def _blocks(windows: Windows, steps: int, most: int) -> Iterator[tuple[Windows, int, slice | Array]]:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from fastlrp.ensemble import Ensemble
 from fastlrp.learning.inputs import TakesWindows
 from fastlrp.messages import count, foreign_network
-from fastlrp.network import Explains, Network
+from fastlrp.network import Network
 from fastlrp.panels.samples import is_panel
 from fastlrp.rules import Aggregate, Rule
 
@@ -30,8 +30,8 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     Parameters
     ----------
     estimator : Network, Ensemble, or estimator such as LSTMRegressor
-        A network or ensemble is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is fitted
-        already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
+        A network or ensemble is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is
+        fitted already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
     rule : "arras", "rudder", Arras, Rudder or None
         None: "arras" for a network, an estimator's own otherwise.
     by : {"feature", "step", "both"}
@@ -98,7 +98,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         """
         if self.by not in ("feature", "step", "both"):
             raise ValueError(f"LRPTransformer(by=...) takes 'feature', 'step' or 'both', not {self.by!r}")
-        if isinstance(self.estimator, Explains):
+        if isinstance(self.estimator, Network | Ensemble):
             self._fit_network(X, self.estimator)
         elif hasattr(self.estimator, "fit") and hasattr(self.estimator, "explain"):
             self.estimator_ = clone(self.estimator).fit(X, y, **params)
@@ -108,8 +108,8 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
             self.network_ = self.estimator_.network_
         else:
             raise ValueError(
-                "LRPTransformer takes a Network, an Ensemble, or an estimator with fit and explain such as LSTMRegressor, not "
-                f"{foreign_network(self.estimator) or type(self.estimator).__name__}"
+                "LRPTransformer takes a Network, an Ensemble, or an estimator with fit and explain such as "
+                f"LSTMRegressor, not {foreign_network(self.estimator) or type(self.estimator).__name__}"
             )
         return self
 
@@ -185,12 +185,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     @property
     def _chosen(self) -> list[str] | None:
         """The inputs that the network names."""
-        named = self.estimator.features if isinstance(self.estimator, Explains) else None
+        named = self.estimator.features if isinstance(self.estimator, Network | Ensemble) else None
         return None if named is None else list(named)
 
     @property
     def _asked_steps(self) -> int | None:
-        return self.steps or (self.estimator.steps if isinstance(self.estimator, Explains) else None)
+        return self.steps or (self.estimator.steps if isinstance(self.estimator, Network | Ensemble) else None)
 
     @property
     def _n_features_out(self) -> int:
@@ -199,6 +199,6 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        if not isinstance(self.estimator, Explains) and hasattr(self.estimator, "fit"):
+        if not isinstance(self.estimator, Network | Ensemble) and hasattr(self.estimator, "fit"):
             tags.target_tags.required = get_tags(self.estimator).target_tags.required
         return tags

@@ -123,30 +123,26 @@ def check_alike(networks: Sequence[Chain], names: Sequence[str], before: str) ->
     """
     first = networks[0]
     for net, name in zip(networks[1:], names[1:], strict=True):
-        for mine, due in (
-            (count(net.n_features, "feature"), count(first.n_features, "feature")),
-            (_steps(net), _steps(first)),
-            (count(net.n_outputs, "output"), count(first.n_outputs, "output")),
-        ):
+        for mine, due in zip(_sizes(net), _sizes(first), strict=True):
             if mine != due:
-                raise ValueError(f"{before}{name} has {mine}, but {names[0]} has {due}; members must have the same")
-        for what, mine, due in (
-            ("feature", net.features, first.features), ("output", net.outputs, first.outputs),
-        ):  # fmt: skip
-            if mine == due:
+                raise ValueError(f"{before}{name} has {mine}, but {names[0]} has {due}: members must have the same")
+        for what in ("features", "outputs"):
+            have, want = getattr(net, what), getattr(first, what)
+            if have == want:
                 continue
-            if mine is None or due is None:
-                has, lacks = (names[0], name) if mine is None else (name, names[0])
-                raise ValueError(f"{before}{has} names its {what}s, but {lacks} does not; members must have the same")
-            k = next(k for k, (a, b) in enumerate(zip(mine, due, strict=True)) if a != b)
+            if have is None or want is None:
+                does, lacks = (names[0], name) if have is None else (name, names[0])
+                raise ValueError(f"{before}{does} has names for its {what}, but {lacks} has none: members must agree")
+            k = next(k for k, (a, b) in enumerate(zip(have, want, strict=True)) if a != b)
             raise ValueError(
-                f"{before}{what} {k} is called {mine[k]!r} in {name}, but {due[k]!r} in {names[0]}; members must have "
-                "the same names in the same order"
+                f"{before}{what}[{k}] is {have[k]!r} in {name}, but {want[k]!r} in {names[0]}: members must have the "
+                "same names in the same order"
             )
 
 
-def _steps(net: Chain) -> str:
-    return "windows of any length" if net.steps is None else f"windows of {count(net.steps, 'step')}"
+def _sizes(net: Chain) -> tuple[str, str, str]:
+    T = "windows of any length" if net.steps is None else f"windows of {count(net.steps, 'step')}"
+    return count(net.n_features, "feature"), T, count(net.n_outputs, "output")
 
 
 #: What predicts and explains.

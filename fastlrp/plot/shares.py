@@ -91,7 +91,7 @@ def _spread(relevance: Relevance, chosen: Sequence[str]) -> Any:
     """The spread over an ensemble's members of the chosen features' shares, in percent; None for one network."""
     if relevance.share_spread is None:
         return None
-    return 100 * pd.Series(relevance.share_spread, list(relevance.features))[chosen].to_numpy()
+    return 100 * pd.Series(relevance.share_spread, list(relevance.features))[list(chosen)].to_numpy()
 
 
 def _draw(
@@ -102,7 +102,9 @@ def _draw(
     for k, (share, spread, name) in enumerate(zip(shares, spreads, names, strict=True)):
         at = -0.4 + (k + 0.5) * thick
         entry = f" {name}" if name.startswith("_") else name  # matplotlib keeps "_x" out of legends
-        whiskers = {} if spread is None else {"xerr": spread, "ecolor": FAINT, "error_kw": {"elinewidth": 0.8}}
+        whiskers: dict[str, Any] = {}
+        if spread is not None:  # a share is never below 0
+            whiskers = {"xerr": [np.minimum(spread, share), spread], "ecolor": FAINT, "error_kw": {"elinewidth": 0.8}}
         drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=entry, **whiskers)
         if small > 3:
             axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=small, color=FAINT)

@@ -64,7 +64,8 @@ class Relevance(RelevanceArrays):
         ----------
         steps : bool
             False: one column per feature, summed over steps, then prediction (``prediction[name]`` if there are several
-            outputs), for an ensemble its ``prediction_spread``, score, initial_state and unattributed; a total that has a feature's name gets a "_" appended.
+            outputs), for an ensemble prediction_spread, score, initial_state and unattributed; a total that has a
+            feature's name gets a "_" appended.
             True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
 
         Raises
