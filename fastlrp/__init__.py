@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
@@ -32,6 +33,7 @@ __all__ = [
     "CrossSectionalZScore",
     "Dense",
     "Dropout",
+    "Ensemble",
     "LRPTransformer",
     "LSTMRegressor",
     "ModelFileError",
@@ -55,6 +57,7 @@ _HOMES = {
     "CrossSectionalZScore": "learning.preprocessing",
     "Dense": "model.layers",
     "Dropout": "model.layers",
+    "Ensemble": "ensemble",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from fastlrp.kernels import get_backend
 from fastlrp.kernels.results import on_gpu
 from fastlrp.messages import count
-from fastlrp.model.chain import Chain
+from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.objects import as_array
 
 Array = npt.NDArray[Any]
 
 
-def batch_of(net: Chain, X: Any, steps: int | None, dtype: Any) -> Array:
+def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
     """An array (sample, step, feature) of the compute dtype, in C order; one on the GPU stays there.
 
     Raises
@@ -41,7 +41,7 @@ def batch_of(net: Chain, X: Any, steps: int | None, dtype: Any) -> Array:
         return np.require(array, dtype, ["C", "A"])
 
 
-def _on_gpu(net: Chain, X: Any, steps: int | None, dtype: Any) -> Any:
+def _on_gpu(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Any:
     """An array (sample, step, feature) that stays where it is, on the GPU."""
     backend = get_backend("cuda")  # its error says what is missing
     try:
@@ -57,7 +57,7 @@ def _on_gpu(net: Chain, X: Any, steps: int | None, dtype: Any) -> Any:
     return array
 
 
-def _check_shape(net: Chain, shape: tuple[int, ...], steps: int | None) -> None:
+def _check_shape(net: AnyNetwork, shape: tuple[int, ...], steps: int | None) -> None:
     """Refuse a shape that is not (sample, step, feature) of this network."""
     D, wanted = net.n_features, net.steps if steps is None else steps
     T = "T" if wanted is None else wanted

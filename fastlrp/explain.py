@@ -14,9 +14,10 @@ import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with t
 from fastlrp.batches import batch_of
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
-from fastlrp.kernels.results import Results, on_gpu
+from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
+from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import warn_if_unattributed
@@ -35,7 +36,7 @@ R = TypeVar("R")
 class _Given(NamedTuple):
     """A user's arguments, checked."""
 
-    net: Chain
+    net: AnyNetwork
     X: Any
     windows: Windows
     steps: int
@@ -43,7 +44,7 @@ class _Given(NamedTuple):
 
 
 def predict(
-    net: Chain,
+    net: AnyNetwork,
     X: Array | pd.DataFrame,
     *,
     steps: int | None = None,
@@ -54,7 +55,7 @@ def predict(
 ) -> Array | pd.Series | pd.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
-    prediction = _one_or_many(_run(given, device, threads, progress).prediction)
+    prediction = _one_or_many(_run(given, device, threads, progress)[0].prediction)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -66,7 +67,7 @@ def predict(
 
 
 def explain(
-    net: Chain,
+    net: AnyNetwork,
     X: Array | pd.DataFrame,
     *,
     rule: str | Rule = "arras",
@@ -84,11 +85,12 @@ def explain(
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
-    results = _run(given, device, threads, progress, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced)
+    ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
+    results, spread = _run(given, device, threads, progress, **ask)
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
-    relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, **of_panel)
+    relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, **of_panel)
     warn_if_unattributed(relevance)
     return relevance
 
@@ -103,7 +105,7 @@ def checked_options(aggregate: Aggregate, reduce: object) -> Aggregate:
 
 
 def labelled(
-    net: Chain,
+    net: AnyNetwork,
     results: Results,
     steps: int,
     rule: Rule,
@@ -113,6 +115,7 @@ def labelled(
     index: pd.Index | None = None,
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
+    spread: Spread | None = None,
 ) -> Relevance:
     """Kernel results as the Relevance that users get, named by ``features`` or by the network's names."""
     kind = Relevance
@@ -132,7 +135,15 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
+        **({} if spread is None else _fields(spread)),
     )
+
+
+def _fields(spread: Spread) -> dict[str, Any]:
+    return {
+        "spread": spread.values, "prediction_spread": _one_or_many(spread.prediction), "share_spread": spread.share,
+        "n_members": spread.n_members,
+    }  # fmt: skip
 
 
 def _one_or_many(prediction: Array) -> Array:
@@ -151,23 +162,31 @@ def _run(
     target: int = 0,
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
-) -> Results:
+) -> tuple[Results, Spread | None]:
+    """Results of a network; of an ensemble, their mean and spread."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
 
-    def run_on(backend: ModuleType) -> Results:
+    def compute(backend: ModuleType, **how: Any) -> tuple[Results, Spread | None]:
+        if isinstance(net, Chain):
+            return backend.run(net, windows, steps, **how), None
+        from fastlrp.kernels.members import run_members
+
+        return run_members(backend, net.networks, windows, steps, **how)
+
+    def run_on(backend: ModuleType) -> tuple[Results, Spread | None]:
         if not progress:
-            return cast(Results, backend.run(net, windows, steps, **ask))
+            return compute(backend, **ask)
         with progress_bar(True, windows.n(steps), "predict" if rule is None else "explain", "samples") as advance:
-            return cast(Results, backend.run(net, windows, steps, **ask, advance=advance))
+            return compute(backend, **ask, advance=advance)
 
     try:
         if given.panel is not None:
             _look_aside(given.panel)
-        return run_on_device(run_on, device, windows.n(steps) * steps * net.n_params, windows.rows)
+        return run_on_device(run_on, _device_of(net, device), windows.n(steps) * steps * net.n_params, windows.rows)
     except FloatingPointError:
         _refuse_infinite(given)
 
@@ -212,6 +231,17 @@ def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, th
     return results.prediction
 
 
+def _device_of(net: AnyNetwork, device: str) -> str:
+    """The device, which for an ensemble is the CPU."""
+    if isinstance(net, Chain) or device not in ("auto", "cuda"):
+        return device
+    if device == "cuda":
+        raise ValueError(
+            "device='cuda' computes no Ensemble, expected 'auto' or 'cpu': its members, in .networks, one by one"
+        )
+    return "cpu"
+
+
 def _look_aside(panel: Panel) -> None:
     """Refuse an infinity outside a panel's windows, too; kernels look only at the rows that windows read."""
     from fastlrp.panels.infinities import has_infinity_aside
@@ -236,11 +266,11 @@ def _refuse_infinite(given: _Given) -> NoReturn:
 
 
 def _check_network(net: object) -> None:
-    if not isinstance(net, Chain):
+    if not isinstance(net, Chain | Chains):
         raise ValueError(f"expected a fastlrp.Network, not {foreign_network(net) or type(net).__name__}")
 
 
-def target_unit(net: Chain, target: int | str | None) -> int:
+def target_unit(net: AnyNetwork, target: int | str | None) -> int:
     """The output unit to explain."""
     n, names = net.n_outputs, net.outputs
     listed = ", ".join(map(repr, names)) if names else "0" if n == 1 else f"0 to {n - 1}"
@@ -257,7 +287,7 @@ def target_unit(net: Chain, target: int | str | None) -> int:
     return int(target)
 
 
-def _given(net: Chain, X: Any, steps: int | None, dtype: Any) -> _Given:
+def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> _Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     _check_network(net)
     if dtype is not None:
@@ -272,7 +302,7 @@ def _given(net: Chain, X: Any, steps: int | None, dtype: Any) -> _Given:
     return _Given(net, X, Windows(batch.reshape((n * T, D))), T)
 
 
-def _panel_steps(net: Chain, steps: int | None) -> int:
+def _panel_steps(net: AnyNetwork, steps: int | None) -> int:
     if steps is None:
         if net.steps is None:
             raise ValueError("steps= is missing: a panel needs the length of its windows, and the network knows none")

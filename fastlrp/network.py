@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from fastlrp.explain import explain, predict
 from fastlrp.model.chain import Chain
+from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.layers import Array
 from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Aggregate, Rule
@@ -16,32 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Network(Chain):
-    """A chain of layers from a window of features to a prediction.
-
-    Parameters
-    ----------
-    layers : sequence of LSTM, Bidirectional, Dense, Dropout
-        From the input up. The last recurrent layer must not return sequences.
-    steps : int or None
-        T, the length of a window, where it is fixed; panels then need no ``steps=``.
-    features : list of str or None
-        Names of the D input features, in the order of W's rows.
-    outputs : list of str or None
-        Names of the output units, which ``target=`` accepts.
-    name : str or None
-        Shown in summaries.
-
-    Raises
-    ------
-    ValueError
-        If a layer does not fit the one below it.
-
-    Examples
-    --------
-    >>> net = fl.Network([fl.LSTM(W, U, b), fl.Dense(V)], steps=5)        # doctest: +SKIP
-    >>> rel = net.explain(X)                                              # doctest: +SKIP
-    """
+class Explains:
+    """Predictions and relevance, of a :class:`Network` or an :class:`fastlrp.Ensemble`."""
 
     def predict(
         self,
@@ -97,7 +74,8 @@ class Network(Chain):
         >>> net.predict(X)                                                # doctest: +SKIP
         >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
         """
-        return predict(self, X, steps=steps, device=device, dtype=dtype, threads=threads, progress=progress)
+        net: AnyNetwork = self  # type: ignore[assignment]  # the classes that have this face are
+        return predict(net, X, steps=steps, device=device, dtype=dtype, threads=threads, progress=progress)
 
     def explain(
         self,
@@ -149,7 +127,8 @@ class Network(Chain):
         -------
         Relevance
             ``values`` (sample, step, feature), or (sample, feature) if reduced; ``prediction``, ``score``,
-            ``initial_state`` and ``unattributed``, one number per sample. For a panel, samples are its rows in their
+            ``initial_state`` and ``unattributed``, one number per sample; for an ensemble, the means over its members,
+            and their ``spread``. For a panel, samples are its rows in their
             order, NaN where no full window ends. ``summary()``, ``to_frame()`` and other methods make tables of it.
 
         Raises
@@ -172,8 +151,9 @@ class Network(Chain):
         >>> rel = net.explain(panel, rule="arras")                        # doctest: +SKIP
         >>> rel.summary(), rel.to_frame()                                 # doctest: +SKIP
         """
+        net: AnyNetwork = self  # type: ignore[assignment]  # as above
         return explain(
-            self,
+            net,
             X,
             rule=rule,
             steps=steps,
@@ -185,3 +165,31 @@ class Network(Chain):
             threads=threads,
             progress=progress,
         )
+
+
+class Network(Explains, Chain):
+    """A chain of layers from a window of features to a prediction.
+
+    Parameters
+    ----------
+    layers : sequence of LSTM, Bidirectional, Dense, Dropout
+        From the input up. The last recurrent layer must not return sequences.
+    steps : int or None
+        T, the length of a window, where it is fixed; panels then need no ``steps=``.
+    features : list of str or None
+        Names of the D input features, in the order of W's rows.
+    outputs : list of str or None
+        Names of the output units, which ``target=`` accepts.
+    name : str or None
+        Shown in summaries.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit the one below it.
+
+    Examples
+    --------
+    >>> net = fl.Network([fl.LSTM(W, U, b), fl.Dense(V)], steps=5)        # doctest: +SKIP
+    >>> rel = net.explain(X)                                              # doctest: +SKIP
+    """

@@ -20,7 +20,7 @@ FLOORS = (
         "kernels.program", "kernels.target", "kernels.lanes", "kernels.formulas", "kernels.gradients", "kernels.memory",
         "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
     ),
-    ("batches", "explain", "network"),
+    ("batches", "explain", "network", "ensemble"),
     ("keras", "data", "learning"),
     ("cli",),
 )  # fmt: skip

@@ -21,7 +21,7 @@ from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
 
 if TYPE_CHECKING:
-    from fastlrp.network import Network
+    from fastlrp.model.ensemble import AnyNetwork
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
 #: Modules to import before a command runs; what is imported above is light, so that Ctrl-C is heard from the start.
@@ -100,7 +100,8 @@ def _parser() -> _Parser:
 
     about = "Show a Keras file's layers, shapes and weights, and whether it can be explained."
     info = command("info", _info, about, imports=("h5py", "fastlrp.keras"))
-    info.add_argument("model", metavar="MODEL", type=Path, help=".h5, .keras or .weights.h5")
+    info.add_argument("model", metavar="MODEL", type=Path, help=".h5, .keras or .weights.h5, or a folder of an "
+                      "ensemble's")  # fmt: skip
     info.add_argument("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
 
     _explain_arguments(command("explain", _explain, "Write the relevance of every row of a panel to a file."))
@@ -113,7 +114,8 @@ def _parser() -> _Parser:
 
 def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5")
+    add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
+        "ensemble's")  # fmt: skip
     add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet or .xlsx; - for a "
         "csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
     add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
@@ -202,7 +204,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _target(given: str | None, net: Network) -> int | str | None:
+def _target(given: str | None, net: AnyNetwork) -> int | str | None:
     """The output to explain: one of the network's names, or a number."""
     return given if given is None or given in (net.outputs or ()) or not given.isdecimal() else int(given)
 

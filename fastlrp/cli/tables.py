@@ -17,7 +17,7 @@ from fastlrp.cli.console import say
 from fastlrp.cli.files import STDIN, check_kind, kind_of
 from fastlrp.cli.text import find_text, is_workbook
 from fastlrp.messages import count
-from fastlrp.network import Network
+from fastlrp.model.ensemble import AnyNetwork
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Table(NamedTuple):
     place: Callable[[int], str]
 
 
-def read_panel(arguments: argparse.Namespace, net: Network) -> tuple[pd.DataFrame, pd.MultiIndex]:
+def read_panel(arguments: argparse.Namespace, net: AnyNetwork) -> tuple[pd.DataFrame, pd.MultiIndex]:
     """The panel, its feature columns in the network's order, and the names of its rows as the file writes them.
 
     Raises
@@ -244,7 +244,7 @@ def _odd_time(times: pd.Index, rows: Any, place: Callable[[int], str]) -> str:
 # ----------------------------------------------------------------------------------------------- columns of numbers
 
 
-def _wanted(arguments: argparse.Namespace, net: Network) -> list[str] | None:
+def _wanted(arguments: argparse.Namespace, net: AnyNetwork) -> list[str] | None:
     """The columns that must hold numbers, if they are named."""
     if arguments.features is not None:
         return list(arguments.features.split(","))
@@ -284,7 +284,7 @@ def _todo(cell: str, name: str, wanted: Sequence[str] | None) -> str:
     return f"correct it, or leave the cell empty where the value is missing{drop}"
 
 
-def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: Network) -> list[str]:
+def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: AnyNetwork) -> list[str]:
     """Columns for the network's inputs, in its order: those given, those the network names, or all numeric ones."""
     import pandas as pd
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def load_model() -> Network:
     """
     from fastlrp.keras.read import read_keras
 
-    return read_keras(model_path())
+    return cast("Network", read_keras(model_path()))
 
 
 def describe() -> pd.DataFrame:

@@ -6,14 +6,15 @@ import html
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile, open_model, sentence
+from fastlrp.keras.folder import member_files
 from fastlrp.keras.found import Groups, all_groups, weights_found
 from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
-from fastlrp.keras.read import Architecture, model_of, network_of
+from fastlrp.keras.read import Architecture, model_of, network_of, read_keras
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
 from fastlrp.text_tables import html_table
@@ -111,7 +112,7 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
     Parameters
     ----------
     path : str or path
-        The file.
+        The file, or the folder of an ensemble's.
     architecture : Network, dict, str or path, optional
         As in :func:`fastlrp.read_keras`.
 
@@ -126,6 +127,32 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
         If the file is damaged, is not one of Keras', or holds something that no Keras writes.
     """
     where = Path(path)
+    return _describe_folder(where, architecture) if where.is_dir() else _describe(where, architecture)
+
+
+def _describe_folder(folder: Path, architecture: Architecture | None) -> FileDescription:
+    """A folder of an ensemble's members, each with its layers; the first that cannot be explained decides."""
+    files = member_files(folder)
+    found = [_describe(path, architecture) for path in files]
+    layers: list[LayerDescription] = []
+    for path, one in zip(files, found, strict=True):
+        layers.append(LayerDescription(path.name, "", 0, (), 0, "a model of its own:"))
+        layers += [replace(layer, depth=layer.depth + 1) for layer in one.layers]
+    whole = f"folder of {len(files):,} Keras files"
+    versions = ", ".join(sorted({one.version for one in found}))
+    bad = next(
+        (f"{path.name}: {one.verdict}" for path, one in zip(files, found, strict=True) if not one.explainable), None
+    )
+    try:
+        verdict = bad or f"an ensemble of {len(files):,} networks, {found[0].verdict}"
+        if bad is None:
+            read_keras(folder, architecture=architecture)
+    except ModelFileError as error:
+        bad = verdict = _without(str(error), folder)
+    return FileDescription(str(folder), whole, versions, tuple(layers), bad is None, verdict, found[0].features)
+
+
+def _describe(where: Path, architecture: Architecture | None) -> FileDescription:
     with sentence(where), open_model(where) as file:
         try:
             tree, _ = model_of(file, architecture)

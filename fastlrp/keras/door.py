@@ -75,9 +75,7 @@ def _head(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ModelFileError(
-                f"{path} is a folder, expected a Keras file; TensorFlow's SavedModel folders are not read"
-            )
+            raise ModelFileError(f"{path} is a folder, expected a Keras file")
         if not stat.S_ISREG(status.st_mode):
             raise ModelFileError(f"{path} is not a plain file")
         if not status.st_size:

@@ -1,4 +1,4 @@
-"""read_keras: reads the network in a file, with the file's own architecture or a given one."""
+"""read_keras: the network in a file, or the ensemble in a folder, by its own architecture or a given one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.ensemble import Ensemble
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.config import MAX_JSON, model_tree, parse_json, uses
 from fastlrp.keras.door import ModelFile, contents, open_model, sentence
+from fastlrp.keras.folder import read_members
 from fastlrp.keras.kinds import REFUSED, cannot, kind_of, refusal
 from fastlrp.keras.layers import build
 from fastlrp.keras.names import with_stored_names
@@ -30,14 +32,17 @@ def read_keras(
     architecture: Architecture | None = None,
     features: Sequence[str] | None = None,
     check: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-) -> Network:
-    """Read the network in a file that Keras wrote; neither Keras nor TensorFlow is needed, and no code in it is run.
+) -> Network | Ensemble:
+    """Read the network in a file that Keras wrote, or an ensemble from a folder of such files.
+
+    Neither Keras nor TensorFlow is needed, and no code in a file is run.
 
     Parameters
     ----------
     path : str or path
         A whole model (``.h5`` of Keras 2 or 3, ``.keras``), or weights alone (``.h5`` of Keras 2, ``.weights.h5``)
-        together with ``architecture``. The file's contents decide, not its name.
+        together with ``architecture``. The file's contents decide, not its name. Or a folder of two or more such files
+        (names that end in ``.keras``, ``.h5`` or ``.hdf5``; others are left alone): an Ensemble, members by name.
     architecture : Network, dict, str or path, optional
         The model's description, where the file has none: a Network of the same layers (its weights are ignored), or
         the result of ``model.to_json()`` as text, as a dict, or as a file. It replaces the file's own description.
@@ -50,7 +55,7 @@ def read_keras(
 
     Returns
     -------
-    Network
+    Network, or Ensemble of a folder
         Weights in float32 or float64 as stored (half precisions become float32). BatchNormalization, Normalization and
         Rescaling are folded into the layer beside them: predictions are the same to round-off, and relevance is that
         of the folded linear map, whose bias then holds their offsets.
@@ -68,13 +73,21 @@ def read_keras(
     >>> net = fl.read_keras("model.h5", check=(X[:10], predictions[:10]))            # doctest: +SKIP
     """
     where = Path(path)
-    with sentence(where), open_model(where) as file:
-        network = network_of(file, architecture)
+    network: Network | Ensemble
+    if where.is_dir():
+        network = read_members(where, lambda member: _read(member, architecture))
+    else:
+        network = _read(where, architecture)
     if features is not None:
         network = network.with_features(features)
     if check is not None:
         _compare(network, check, where)
     return network
+
+
+def _read(path: Path, architecture: Architecture | None) -> Network:
+    with sentence(path), open_model(path) as file:
+        return network_of(file, architecture)
 
 
 def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
@@ -138,7 +151,7 @@ def is_keras2(version: str | None) -> bool:
     return version is not None and version.lstrip("v").split(".")[0] in {"1", "2"}
 
 
-def _compare(network: Network, check: tuple[npt.ArrayLike, npt.ArrayLike], path: Path) -> None:
+def _compare(network: Network | Ensemble, check: tuple[npt.ArrayLike, npt.ArrayLike], path: Path) -> None:
     """Refuse a network whose predictions differ from Keras'."""
     if not isinstance(check, tuple | list) or len(check) != 2:
         raise ValueError("read_keras(check=...) takes a pair: windows X, and Keras' predictions for them")

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from fastlrp.ensemble import Ensemble
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.fold import Array
+from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
 from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
@@ -25,31 +27,45 @@ from fastlrp.network import Network
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}
 
 
-def write_keras(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network as a Keras model; Keras loads it and predicts as fastlrp does.
+def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> None:
+    """Write a network as a Keras model, or an ensemble as a folder of them; Keras loads them and predicts alike.
 
     Parameters
     ----------
-    network : Network
+    network : Network or Ensemble
         Names of its features and outputs are kept beside the weights, as attributes that Keras ignores:
         :func:`fastlrp.read_keras` brings them back.
     path : str or path
-        Ends in ``.h5`` (read by tf.keras 2 and Keras 3) or ``.keras`` (Keras 3). An existing file is replaced only when
-        the new one is complete.
+        Ends in ``.h5`` (read by tf.keras 2 and Keras 3) or ``.keras`` (Keras 3). Of an ensemble, the folder of
+        ``member_000.keras`` and so on (``.h5`` where it has Keras 2's hard_sigmoid). An existing file, or a folder that
+        holds nothing but members, is replaced only when the new one is complete.
 
     Raises
     ------
     ValueError
         If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras supports,
-        or a name holds control characters.
+        or a name holds control characters; of an ensemble, if the folder exists and holds anything else.
     """
     where = Path(path)
+    if isinstance(network, Ensemble):
+        write_members(network, where, _member)
+        return
     if where.suffix not in {".h5", ".keras"}:
         raise ValueError(f"write_keras(path=...) takes a name that ends in .h5 or .keras, not {str(where)!r}")
+    _replace(where, _data(network, where.suffix))
+
+
+def _member(network: Network) -> tuple[str, bytes]:
+    """The ending and the contents of the file of an ensemble's member."""
+    suffix = ".h5" if "hard_sigmoid_keras2" in _activations(network) else ".keras"
+    return suffix, _data(network, suffix)
+
+
+def _data(network: Network, suffix: str) -> bytes:
+    """The contents of a file with this ending."""
     names = _layer_names(network)
-    version = _version(network, where)
-    data = _legacy(network, names, version) if where.suffix == ".h5" else _archive(network, names)
-    _replace(where, data)
+    version = _version(network, suffix)
+    return _legacy(network, names, version) if suffix == ".h5" else _archive(network, names)
 
 
 def _layer_names(network: Network) -> list[str]:
@@ -65,12 +81,16 @@ def _layer_names(network: Network) -> list[str]:
     return names
 
 
-def _version(network: Network, path: Path) -> int:
+def _activations(network: Network) -> set[str | None]:
+    return {getattr(layer, key, None) for layer in _plain(network) for key in ("activation", "recurrent_activation")}
+
+
+def _version(network: Network, suffix: str) -> int:
     """The major version of Keras whose functions the network uses."""
-    used = {getattr(layer, key, None) for layer in _plain(network) for key in ("activation", "recurrent_activation")}
+    used = _activations(network)
     if {"hard_sigmoid", "hard_sigmoid_keras2"} <= used:
         raise ValueError("the network has hard_sigmoid both as Keras 2 and as Keras 3 defines it, expected one of them")
-    if "hard_sigmoid_keras2" in used and path.suffix == ".keras":
+    if "hard_sigmoid_keras2" in used and suffix == ".keras":
         raise ValueError(
             "the network has Keras 2's hard_sigmoid, which Keras 3 computes otherwise: write it as .h5 for tf.keras 2"
         )

@@ -1,4 +1,4 @@
-"""The results of a backend, and a check whether a user's array lives on a GPU."""
+"""The results of a backend, the spread of several, and a check whether a user's array lives on a GPU."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ class Results(NamedTuple):
     score: Array
     initial_state: Array
     unattributed: Array
+
+
+class Spread(NamedTuple):
+    """Standard deviations (ddof=1) over the ``n_members`` of an ensemble, beside their mean in ``Results``: of values
+    and predictions, in their shapes, and of each feature's mean share of |relevance| (D,)."""
+
+    values: Array
+    prediction: Array
+    share: Array
+    n_members: int
 
 
 def on_gpu(array: object) -> bool:

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from fastlrp.ensemble import Ensemble
 from fastlrp.learning.inputs import TakesWindows
 from fastlrp.messages import count, foreign_network
 from fastlrp.network import Network
@@ -28,9 +29,9 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
 
     Parameters
     ----------
-    estimator : Network, or estimator such as LSTMRegressor
-        A network is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is fitted
-        already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
+    estimator : Network, Ensemble, or estimator such as LSTMRegressor
+        A network or ensemble is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is
+        fitted already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
     rule : "arras", "rudder", Arras, Rudder or None
         None: "arras" for a network, an estimator's own otherwise.
     by : {"feature", "step", "both"}
@@ -48,7 +49,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
 
     Attributes
     ----------
-    network_ : Network
+    network_ : Network or Ensemble
         The network whose predictions are explained.
     estimator_ : estimator
         The fitted clone, if an estimator was given.
@@ -56,11 +57,11 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         As in :class:`~fastlrp.learning.regressor.LSTMRegressor`.
     """
 
-    network_: Network
+    network_: Network | Ensemble
 
     def __init__(
         self,
-        estimator: Network | Any,
+        estimator: Network | Ensemble | Any,
         rule: str | Rule | None = None,
         *,
         by: Literal["feature", "step", "both"] = "feature",
@@ -97,7 +98,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
         """
         if self.by not in ("feature", "step", "both"):
             raise ValueError(f"LRPTransformer(by=...) takes 'feature', 'step' or 'both', not {self.by!r}")
-        if isinstance(self.estimator, Network):
+        if isinstance(self.estimator, Network | Ensemble):
             self._fit_network(X, self.estimator)
         elif hasattr(self.estimator, "fit") and hasattr(self.estimator, "explain"):
             self.estimator_ = clone(self.estimator).fit(X, y, **params)
@@ -107,12 +108,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
             self.network_ = self.estimator_.network_
         else:
             raise ValueError(
-                "LRPTransformer takes a Network, or an estimator with fit and explain such as LSTMRegressor, not "
-                f"{foreign_network(self.estimator) or type(self.estimator).__name__}"
+                "LRPTransformer takes a Network, an Ensemble, or an estimator with fit and explain such as "
+                f"LSTMRegressor, not {foreign_network(self.estimator) or type(self.estimator).__name__}"
             )
         return self
 
-    def _fit_network(self, X: Any, net: Network) -> None:
+    def _fit_network(self, X: Any, net: Network | Ensemble) -> None:
         if self.steps is not None and net.steps not in (None, self.steps):
             raise ValueError(f"LRPTransformer(steps={self.steps}) was given, but the network takes {net.steps} steps")
         samples = self._samples(X, reset=True)
@@ -184,12 +185,12 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     @property
     def _chosen(self) -> list[str] | None:
         """The inputs that the network names."""
-        named = self.estimator.features if isinstance(self.estimator, Network) else None
+        named = self.estimator.features if isinstance(self.estimator, Network | Ensemble) else None
         return None if named is None else list(named)
 
     @property
     def _asked_steps(self) -> int | None:
-        return self.steps or (self.estimator.steps if isinstance(self.estimator, Network) else None)
+        return self.steps or (self.estimator.steps if isinstance(self.estimator, Network | Ensemble) else None)
 
     @property
     def _n_features_out(self) -> int:
@@ -198,6 +199,6 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        if not isinstance(self.estimator, Network) and hasattr(self.estimator, "fit"):
+        if not isinstance(self.estimator, Network | Ensemble) and hasattr(self.estimator, "fit"):
             tags.target_tags.required = get_tags(self.estimator).target_tags.required
         return tags

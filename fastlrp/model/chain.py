@@ -195,10 +195,14 @@ class Chain:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_plans": {}}
 
+    @property
+    def _kinds(self) -> str:
+        """The layers and their widths, as "LSTM(16), Dense(1)"."""
+        return ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
+
     def __repr__(self) -> str:
-        kinds = ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
         sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
-        return shown(f"<Network{f' {self.name}' if self.name else ''}: {kinds}; {sizes}>")
+        return shown(f"<Network{f' {self.name}' if self.name else ''}: {self._kinds}; {sizes}>")
 
     def summary(self) -> str:
         """A table of the layers: the kind, output, activation and parameters of each."""

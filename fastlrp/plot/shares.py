@@ -61,12 +61,15 @@ def bars(
     shares = [_mean_share(relevance) for relevance in relevances]
     chosen = ordered("bars", shares[0], order, top)
     shown = [share[chosen].to_numpy() for share in shares]
+    spreads = [_spread(relevance, chosen) for relevance in relevances]
     others = len(shares[0]) - len(chosen)
     rows = [*chosen, *([f"{others} others together" if others > 1 else "1 other"] if others else [])]
     axes = sheet(8.0, len(rows) * (0.13 + 0.09 * len(shares))).subplots() if ax is None else ax
-    _draw(axes, shown, [100 - float(part.sum()) for part in shown] if others else [], names)
+    _draw(axes, shown, spreads, [100 - float(part.sum()) for part in shown] if others else [], names)
     name_rows(axes, rows)
     lines = _lines(relevances, names)
+    if any(spread is not None for spread in spreads):
+        lines.append("whiskers: one standard deviation over an ensemble's members, either way")
     if ends is not None:
         axes.set_xlim(ends)
         if (longest := max(map(np.max, shown))) > ends[1]:
@@ -84,13 +87,25 @@ def _mean_share(relevance: Relevance) -> pd.Series[float]:
     return pd.Series(share, list(relevance.features))
 
 
-def _draw(axes: Any, shares: Sequence[Any], others: Sequence[float], names: Sequence[str]) -> None:
+def _spread(relevance: Relevance, chosen: Sequence[str]) -> Any:
+    """The spread over an ensemble's members of the chosen features' shares, in percent; None for one network."""
+    if relevance.share_spread is None:
+        return None
+    return 100 * pd.Series(relevance.share_spread, list(relevance.features))[list(chosen)].to_numpy()
+
+
+def _draw(
+    axes: Any, shares: Sequence[Any], spreads: Sequence[Any], others: Sequence[float], names: Sequence[str]
+) -> None:
     thick, n = 0.8 / len(shares), len(shares[0])
     small = min(7.0, 0.9 * thick * row_height(axes, n + bool(others)))
-    for k, (share, name) in enumerate(zip(shares, names, strict=True)):
+    for k, (share, spread, name) in enumerate(zip(shares, spreads, names, strict=True)):
         at = -0.4 + (k + 0.5) * thick
         entry = f" {name}" if name.startswith("_") else name  # matplotlib keeps "_x" out of legends
-        drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=entry)
+        whiskers: dict[str, Any] = {}
+        if spread is not None:  # a share is never below 0
+            whiskers = {"xerr": [np.minimum(spread, share), spread], "ecolor": FAINT, "error_kw": {"elinewidth": 0.8}}
+        drawn = axes.barh(np.arange(n) + at, share, height=0.9 * thick, color=SERIES[k], label=entry, **whiskers)
         if small > 3:
             axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=small, color=FAINT)
         if others:  # a number, not a bar, which would be longer than all the rest

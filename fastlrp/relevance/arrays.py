@@ -84,6 +84,10 @@ class RelevanceArrays:
     outputs: tuple[str, ...] | None = None
     reduced: bool = False
     by_position: bool = False
+    spread: Array | None = None
+    prediction_spread: Array | None = None
+    share_spread: Array | None = None
+    n_members: int | None = None
 
     def __post_init__(self) -> None:
         """Name features that have no names."""
@@ -162,6 +166,31 @@ class RelevanceArrays:
     def _n_unattributed(self) -> int:
         """Number of rows with more than half of the score unattributed."""
         return int(np.count_nonzero(np.abs(self.unattributed) > 0.5 * np.abs(self.score)))
+
+    def agreement(self) -> float:
+        """How far an ensemble's members agree: the correlation of two members' relevance, by their mean and spread.
+
+        It is the intraclass correlation: of what one member says of a cell (a sample, step and feature), the share of
+        variance that all members have in common. Of n members whose mean has the variance v over cells, and whose
+        spread squared has the mean w, it is (v - w/n) / (v + w (n-1)/n). 1: members say the same; 0: nothing in common.
+        Their mean is less noisy: with the mean of n other members it correlates at n r / (1 + (n-1) r).
+
+        Raises
+        ------
+        ValueError
+            If the result is of one network.
+        """
+        if self.spread is None or self.n_members is None:
+            raise ValueError("agreement is that of an ensemble's members, but this result is of one network")
+        sums = np.zeros(4)  # the number of cells; sums of their mean, of that squared, and of their spread squared
+        for rows, part in self._chunks():
+            kept = ~self.missing[rows]
+            mean, spread = (x[kept].astype(np.float64) for x in (part, np.asarray(self.spread[rows])))
+            sums += mean.size, mean.sum(), np.square(mean).sum(), np.square(spread).sum()
+        n, cells = self.n_members, max(sums[0], 1.0)
+        between, within = sums[2] / cells - (sums[1] / cells) ** 2, sums[3] / cells
+        whole = between + within * (n - 1) / n
+        return float((between - within / n) / whole) if whole > 0 else float("nan")
 
     def __len__(self) -> int:
         """Number of samples, missing rows included."""

@@ -63,7 +63,7 @@ def glance(relevance: RelevanceArrays) -> Glance:
         rows.insert(_ROWS - 2, ("...",) * (len(names) + len(head)))
     blank = [""] * (len(names) - 1)
     rest = [f"{100 * max(0.0, 1 - shares[top].sum()):.1f} %"] * (len(shares) > len(top))
-    part = ["", "", *(f"{100 * shares[j]:.1f} %" for j in top), *rest, "", ""]
+    part = ["", "", *(percent(shares[j], relevance.share_spread, j) for j in top), *rest, "", ""]
     rows.append(("mean share", *blank, *part))
     if looked < len(found):
         notes.append(f"mean shares of |relevance| are those of {looked:,} rows, evenly spread; summary() reads all")
@@ -75,7 +75,14 @@ def title(relevance: RelevanceArrays) -> str:
     steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
     shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
     target = "" if relevance.target is None else f", target {relevance.target!r}"
-    return f"<Relevance: {shape}, {relevance.rule!r}{target}>"
+    of = "" if relevance.n_members is None else f", mean of {relevance.n_members:,} networks"
+    return f"<Relevance: {shape}{of}, {relevance.rule!r}{target}>"
+
+
+def percent(share: float, spreads: Array | None, j: int, width: int = 0) -> str:
+    """A feature's share in percent, with its spread over an ensemble's members where that is known."""
+    spread = "" if spreads is None else f" +- {100 * spreads[j]:.1f}"
+    return f"{100 * share:{width}.1f} %{spread}"
 
 
 def _why(relevance: RelevanceArrays) -> str:

@@ -48,6 +48,13 @@ class Relevance(RelevanceArrays):
         Whether ``values`` are already summed over steps.
     by_position : bool
         Whether a panel's columns were taken in their own order, as the network has no names to find them by.
+    spread, prediction_spread : array like values and like prediction, or None
+        For an ensemble: standard deviations over its members (ddof=1), beside the means that all else is.
+    share_spread : array (D,) or None
+        For an ensemble: the standard deviation over its members of each feature's mean :meth:`share`, over all rows
+        that were explained; None for some of them, as it is not known.
+    n_members : int or None
+        The number of an ensemble's members.
     """
 
     def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
@@ -57,7 +64,8 @@ class Relevance(RelevanceArrays):
         ----------
         steps : bool
             False: one column per feature, summed over steps, then prediction (``prediction[name]`` if there are several
-            outputs), score, initial_state and unattributed; a total that has a feature's name gets a "_" appended.
+            outputs), for an ensemble prediction_spread, score, initial_state and unattributed; a total that has a
+            feature's name gets a "_" appended.
             True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
 
         Raises
@@ -118,6 +126,8 @@ class Relevance(RelevanceArrays):
     def summary(self, top: int = 10) -> str:
         """Lines of text: what was explained, which features matter, and how well it reconciles.
 
+        Of an ensemble, also how far its members agree (:meth:`agreement`), and the spread of shares over them.
+
         Parameters
         ----------
         top : int
@@ -169,8 +179,9 @@ class Relevance(RelevanceArrays):
             rows = np.asarray(rows)
             if rows.ndim != 1 or rows.dtype.kind not in "biu":
                 raise ValueError(f"rows are chosen by position, slice or mask, not by {rows!r}")
-        parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS)}
-        return replace(self, index=tables.labels(self)[rows], **parts)
+        spreads = () if self.spread is None else ("spread", "prediction_spread")
+        parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS, *spreads)}
+        return replace(self, share_spread=None, index=tables.labels(self)[rows], **parts)
 
     def __repr__(self) -> str:
         """Size and rule, the top features, and some rows with the parts that add up to their score.

@@ -12,6 +12,7 @@ import pandas as pd
 from fastlrp.messages import count, install_hint, shown, suggest
 from fastlrp.panels.periods import label, periods, time_level
 from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.relevance.display import percent
 
 Array = npt.NDArray[Any]
 
@@ -89,15 +90,19 @@ def summary(relevance: RelevanceArrays, top: int) -> str:
     if found < n:
         are = "is" if n - found == 1 else "are"
         lines.append(f"  {n - found:,} of {n:,} rows {are} missing: no full window ends there, or a value is missing")
+    if relevance.n_members is not None:
+        agree = f"; the relevance of two of them correlates at {relevance.agreement():.2f}" if found else ""
+        lines.append(f"  mean of an ensemble of {relevance.n_members:,} networks{agree}")
     if relevance.by_position:
         lines.append("  columns were taken by position: the network has no names (net.with_features([...]))")
     if not found:
         return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {count(steps, 'step')}"])
     mean = mean_share(relevance)
     best = np.argsort(-mean, kind="stable")[: max(0, top)]
-    lines.append("Mean share of |relevance|")
+    spread = "" if relevance.share_spread is None else ", +- its standard deviation over members"
+    lines.append(f"Mean share of |relevance|{spread}")
     width = max((len(features[j]) for j in best), default=0)
-    lines += [f"  {features[j]:<{width}}  {100 * mean[j]:5.1f} %" for j in best]
+    lines += [f"  {features[j]:<{width}}  {percent(mean[j], relevance.share_spread, j, 5)}" for j in best]
     if len(best) < len(mean):
         lines.append(f"  {len(mean) - len(best)} more: {100 * np.delete(mean, best).sum():.1f} %")
     return shown("\n".join([*lines, *_reconciliation_lines(relevance)]))
@@ -144,6 +149,8 @@ def to_xarray(relevance: RelevanceArrays) -> Any:
         raise ImportError(f"to_xarray needs the package xarray, which is missing: {install_hint('xarray')}") from None
     axes = ("sample", "feature") if relevance.reduced else ("sample", "step", "feature")
     variables: dict[str, Any] = {"relevance": (axes, relevance.values)}
+    if relevance.spread is not None:
+        variables["spread"] = (axes, relevance.spread)
     variables |= {name: ("sample", column) for name, column in _totals(relevance)}
     coords: dict[str, Any] = {"feature": list(relevance.features)}
     if not relevance.reduced:
@@ -162,12 +169,15 @@ def to_xarray(relevance: RelevanceArrays) -> Any:
 
 def _totals(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
     """Names and columns of each sample's predictions and totals."""
-    prediction = relevance.prediction
-    if prediction.ndim == 1:
-        yield "prediction", prediction
-    else:
-        names = relevance.outputs or range(prediction.shape[1])
-        yield from ((f"prediction[{name}]", prediction[:, k]) for k, name in enumerate(names))
+    for what in ("prediction", "prediction_spread"):
+        prediction = getattr(relevance, what)
+        if prediction is None:
+            continue
+        if prediction.ndim == 1:
+            yield what, prediction
+        else:
+            names = relevance.outputs or range(prediction.shape[1])
+            yield from ((f"{what}[{name}]", prediction[:, k]) for k, name in enumerate(names))
     yield from ((name, getattr(relevance, name)) for name in ("score", "initial_state", "unattributed"))
 
 
