@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
     from fastlrp.learning.regressor import LSTMRegressor
     from fastlrp.learning.rolling import RollingLSTM
+    from fastlrp.learning.split import PanelSplit
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
@@ -36,6 +37,7 @@ __all__ = [
     "LSTMRegressor",
     "ModelFileError",
     "Network",
+    "PanelSplit",
     "Relevance",
     "RollingLSTM",
     "Rudder",
@@ -59,6 +61,7 @@ _HOMES = {
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",
     "Network": "network",
+    "PanelSplit": "learning.split",
     "Relevance": "relevance.result",
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",

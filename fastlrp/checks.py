@@ -96,6 +96,10 @@ PARAMETERS: dict[str, Constraint] = {
     "step": _COUNT,
     "gap": Constraint(_whole(0), "a whole number of at least 0"),
     "scaler": _one_of(("standard", "minmax"), optional=True),
+    # splits
+    "n_splits": _COUNT,
+    "embargo": Constraint(_whole(0), "a whole number of at least 0"),
+    "test_size": _COUNT._replace(optional=True),
 }
 
 
