@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastlrp.errors import ConservationWarning, ModelFileError
     from fastlrp.keras import describe_keras, read_keras, write_keras
+    from fastlrp.learning.null import null_relevance
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
     from fastlrp.learning.regressor import LSTMRegressor
     from fastlrp.learning.rolling import RollingLSTM
@@ -42,6 +43,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "null_relevance",
     "read_keras",
     "write_keras",
 ]
@@ -66,6 +68,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "null_relevance": "learning.null",
     "read_keras": "keras",
     "write_keras": "keras",
 }
