@@ -21,7 +21,7 @@ from fastlrp.messages import count, foreign_network
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import is_panel
 from fastlrp.progress import progress_bar
-from fastlrp.rules import Rule
+from fastlrp.rules import Rule, as_rule
 
 if TYPE_CHECKING:
     from fastlrp.relevance.result import Relevance
@@ -135,6 +135,8 @@ def null_relevance(
     for name, value in (("n", n), ("statistic", statistic), ("by", by)):
         check(name, value)
     _check_model(model)
+    if rule is not None:
+        as_rule(rule)
 
     def fitted(model: Any, y: Any) -> pd.Series[float]:
         reduce = "steps" if by == "feature" else None
