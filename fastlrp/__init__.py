@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
     from fastlrp.keras import describe_keras, read_keras, write_keras
+    from fastlrp.learning.null import null_relevance
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
     from fastlrp.learning.regressor import LSTMRegressor
     from fastlrp.learning.rolling import RollingLSTM
+    from fastlrp.learning.split import PanelSplit
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
@@ -38,10 +40,12 @@ __all__ = [
     "LSTMRegressor",
     "ModelFileError",
     "Network",
+    "PanelSplit",
     "Relevance",
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "null_relevance",
     "read_keras",
     "write_keras",
 ]
@@ -62,10 +66,12 @@ _HOMES = {
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",
     "Network": "network",
+    "PanelSplit": "learning.split",
     "Relevance": "relevance.result",
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "null_relevance": "learning.null",
     "read_keras": "keras",
     "write_keras": "keras",
 }

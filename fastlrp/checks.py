@@ -96,6 +96,15 @@ PARAMETERS: dict[str, Constraint] = {
     "step": _COUNT,
     "gap": Constraint(_whole(0), "a whole number of at least 0"),
     "scaler": _one_of(("standard", "minmax"), optional=True),
+    # splits
+    "n_splits": _COUNT,
+    "embargo": Constraint(_whole(0), "a whole number of at least 0"),
+    "test_size": _COUNT._replace(optional=True),
+    # statistics of relevance
+    "n": _COUNT,
+    "statistic": _one_of(("abs", "mean", "share")),
+    "by": _one_of(("feature", "step", "both")),
+    "level": Constraint(lambda value: _real(value) and 0 < value <= 1, "a number above 0 and at most 1"),
 }
 
 
