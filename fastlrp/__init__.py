@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from fastlrp.errors import ConservationWarning, ModelFileError
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.null import null_relevance
-    from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
+    from fastlrp.learning.preprocessing import (
+        CrossSectionalDemean,
+        CrossSectionalRank,
+        CrossSectionalWinsorizer,
+        CrossSectionalZScore,
+    )
     from fastlrp.learning.regressor import LSTMRegressor
     from fastlrp.learning.rolling import RollingLSTM
     from fastlrp.learning.split import PanelSplit
@@ -30,6 +35,7 @@ __all__ = [
     "Arras",
     "Bidirectional",
     "ConservationWarning",
+    "CrossSectionalDemean",
     "CrossSectionalRank",
     "CrossSectionalWinsorizer",
     "CrossSectionalZScore",
@@ -56,6 +62,7 @@ _HOMES = {
     "Arras": "rules",
     "Bidirectional": "model.layers",
     "ConservationWarning": "errors",
+    "CrossSectionalDemean": "learning.preprocessing",
     "CrossSectionalRank": "learning.preprocessing",
     "CrossSectionalWinsorizer": "learning.preprocessing",
     "CrossSectionalZScore": "learning.preprocessing",

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+#: Activations of hidden Dense layers that are trained; softmax is for outputs.
+ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")
 LOSSES = ("squared_error", "absolute_error", "huber")
 
 
@@ -63,6 +65,7 @@ PARAMETERS: dict[str, Constraint] = {
     # networks
     "units": Constraint(lambda value: _sizes(value) and len(value) > 0, _SIZES),
     "dense_units": Constraint(_sizes, _SIZES),
+    "dense_activation": _one_of(ACTIVATIONS),
     "bidirectional": _FLAG,
     "dropout": _SHARE,
     "steps": _COUNT._replace(optional=True),
@@ -86,6 +89,7 @@ PARAMETERS: dict[str, Constraint] = {
     "beta_1": _SHARE,
     "beta_2": _SHARE,
     "epsilon": _POSITIVE,
+    "n_members": _COUNT,
     # precision, device and threads
     "dtype": Constraint(lambda value: _dtype_name(value) in ("float32", "float64"), "'float32' or 'float64'", True),
     "device": _one_of(("auto", "cpu", "cuda")),
@@ -95,6 +99,7 @@ PARAMETERS: dict[str, Constraint] = {
     "expanding": _FLAG,
     "step": _COUNT,
     "gap": Constraint(_whole(0), "a whole number of at least 0"),
+    "validation": _COUNT._replace(optional=True),
     "scaler": _one_of(("standard", "minmax"), optional=True),
     # splits
     "n_splits": _COUNT,

@@ -43,10 +43,12 @@ class Members:
         Number of members, at least 2.
     n_features : int
     threads : int
+    held : int
+        Members whose results are held until they are added in one pass, at most ``HELD``.
     """
 
-    def __init__(self, n: int, n_features: int, threads: int = 1) -> None:
-        self.n, self._threads = n, threads
+    def __init__(self, n: int, n_features: int, threads: int = 1, held: int = HELD) -> None:
+        self.n, self._threads, self._at_once = n, threads, held
         self._pool = ThreadPoolExecutor(threads)  # starts threads only when there is work, and ends with this object
         self._shares, self._counts = np.zeros((n, n_features)), np.zeros(n, np.int64)
         self._k, self._held = 0, list[Array]()
@@ -69,7 +71,7 @@ class Members:
             mean += off * (1 / self._k)
             self._squares += off * (results.prediction - mean)
         self._held.append(results.values)
-        if len(self._held) == HELD or self._k == self.n:
+        if len(self._held) == self._at_once or self._k == self.n:
             if results.values.size:
                 self._add_values()
             self._held.clear()

@@ -86,8 +86,13 @@ class TakesWindows:
 
     def _panel_samples(self, X: pd.DataFrame, reset: bool) -> Samples:
         if not reset:
-            return from_panel(X, self.steps_, self._features, self._dtype, self._width)
-        samples = from_panel(X, self._asked_steps or 1, self._chosen, self._dtype)
+            return from_panel(X, self.steps_, self._features, self._dtype, None if self._features else self._width)
+        if self._asked_steps is None:
+            raise ValueError(
+                f"steps= is missing: X is a panel, which needs the length of its windows, as {type(self).__name__}"
+                "(steps=12) says it for 12 periods"
+            )
+        samples = from_panel(X, self._asked_steps, self._chosen, self._dtype)
         names = [name for name in X.columns if isinstance(name, str)]
         self._learn_features(X.shape[1], names if len(names) == X.shape[1] else None)
         return samples

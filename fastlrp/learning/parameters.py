@@ -1,12 +1,21 @@
-"""LSTMRegressor's parameters: checked by the table in ``checks.py``, and the network that they describe."""
+"""LSTMRegressor's parameters: checked, and the network, the trainer and the schedule that they describe."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastlrp.checks import PARAMETERS, check
-from fastlrp.learning.training import Architecture
+from fastlrp.learning.architecture import Architecture
+from fastlrp.learning.targets import TargetTransform
+from fastlrp.messages import count, foreign_network
+from fastlrp.network import Network
 from fastlrp.rules import as_rule
+
+if TYPE_CHECKING:
+    from fastlrp.kernels.training.trainer import Trainer
 
 
 def check_parameters(model: Any) -> None:
@@ -17,13 +26,77 @@ def check_parameters(model: Any) -> None:
     ValueError
         If one is refused. The message names the parameter, what it takes, and what was given.
     """
+    me = type(model).__name__
     for name, value in model.get_params(deep=False).items():
         if name in PARAMETERS:
-            check(name, value, type(model).__name__)
+            check(name, value, me)
     as_rule(model.rule)
+    TargetTransform.of(model.target_transform, me)
+    net = model.network
+    if net is not None and not isinstance(net, Network):
+        given = foreign_network(net) or type(net).__name__
+        raise ValueError(f"{me}(network=...) takes a fastlrp.Network or None, not {given}")
+    if net is not None and net.steps is not None and model.steps not in (None, net.steps):
+        raise ValueError(f"{me}(steps={model.steps}) was given, but its network takes {count(net.steps, 'step')}")
 
 
-def architecture_of(model: Any) -> Architecture:
-    """The network that the parameters describe."""
-    units, dense = (tuple(map(int, sizes)) for sizes in (model.units, model.dense_units))
-    return Architecture(units, dense, bool(model.bidirectional), float(model.dropout))
+def asked_steps(model: Any) -> int | None:
+    """T, if a parameter says it."""
+    return model.steps or (model.network.steps if isinstance(model.network, Network) else None)
+
+
+def member_seeds(seed: int, n: int) -> list[int]:
+    """A seed for each member of an ensemble; a larger one begins with the same."""
+    return [seed, *np.random.default_rng((seed, 2**32)).integers(2**31 - 1, size=n - 1).tolist()]
+
+
+def first_network(
+    model: Any,
+    n_features: int,
+    n_outputs: int,
+    seed: int,
+    dtype: Any,
+    *,
+    steps: int,
+    features: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+) -> Network:
+    """The network that training starts from: the user's own, or one drawn as the parameters say.
+
+    Raises
+    ------
+    ValueError
+        If the user's own does not take so many features, or has not so many outputs.
+    """
+    if model.network is None:
+        units, dense = (tuple(map(int, sizes)) for sizes in (model.units, model.dense_units))
+        chosen = Architecture(units, dense, bool(model.bidirectional), float(model.dropout), model.dense_activation)
+        rng = np.random.default_rng((seed,))
+        return chosen.network(n_features, n_outputs, rng, dtype, steps=steps, features=features, outputs=outputs)
+    net: Network = model.network
+    for what, has, due in (("feature", net.n_features, n_features), ("output", net.n_outputs, n_outputs)):
+        if has != due:
+            given = f"X has {due}" if what == "feature" else f"y has {due}"
+            raise ValueError(f"{type(model).__name__}(network=...) has {count(has, what)}, but {given}")
+    return net.replaced(steps=steps, features=net.features or features, outputs=net.outputs or outputs)
+
+
+def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int) -> Trainer[Network]:
+    """A trainer with the parameters' loss, penalty and Adam."""
+    from fastlrp.kernels.training.trainer import Trainer
+
+    return Trainer(
+        net,
+        steps=steps,
+        loss=model.loss,
+        huber_delta=model.huber_delta,
+        alpha=model.alpha,
+        learning_rate=model.learning_rate_init,
+        beta_1=model.beta_1,
+        beta_2=model.beta_2,
+        epsilon=model.epsilon,
+        clipnorm=model.clipnorm,
+        dtype=dtype,
+        seed=seed,
+        threads=threads,
+    )

@@ -1,6 +1,6 @@
 """Cross-sectional preprocessing that scikit-learn lacks: each period's assets against each other, and nothing later.
 
-All three transformers compute from the rows of one period alone, at ``fit`` and at ``transform``: they learn nothing,
+All four transformers compute from the rows of one period alone, at ``fit`` and at ``transform``: they learn nothing,
 so they cannot look ahead, whatever rows they are given. A period must be given whole: a part of its assets is
 another cross-section.
 """
@@ -22,11 +22,11 @@ from fastlrp.panels.samples import is_panel
 Array = npt.NDArray[Any]
 Missing = Literal["keep", "center", "error"]
 
-__all__ = ["CrossSectionalRank", "CrossSectionalWinsorizer", "CrossSectionalZScore"]
+__all__ = ["CrossSectionalDemean", "CrossSectionalRank", "CrossSectionalWinsorizer", "CrossSectionalZScore"]
 
 
 class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types there
-    """The base of all three: takes a panel or an array, transforms each period, and returns the same form."""
+    """The base of all four: takes a panel or an array, transforms each period, and returns the same form."""
 
     missing: Missing
 
@@ -109,6 +109,11 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         return tags
 
 
+def is_cross_sectional(transformer: object) -> bool:
+    """Whether a transformer compares the assets of one period, and learns nothing."""
+    return isinstance(transformer, _CrossSectional)
+
+
 class CrossSectionalRank(_CrossSectional):
     """Ranks over the assets of each period, scaled to [-1, 1]; ties get their average, a single asset 0.
 
@@ -167,15 +172,37 @@ class CrossSectionalZScore(_CrossSectional):
             raise ValueError(f"CrossSectionalZScore(clip=...) takes a positive number or None, not {self.clip!r}")
 
     def _of_period(self, values: Array) -> Array:
-        there = ~np.isnan(values)
-        count = np.maximum(np.count_nonzero(there, axis=0), 1)
-        exact = values.astype(np.float64)
-        # Subtract one of the values first: if all are alike, that gives 0 throughout, and a large mean costs no digits.
-        away = exact - np.nan_to_num(np.fmin.reduce(exact, axis=0))
-        away -= np.sum(away, axis=0, where=there) / count
+        away, there, count = _demeaned(values)
         spread = np.sqrt(np.sum(away**2, axis=0, where=there) / np.maximum(count - self.ddof, 1))
         score = np.asarray(away / np.where(spread > 0, spread, 1))
         return score if self.clip is None else np.asarray(np.clip(score, -self.clip, self.clip))
+
+
+class CrossSectionalDemean(_CrossSectional):
+    """Each value minus its period's mean: a return relative to the cross-section's.
+
+    Parameters
+    ----------
+    missing : {"keep", "center", "error"}
+        Missing values take no part in means. They stay missing, become 0 (the mean), or are refused.
+    """
+
+    def __init__(self, *, missing: Missing = "keep") -> None:
+        self.missing = missing
+
+    def _of_period(self, values: Array) -> Array:
+        return _demeaned(values)[0]
+
+
+def _demeaned(values: Array) -> tuple[Array, Array, Array]:
+    """Values minus their mean over assets, whether each is there, and how many are."""
+    there = ~np.isnan(values)
+    count = np.maximum(np.count_nonzero(there, axis=0), 1)
+    exact = values.astype(np.float64)
+    # Subtract one of the values first: if all are alike, that gives 0 throughout, and a large mean costs no digits.
+    away = exact - np.nan_to_num(np.fmin.reduce(exact, axis=0))
+    away -= np.sum(away, axis=0, where=there) / count
+    return away, there, count
 
 
 class CrossSectionalWinsorizer(_CrossSectional):

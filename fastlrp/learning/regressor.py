@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_random_state
 
+from fastlrp.ensemble import Ensemble
+from fastlrp.explain import predict_windows
 from fastlrp.learning.inputs import TakesTargets
-from fastlrp.learning.parameters import architecture_of, check_parameters
-from fastlrp.learning.training import Schedule, all_or_nothing, epoch_bar, train
+from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
+from fastlrp.learning.targets import TargetTransform
+from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
 from fastlrp.messages import count, users_line
 from fastlrp.model.plain import layers_of, plain_layers
 from fastlrp.network import Network
@@ -41,27 +46,30 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     units : tuple of int
         H of each LSTM layer, from the input up.
     dense_units : tuple of int
-        Units of each hidden Dense layer (relu) between the last LSTM and the linear output.
+        Units of each hidden Dense layer between the last LSTM and the linear output.
     bidirectional : bool
         Read each window in both directions; outputs are concatenated.
     dropout : float in [0, 1)
         Share of units dropped in training, after each LSTM and each hidden Dense layer.
     alpha : float
         L2 penalty on kernels (W of LSTM and Dense layers): MLPRegressor's ``alpha/2 * sum(W**2) / n``, with n samples
-        in a batch.
+        in a batch. Keras' ``kernel_regularizer=L2(l2)`` adds ``l2 * sum(W**2)`` to each batch's loss, so that
+        ``alpha = 2 * l2 * batch_size`` is the same penalty.
     steps : int or None
-        T, the length of a window, for flat columns and panels; None: one step. Arrays (sample, step, feature) have it.
+        T, the length of a window, for panels, which need it, and for flat columns (None: one step). Arrays (sample,
+        step, feature) have it.
     batch_size, learning_rate_init, max_iter, shuffle, beta_1, beta_2, epsilon
         Settings of Adam and its epochs. A batch larger than the data holds all of the data.
     tol, n_iter_no_change : float, int
-        Training stops when the loss (with ``early_stopping``, the validation score) has not improved by more than
-        ``tol`` for more than ``n_iter_no_change`` epochs in a row. A patience of ``max_iter`` or more asks for exactly
-        ``max_iter`` epochs, without a warning about convergence.
+        Training stops when the loss has not improved by more than ``tol`` for more than ``n_iter_no_change`` epochs in
+        a row. ``tol`` is a part of the loss of the best constant prediction (of the targets' variance, for squared
+        errors), so that the units of y do not matter; with ``early_stopping`` it is a part of R^2. A patience of
+        ``max_iter`` or more asks for exactly ``max_iter`` epochs, without a warning about convergence.
     early_stopping, validation_fraction : bool, float
         Hold out this share, stop by its R^2, and keep the best epoch's weights. Panels hold out their last periods;
         arrays hold out random samples, and their last ones where ``shuffle=False``.
     warm_start : bool
-        ``fit`` continues from the weights of the last ``fit``.
+        ``fit`` continues from the weights, and with the target transform, of the last ``fit``.
     random_state : int, RandomState or None
         Seeds initial weights, order and dropout. Results have the same bits for any number of threads.
     verbose : bool
@@ -81,19 +89,39 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Largest norm of the gradient of all weights together (Keras' ``global_clipnorm``).
     threads : int or None
         CPU threads; None: Numba's own setting.
+    n_members : int
+        Number of networks, each from its own seed, that are trained side by side and predict as one.
+    target_transform : {"standardize", "rank", "demean"}, transformer or None
+        What the networks learn instead of y, fitted on the targets that train: y less its mean, over its standard
+        deviation; its rank among the assets of each period (scaled to [-1, 1]) or its deviation from their mean; or
+        any transformer of scikit-learn with an inverse. ``predict`` undoes it, except for ranks and deviations, which
+        have no way back: there predictions are ranks and deviations, and :meth:`score` compares them with y's.
+        Relevance always adds up to the network's own output, in the transformed units.
+    network : Network or None
+        The network to start from, instead of one drawn as ``units``, ``dense_units``, ``dense_activation``,
+        ``bidirectional`` and ``dropout`` say: from :func:`fastlrp.read_keras`, or built from layers.
+    dense_activation : {"relu", "linear", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"}
+        Activation of hidden Dense layers.
 
     Attributes
     ----------
-    network_ : Network
+    network_ : Network, or Ensemble where ``n_members`` is above 1
         The trained network.
-    layers_ : list of dict
+    layers_ : list of dict, or a list of these for an ensemble
         The same network as plain arrays, which is what pickle, joblib and skops see.
     loss_curve_, best_loss_ : list of float, float or None
-        Mean loss of each epoch, and the lowest (None with ``early_stopping``).
+        Mean loss of each epoch, and the lowest (None with ``early_stopping``); of an ensemble, the mean over members
+        that trained so long.
+    loss_curves_ : list of list of float
+        Mean loss of each member's epochs.
     validation_scores_, best_validation_score_ : list of float or None, float or None
-        R^2 on the held-out samples; None without ``early_stopping``.
+        R^2 on the held-out samples, in the units that the networks learn; None without ``early_stopping``.
     n_iter_, t_ : int
-        Number of epochs of the last call, and of samples seen in all.
+        Number of epochs of the last call (of an ensemble, its longest), and of samples seen in all, by all members.
+    stopped_ : str
+        Why the last call ended before ``max_iter`` epochs (of an ensemble, why its first member did); "" if it did not.
+    target_transformer_ : transformer or None
+        The fitted ``target_transform``.
     n_features_in_, feature_names_in_, n_outputs_, steps_
         Number of columns of X (features, if X has three axes), their names if they are strings, number of targets, T.
     n_windows_, n_skipped_ : int
@@ -134,6 +162,10 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         threads: int | None = None,
+        n_members: int = 1,
+        target_transform: Any = None,
+        network: Network | None = None,
+        dense_activation: str = "relu",
     ) -> None:
         self.units = units
         self.dense_units = dense_units
@@ -162,6 +194,10 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.threads = threads
+        self.n_members = n_members
+        self.target_transform = target_transform
+        self.network = network
+        self.dense_activation = dense_activation
 
     # ---------------------------------------------------------------------------------------------------- training
 
@@ -189,7 +225,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
-        first = not (self.warm_start and hasattr(self, "_network"))
+        first = not (self.warm_start and hasattr(self, "_networks"))
         samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
         if len(samples) < 2:
             raise ValueError(
@@ -201,26 +237,26 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             )
         if first:
             self._begin(samples, targets.shape[1])
-        used, held_out = self._split(samples, targets, weight)
-        self._run(*used, epochs=self.max_iter, held_out=held_out, trainer=self._trainer())
+        index = X.index[samples.caller] if is_panel(X) else None
+        used, held_out = self._split(samples, targets, weight, index, first)
+        self._run(*used, epochs=self.max_iter, held_out=held_out)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on these samples, continuing from the weights and moments of the call before.
 
-        Parameters and errors are those of :meth:`fit`.
+        Parameters and errors are those of :meth:`fit`. A target transform is fitted on the first call's targets.
         """
         check_parameters(self)
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it has no epochs to stop between")
-        first = not hasattr(self, "_network")
+        first = not hasattr(self, "_networks")
         with all_or_nothing(self):
             samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
             if first:
                 self._begin(samples, targets.shape[1])
-            trainer = self._trainer()
-            if not first:
-                trainer.set_state(self._moments)
-            self._run(samples, targets, weight, epochs=1, held_out=None, trainer=trainer)
+            index = X.index[samples.caller] if is_panel(X) else None
+            targets = self._learnt(targets, index, first)
+            self._run(samples, targets, weight, epochs=1, held_out=None, moments=None if first else self._moments)
         return self
 
     def _begin(self, samples: Samples, n_outputs: int) -> None:
@@ -228,33 +264,30 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.steps_, self.n_outputs_ = samples.steps, n_outputs
         self._features = None if samples.features is None else list(samples.features)
-        n_features = samples.rows.shape[1]
-        rng = np.random.default_rng((self._seed,))
-        self._network = architecture_of(self).network(
-            n_features, n_outputs, rng, self._dtype, steps=samples.steps, features=self._features, outputs=self._outputs
-        )
+        self._networks = [
+            first_network(
+                self, samples.rows.shape[1], n_outputs, seed, self._dtype, steps=samples.steps,
+                features=self._features, outputs=self._outputs,
+            )
+            for seed in member_seeds(self._seed, self.n_members)
+        ]  # fmt: skip
+        self.target_transformer_ = None
+        self.loss_curves_: list[list[float]] = [[] for _ in self._networks]
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.t_ = 0
 
-    def _trainer(self) -> Trainer[Network]:
-        from fastlrp.kernels.training.trainer import Trainer
+    def _learnt(self, targets: Array, index: pd.Index | None, fit: bool) -> Array:
+        """Targets in the units that networks learn; where ``fit``, the transformer is fitted on them."""
+        if fit:
+            chosen = TargetTransform.of(self.target_transform, type(self).__name__)
+            self.target_transformer_ = None if chosen is None else chosen.transformer
+            return targets if chosen is None else chosen.fit(targets, index)
+        return targets if self._transform is None else self._transform.transform(targets, index)
 
-        return Trainer(
-            self._network,
-            steps=self.steps_,
-            loss=self.loss,
-            huber_delta=self.huber_delta,
-            alpha=self.alpha,
-            learning_rate=self.learning_rate_init,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            clipnorm=self.clipnorm,
-            dtype=self._dtype,
-            seed=self._seed,
-            threads=self.threads,
-        )
+    @property
+    def _transform(self) -> TargetTransform | None:
+        return None if self.target_transformer_ is None else TargetTransform(self.target_transformer_)
 
     def _run(
         self,
@@ -263,40 +296,79 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         weight: Array | None,
         *,
         epochs: int,
-        held_out: Callable[[Network], float] | None,
-        trainer: Trainer[Network],
+        held_out: Callable[[Trainer[Network]], float] | None,
+        moments: Sequence[dict[str, Array]] | None = None,
     ) -> None:
-        """Run the epochs, and store their results."""
-        with epoch_bar(self.verbose, epochs, type(self).__name__) as report:
-            schedule = Schedule(
-                epochs, self.batch_size, self.shuffle, self._seed, self.tol, self.n_iter_no_change,
-                len(self.loss_curve_), held_out, report,
-            )  # fmt: skip
-            history = train(trainer, samples, y, weight, schedule)
-        self._network = trainer.network()
-        self._moments = trainer.get_state()
-        self.n_iter_ = len(history.losses)
-        self.t_ += self.n_iter_ * len(samples)
-        self.loss_curve_ = self.loss_curve_ + history.losses
-        self.best_loss_ = None if held_out else min(self.loss_curve_)
-        self.validation_scores_ = (self.validation_scores_ or []) + history.scores if held_out else None
-        self.best_validation_score_ = max(history.scores) if held_out else None
-        if self.verbose and history.stopped:
-            print(f"{type(self).__name__}: {history.stopped}")
-        if epochs == self.max_iter > self.n_iter_no_change and not history.stopped:
+        """Run the epochs of all members, and store their results."""
+        from fastlrp.kernels.cpu import run_tasks, threads_of
+
+        M = len(self._networks)
+        side = min(M, threads_of(self.threads))
+        each, seeds = threads_of(self.threads) // side, member_seeds(self._seed, M)
+        trainers = [
+            trainer_of(self, net, self.steps_, self._dtype, seed, each)
+            for net, seed in zip(self._networks, seeds, strict=True)
+        ]
+        for trainer, state in zip(trainers, moments or (), strict=False):
+            trainer.set_state(state)
+        histories: list[History | None] = [None] * M
+        tol = self.tol if held_out else self.tol * constant_loss(y, weight, self.loss, self.huber_delta)
+        interrupted = threading.Event()
+        with epoch_bar(self.verbose, epochs * M, type(self).__name__) as report:
+
+            def member(k: int) -> int:
+                schedule = Schedule(
+                    epochs, self.batch_size, self.shuffle, seeds[k], tol, self.n_iter_no_change,
+                    len(self.loss_curves_[k]), held_out, report, interrupted,
+                )  # fmt: skip
+                histories[k] = train(trainers[k], samples, y, weight, schedule)
+                return 1
+
+            run_tasks([partial(member, k) for k in range(M)], side)
+        done = [history for history in histories if history is not None]
+        self._networks = [trainer.network() for trainer in trainers]
+        self._moments = [trainer.get_state() for trainer in trainers]
+        self._record(done, len(samples), held_out is not None)
+        self._tell(done, epochs)
+
+    def _record(self, histories: Sequence[History], n: int, scored: bool) -> None:
+        self.n_iter_ = max(len(history.losses) for history in histories)
+        self.t_ += sum(len(history.losses) for history in histories) * n
+        self.loss_curves_ = [a + history.losses for a, history in zip(self.loss_curves_, histories, strict=True)]
+        self.loss_curve_ = _mean_curve(self.loss_curves_)
+        self.best_loss_ = None if scored else min(self.loss_curve_)
+        scores = [history.scores for history in histories]
+        self.validation_scores_ = (self.validation_scores_ or []) + _mean_curve(scores) if scored else None
+        self.best_validation_score_ = float(np.mean([max(curve) for curve in scores])) if scored else None
+        self.stopped_ = histories[0].stopped
+
+    def _tell(self, histories: Sequence[History], epochs: int) -> None:
+        """Warn of what went wrong, each kind once, and say why training stopped where ``verbose``."""
+        told = {type_: text for text, type_ in filter(None, (history.warning for history in reversed(histories)))}
+        for type_, text in told.items():
+            warnings.warn(text, type_, stacklevel=users_line())
+        if self.verbose and self.stopped_:
+            print(f"{type(self).__name__}: {self.stopped_}")
+        open_ended = [history for history in histories if not history.stopped]
+        if epochs == self.max_iter > self.n_iter_no_change and open_ended:
+            losses = open_ended[0].losses
+            before = losses[-1 - int(min(self.n_iter_no_change, len(losses) - 1))]
+            whose = "" if len(histories) == 1 else f" by {len(open_ended)} of {len(histories)} members"
             warnings.warn(
-                f"the maximum of {epochs} epochs (max_iter) was reached and training has not converged yet: raise "
+                f"the maximum of {epochs} epochs (max_iter) was reached{whose} and training has not converged yet: its "
+                f"loss went from {before:.4g} to {losses[-1]:.4g} in the last {self.n_iter_no_change} epochs; raise "
                 "max_iter, or set n_iter_no_change=max_iter if that many epochs are what you want",
                 ConvergenceWarning,
                 stacklevel=users_line(),
             )
 
     def _split(
-        self, samples: Samples, y: Array, weight: Array | None
-    ) -> tuple[tuple[Samples, Array, Array | None], Callable[[Network], float] | None]:
-        """The samples that train, and a function that scores a network on those held out, if there are any."""
+        self, samples: Samples, y: Array, weight: Array | None, index: pd.Index | None, fit: bool
+    ) -> tuple[tuple[Samples, Array, Array | None], Callable[[Trainer[Network]], float] | None]:
+        """The samples that train, and a function that scores a trainer's network on those held out, if there are any;
+        targets are in the units that networks learn, which those that train decide."""
         if not self.early_stopping:
-            return (samples, y, weight), None
+            return (samples, self._learnt(y, index, fit), weight), None
         out = self._held_out(samples)
         if out.sum() < 2 or out.all():
             raise ValueError(
@@ -304,14 +376,17 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 "and some to train on: change validation_fraction, or give more data"
             )
         kept, scored = np.flatnonzero(~out), np.flatnonzero(out)
-        windows, actual = samples.take(scored).windows(), y[scored]
+        learnt = self._learnt(y[kept], None if index is None else index[kept], fit)
+        actual = self._learnt(y[scored], None if index is None else index[scored], False)
+        windows = samples.take(scored).in_place()
         w = None if weight is None else weight[scored]
 
-        def score(net: Network) -> float:
-            predicted = cast(Array, net.predict(windows, device=self.device, threads=self.threads))
-            return float(r2_score(actual, predicted.reshape(actual.shape), sample_weight=w))
+        def score(trainer: Trainer[Network]) -> float:
+            net, threads = trainer.network(), trainer.threads
+            predicted = predict_windows(net, windows, samples.steps, device=self.device, threads=threads)
+            return float(r2_score(actual, predicted, sample_weight=w))
 
-        return (samples.take(kept), y[kept], None if weight is None else weight[kept]), score
+        return (samples.take(kept), learnt, None if weight is None else weight[kept]), score
 
     def _held_out(self, samples: Samples) -> Array:
         n = len(samples)
@@ -329,16 +404,17 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     # ------------------------------------------------------------------------------------------------- use
 
     @property
-    def network_(self) -> Network:
-        """The trained network."""
-        if "_network" not in vars(self):
+    def network_(self) -> Network | Ensemble:
+        """The trained network, or the ensemble of them."""
+        if "_networks" not in vars(self):
             raise AttributeError("there is no network_ yet: this LSTMRegressor is not fitted")
-        return self._network
+        return self._networks[0] if len(self._networks) == 1 else Ensemble(self._networks)
 
     @property
-    def layers_(self) -> list[dict[str, Any]]:
-        """The network's layers as plain arrays."""
-        return plain_layers(self.network_)
+    def layers_(self) -> list[Any]:
+        """The layers as plain arrays, of the network, or of each member."""
+        plain = [plain_layers(net) for net in self._networks]
+        return plain[0] if len(plain) == 1 else plain
 
     def predict(self, X: Any) -> Array | pd.Series[float] | pd.DataFrame:
         """Predictions: an array, or for a panel a Series or frame on its own index, NaN where no complete window ends.
@@ -351,15 +427,18 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Returns
         -------
         array, Series or DataFrame (sample,) or (sample, target), like y
+            In y's units; with ``target_transform`` "rank" or "demean", in those.
         """
         X = self._input(X)
-        predicted = self._network.predict(X, device=self.device, dtype=self._dtype, threads=self.threads)
-        if isinstance(predicted, pd.Series):
-            name = self._outputs[0] if self._outputs else 0
-            return PanelPrediction(predicted) if self._flat_target else predicted.to_frame(name)
-        if isinstance(predicted, np.ndarray) and predicted.ndim == 1 and not self._flat_target:
-            return predicted[:, None]
-        return predicted
+        given = self.network_.predict(X, device=self.device, dtype=self._dtype, threads=self.threads)
+        predicted = np.asarray(given).reshape(len(given), -1)
+        if self._transform is not None:
+            predicted = self._transform.undo(predicted)
+        if is_panel(X):
+            if self._flat_target:
+                return PanelPrediction(predicted[:, 0], X.index, name="prediction")
+            return pd.DataFrame(predicted, X.index, list(self._outputs or range(self.n_outputs_)))
+        return predicted[:, 0] if self._flat_target else predicted
 
     def explain(
         self,
@@ -406,7 +485,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
         X = self._input(X)
-        return self._network.explain(
+        return self.network_.explain(
             X,
             rule=self.rule if rule is None else rule,
             target=target,
@@ -419,26 +498,22 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R^2; rows of a panel without a prediction or a target are left out.
+        """R^2 of predictions, against the mean of the scored targets; rows of a panel without a prediction or a target
+        are left out.
+
+        The mean is that of the rows that are scored, which nobody knew before: forecasts of returns are more often
+        judged against zero. With ``target_transform`` "rank" or "demean", y is transformed likewise.
 
         Raises
         ------
         ValueError
             If no row is left to score, or y is not on the panel's index.
         """
-        if is_panel(X):
+        panel = is_panel(X)
+        if panel:
             refuse_other_index(X, y, "y")
         predicted = np.asarray(self.predict(X), np.float64)
-        if not is_panel(X):
-            return float(r2_score(y, predicted, sample_weight=sample_weight))
-        actual = np.asarray(y, np.float64).reshape(predicted.shape)
-        rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
-        if not rows.any():
-            raise ValueError(
-                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
-            )
-        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return float(r2_score(actual[rows], predicted[rows], sample_weight=weight))
+        return scored(predicted, y, X.index if panel else None, self._transform, sample_weight, missing=panel)
 
     # ------------------------------------------------------------------------------------------------ scikit-learn
 
@@ -450,8 +525,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        if "_network" in state:  # as plain arrays, which any version of this class understands
-            state["layers_"] = plain_layers(state.pop("_network"))
+        if "_networks" in state:  # as plain arrays, which any version of this class understands
+            state["layers_"] = [plain_layers(net) for net in state.pop("_networks")]
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -459,9 +534,55 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         layers = state.pop("layers_", None)
         super().__setstate__(state)
         if layers is not None:
-            self._network = Network(
-                layers_of(layers), steps=self.steps_, features=self._features, outputs=self._outputs
+            self._networks = [
+                Network(layers_of(plain), steps=self.steps_, features=self._features, outputs=self._outputs)
+                for plain in layers
+            ]
+
+    @property
+    def _asked_steps(self) -> int | None:
+        return asked_steps(self)
+
+    @property
+    def _chosen(self) -> list[str] | None:
+        """The inputs that the user's own network names."""
+        named = None if self.network is None else self.network.features
+        return None if named is None else list(named)
+
+
+def scored(
+    predicted: Array, y: Any, index: pd.Index | None, transform: TargetTransform | None, weight: Any, *, missing: bool
+) -> float:
+    """R^2 of predictions, over rows that have a prediction and a target where some may be ``missing``.
+
+    Raises
+    ------
+    ValueError
+        If no row is left.
+    """
+    rows = np.ones(len(predicted), bool)
+    if missing:
+        y = np.asarray(y, np.float64).reshape(predicted.shape)
+        rows = np.isfinite(predicted + y).reshape(len(predicted), -1).all(axis=1)
+        if not rows.any():
+            raise ValueError(
+                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
             )
+        y = y[rows]
+    if transform is not None and not transform.undone:
+        y = np.asarray(y, np.float64)
+        y = transform.fit(y.reshape(len(y), -1), None if index is None else index[rows]).reshape(y.shape)
+    weight = None if weight is None else np.asarray(weight, np.float64)[rows]
+    return float(r2_score(y, predicted[rows], sample_weight=weight))
+
+
+def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    """The mean over curves of each epoch that any of them has."""
+    if len(curves) == 1:
+        return list(curves[0])
+    longest = max(map(len, curves))
+    padded = np.array([[*curve, *[np.nan] * (longest - len(curve))] for curve in curves])
+    return [float(value) for value in np.nanmean(padded, axis=0)]
 
 
 class PanelPrediction(pd.Series):

@@ -22,6 +22,10 @@ Array = npt.NDArray[Any]
 _ORDERS = 1 << 20
 
 
+class Diverged(ValueError):
+    """A loss or a weight that is not finite."""
+
+
 def epoch_order(n: int, seed: int, epoch: int, shuffle: bool) -> Array:
     """The order of n samples in an epoch: a function of seed and epoch alone, so training can stop and resume."""
     return np.random.default_rng((seed, epoch)).permutation(n) if shuffle else np.arange(n)
@@ -38,7 +42,7 @@ class Schedule:
     tol: float
     patience: float
     first_epoch: int = 0
-    score: Callable[[Network], float] | None = None  # on held-out samples; None: the training loss decides
+    score: Callable[[Trainer[Network]], float] | None = None  # on held-out samples; None: the training loss decides
     report: Callable[[int, float], object] | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)  # shared by fits that run side by side
 
@@ -73,7 +77,7 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
 
     Raises
     ------
-    ValueError
+    Diverged
         If the loss is not finite before any epoch has improved the network; the message names the epoch.
     """
     history, best, waited = History(), _Best(), 0
@@ -100,7 +104,7 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         history.losses.append(float(loss))
         floor = best.value
         if schedule.score is not None:
-            history.scores.append(float(schedule.score(trainer.network())))
+            history.scores.append(float(schedule.score(trainer)))
             best.offer(-history.scores[-1], epoch, trainer.get_state())
             waited = waited + 1 if -history.scores[-1] > floor - schedule.tol else 0
         else:
@@ -112,7 +116,7 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         if waited > schedule.patience:
             what = "validation score" if schedule.score is not None else "training loss"
             epochs = f"{schedule.patience} epoch{'s' * (schedule.patience != 1)}"
-            history.stopped = f"the {what} did not improve by more than {schedule.tol:.3g} (tol) for {epochs}"
+            history.stopped = f"the {what} did not improve by more than tol ({schedule.tol:.3g}) for {epochs}"
             break
     if schedule.score is not None and best.state is not None:
         trainer.set_state(best.state)
@@ -122,15 +126,21 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
 def train_through(
     trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, schedule: Schedule
 ) -> Array:
-    """Train for exactly ``schedule.epochs`` epochs, many in one compiled call; returns their losses, finite or not."""
+    """Train for exactly ``schedule.epochs`` epochs, many in one compiled call; returns their losses.
+
+    Raises
+    ------
+    Diverged
+        If a loss or a weight is not finite.
+    """
     n, losses = len(samples), []
     at_once = max(1, _ORDERS // n)
     for first in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs, at_once):
         epochs = range(first, min(first + at_once, schedule.first_epoch + schedule.epochs))
         orders = np.array([epoch_order(n, schedule.seed, epoch, schedule.shuffle) for epoch in epochs])
         losses.append(trainer.epochs((samples.rows, samples.starts), y, weight, orders, schedule.batch_size))
-        if not np.isfinite(losses[-1]).all():
-            break
+        if not (np.isfinite(losses[-1]).all() and trainer.finite()):
+            raise Diverged("training diverged: lower learning_rate_init or set clipnorm")
     return np.concatenate(losses)
 
 
@@ -152,7 +162,7 @@ def constant_loss(y: Array, weight: Array | None, loss: str, huber_delta: float)
 def _fall_back(trainer: Trainer[Network], best: _Best, what: str) -> str:
     """Go back to the best weights, if there are any; returns the warning."""
     if best.state is None or best.epoch == 0:
-        raise ValueError(f"{what}, before any epoch improved the network: lower learning_rate_init, or scale X and y")
+        raise Diverged(f"{what}, before any epoch improved the network: lower learning_rate_init, or scale X and y")
     trainer.set_state(best.state)
     return f"{what}: the weights after epoch {best.epoch}, the best one, are kept; lower learning_rate_init or clipnorm"
 

@@ -7,7 +7,6 @@ to round-off and free of any backpropagation.
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from numpy.testing import assert_allclose
 
 import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
-from fastlrp.kernels.training.trainer import Trainer, train_many
+from fastlrp.kernels.training.trainer import Trainer
 
 DATA = TESTS / "data" / "training"
 
@@ -530,42 +529,6 @@ def test_network_keeps_its_names_and_the_first_one_stays(rng):
 # ---- many models --------------------------------------------------------------------------------------------------
 
 
-def test_many_models_are_each_model(rng):
-    fits = []
-    for k in range(7):
-        net, X, y, w = make(rng, "lstm" if k % 2 else "stacked", 3, 20 + k)
-        net = fl.Network([*net.layers[:-1], fl.Dropout(0.2), net.layers[-1]])
-        fits.append((net, X, y, w if k % 3 else None, np.array([rng.permutation(len(X)) for _ in range(3)])))
-    want = []
-    for seed, (net, X, y, w, orders) in enumerate(fits):
-        trainer = Trainer(net, steps=3, seed=seed + 10, loss="huber", learning_rate=0.01)
-        want.append((trainer.epochs(X, y, w, orders, 8), trainer.network()))
-    for threads in (1, 3):
-        counts, seeds = [], range(10, 17)
-        networks, curves = train_many(
-            fits,
-            steps=3,
-            batch_size=8,
-            seeds=seeds,
-            threads=threads,
-            advance=counts.append,
-            loss="huber",
-            learning_rate=0.01,
-        )
-        assert sum(counts) == 7
-        for got, curve, (losses, net) in zip(networks, curves, want, strict=True):
-            assert np.array_equal(curve, losses)
-            assert got == net
-
-
-def test_many_models_raise_what_one_of_them_raised(rng):
-    net, X, y, w = make(rng, "lstm", 3, 20)
-    orders = np.arange(20)[None]
-    with pytest.raises(ValueError, match=r"y has shape \(19, 1\), expected \(20, 1\)"):
-        train_many([(net, X, y, w, orders), (net, X, y[1:], w, orders)], steps=3, threads=2)
-    assert train_many([], steps=3) == ([], [])
-
-
 def test_threads_that_train_at_once_do_not_disturb_each_other(rng):
     net, X, y, w = make(rng, "stacked", 4, 500)
     order, found = rng.permutation(500), []
@@ -581,30 +544,6 @@ def test_threads_that_train_at_once_do_not_disturb_each_other(rng):
         worker.join()
     assert len(found) == 3
     assert all(one == found[0] for one in found)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_many_models_stop_when_asked(rng, monkeypatch, threads):
-    net, X, y, w = make(rng, "lstm", 3, 20)
-    fits, told, trained, real = [(net, X, y, w, np.arange(20)[None])] * 500, [], [], Trainer.epochs
-    caller = threading.current_thread()
-
-    def epochs(*arguments):
-        trained.append(1)
-        if threading.current_thread() is not caller:
-            time.sleep(0.1)  # 500 fits would take a minute, however late the caller starts its first
-        return real(*arguments)
-
-    def interrupt(count):
-        told.append(count)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "epochs", epochs)
-    with pytest.raises(KeyboardInterrupt):
-        train_many(fits, steps=3, threads=threads, advance=interrupt)
-    assert len(told) == 1
-    assert 1 <= told[0] <= len(trained) < 500
-    assert threads > 1 or len(trained) == 1
 
 
 def test_benchmark_trains_what_torch_trains(monkeypatch):

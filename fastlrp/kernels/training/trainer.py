@@ -8,9 +8,8 @@ is their sum. (MLPRegressor halves its squared error, so that an alpha weighs tw
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -29,7 +28,6 @@ from fastlrp.model.plain import with_arrays
 
 Array = npt.NDArray[Any]
 C = TypeVar("C", bound=Chain)
-T = TypeVar("T")
 #: Floating-point operations per batch below which threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
 
@@ -269,44 +267,3 @@ def _together(work: Callable[[int], None], threads: int) -> None:
             thread.join()
     if failures:
         raise failures[0]
-
-
-def in_threads(
-    tasks: Sequence[Callable[[], T]], threads: int | None = None, advance: Callable[[int], object] | None = None
-) -> list[T]:
-    """Results of tasks, such as fits, run by several threads; what one of them raises stops the others and is raised.
-
-    Parameters
-    ----------
-    tasks : sequence of functions
-        Each is run by one thread, which may start more for itself.
-    threads : int or None
-        Tasks at a time; None stands for as many as Numba would use.
-    advance : callable or None
-        Called from the calling thread with the number of tasks done since its last call.
-    """
-    results: list[Any] = [None] * len(tasks)
-    done = [False] * len(tasks)
-    places, stopped = itertools.count(), threading.Event()
-    told = 0
-
-    def work(thread: int) -> None:
-        nonlocal told
-        for place in places:
-            if place >= len(tasks) or stopped.is_set():
-                return
-            try:
-                results[place] = tasks[place]()
-                done[place] = True
-                if thread == 0 and advance is not None:
-                    count = sum(done)
-                    advance(count - told)
-                    told = count
-            except BaseException:  # the others stop too, an interrupt included
-                stopped.set()
-                raise
-
-    _together(work, min(get_num_threads() if threads is None else threads, max(len(tasks), 1)))
-    if advance is not None and told < len(tasks):
-        advance(len(tasks) - told)
-    return results
