@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastlrp.kernels.training import trainer as kernels
+from fastlrp.kernels.training.trainer import Trainer
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
 
@@ -73,17 +73,17 @@ def read_inputs(path: Path) -> tuple[pd.DataFrame, pd.Series]:
 @contextmanager
 def recorded(fits: list[Any]) -> Iterator[None]:
     """Record what the training kernels receive: first weights, data, orders."""
-    train_many = kernels.train_many
+    epochs = Trainer.epochs
 
-    def noted(given: Any, **settings: Any) -> Any:
-        fits.extend(given)
-        return train_many(given, **settings)
+    def noted(trainer: Trainer[Any], X: Any, y: Any, weight: Any, orders: Any, batch_size: int) -> Any:
+        fits.append((trainer.network(), X, y, weight, orders))
+        return epochs(trainer, X, y, weight, orders, batch_size)
 
-    kernels.train_many = noted
+    Trainer.epochs = noted  # type: ignore[method-assign]
     try:
         yield
     finally:
-        kernels.train_many = train_many
+        Trainer.epochs = epochs  # type: ignore[method-assign]
 
 
 def keras_losses(fit: Any) -> list[float]:
@@ -137,7 +137,7 @@ def main() -> None:
         relevance.to_frame().to_csv(options.out)
     if options.keras:
         with recorded(fits):
-            model.fit(X, y)
+            model.set_params(threads=1).fit(X, y)  # one after the other
         for k in np.linspace(0, len(fits) - 1, options.keras).astype(int):
             theirs, ours = np.array(keras_losses(fits[k])), model.loss_curves_[k]
             print(f"window {k}: last loss {ours[-1]:.6f}, Keras {theirs[-1]:.6f}; ", end="")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
-from sklearn.metrics import r2_score
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from fastlrp.checks import check
+from fastlrp.ensemble import Ensemble
 from fastlrp.explain import checked_options, labelled, target_unit
-from fastlrp.learning.checkpoints import Checkpoints, fingerprint
-from fastlrp.learning.parameters import architecture_of, check_parameters
-from fastlrp.learning.regressor import LSTMRegressor
-from fastlrp.learning.rolling_data import RollingData, Span, as_frame, scaling
+from fastlrp.kernels.results import Results, Spread
+from fastlrp.learning.checkpoints import Checkpoints
+from fastlrp.learning.parameters import check_parameters
+from fastlrp.learning.regressor import LSTMRegressor, scored
+from fastlrp.learning.rolling_data import RollingData, Span, as_frame
+from fastlrp.learning.rolling_fit import Fits, Kept
 from fastlrp.learning.rolling_parts import Models, RollingPanel, predictors
-from fastlrp.learning.training import all_or_nothing
+from fastlrp.learning.rolling_records import read_record, record, settings_of
+from fastlrp.learning.targets import TargetTransform
+from fastlrp.learning.training import Diverged, all_or_nothing
 from fastlrp.messages import count
-from fastlrp.model.plain import arrays_of, with_arrays
 from fastlrp.network import Network
-from fastlrp.panels.periods import label
 from fastlrp.panels.samples import refuse_other_index
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import warn_if_unattributed
@@ -32,13 +35,12 @@ from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Aggregate, Rule, as_rule
 
 Array = npt.NDArray[Any]
-Fit = tuple[Network, tuple[Array, Array], Array, Array | None, Array]
 
-_AT_ONCE = 64  # windows handed to the kernels together: enough to keep threads busy, few enough to save often
-_AT_ONCE_BYTES = 2**28  # size of their scaled rows
-
-# Parameters that do not change a result, and so may differ when a fit resumes.
-_NO_MATTER = {"verbose", "threads", "device", "rule", "warm_start", "random_state", "tol", "n_iter_no_change"}
+#: Parameters of the estimator that every window has in common, so that ``settings`` cannot choose them.
+_COMMON = {
+    "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state", "rule", "device",
+    "threads", "verbose", "validation_fraction",
+}  # fmt: skip
 
 
 class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -46,38 +48,58 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     Window k trains on ``window`` periods of data: inputs and targets of all its samples lie inside. Its model predicts
     the ``step`` periods that follow after ``gap`` others; the last model also predicts all periods after the data of
-    ``fit``. Each model trains for exactly the estimator's ``max_iter`` epochs, from initial weights of its own.
+    ``fit``. Each model has first weights of its own and trains for exactly the estimator's ``max_iter`` epochs; with
+    ``validation``, until its last months say to stop. Scaling, target transform, weights of samples, stopping and
+    choice are each fitted inside their window.
+
+    Memory of ``fit``, beside the frame: the scaled rows of the windows that are trained at a time, at most 256 MiB or
+    one window's, whichever is more, and about 40 bytes a row of the frame.
 
     Parameters
     ----------
     estimator : LSTMRegressor or None
-        The source of the models' parameters; None: a default one. ``early_stopping`` must be off.
+        The source of the models' parameters, ``steps`` among them; None: a default one. ``early_stopping`` must be off.
     window : int
-        Number of periods that a model (with ``expanding``, the first model) trains on.
+        Number of periods that a model (with ``expanding``, the first model) trains on, the validation's included.
     expanding : bool
         Windows start at the first period and grow, instead of rolling.
     step : int
         Number of periods between refits.
     gap : int
-        Number of periods left out between training and prediction. 0 is right if a row's target is known one period
-        after the row's time, as next month's return is; a target over the next h periods needs h - 1.
+        Number of periods left out between training and prediction, and between training and validation. 0 is right if
+        a row's target is known one period after the row's time, as next month's return is; a target over the next h
+        periods needs h - 1.
     scaler : {"standard", "minmax", None}
-        Scaling fitted on each window's rows alone: to mean 0 and standard deviation 1, or to [0, 1].
+        Scaling fitted on the rows that train each window: to mean 0 and standard deviation 1, or to [0, 1].
     directory : path or None
         Folder that keeps finished windows; the same fit started again resumes from there.
     threads : int or None
         Number of models trained at a time. Results do not depend on it.
     verbose : bool
         Show a progress bar (tqdm, in the extra ``fastlrp[progress]``).
+    validation : int or None
+        Number of each window's last periods that are held out. A network stops once its loss on them has not improved
+        by more than ``tol`` for ``n_iter_no_change`` epochs, and its best epoch's weights are kept.
+    settings : list of dict or None
+        Parameters of the estimator to choose from, such as ``[{"units": (8,)}, {"units": (16,), "alpha": 1.0}]``: each
+        window keeps the setting whose mean prediction over members has the highest R^2 on ``validation``'s periods.
+    warm_start : {False, "first", "previous"}
+        Where a window's first weights come from: drawn for it; the same in every window; or those that the window
+        before has learnt, where its layers are the same.
 
     Attributes
     ----------
     windows_ : DataFrame
-        One row per window: ``train_start``, ``train_end``, ``test_start``, ``test_end`` (all inclusive), ``n_samples``,
-        ``loss`` (of the last epoch).
-    networks_ : list of Network or None
+        One row per window: ``train_start``, ``train_end``, ``test_start``, ``test_end`` (all inclusive), ``n_samples``
+        that train, ``loss`` (of the last epoch); with ``validation`` also ``validation_start``, ``epochs`` and
+        ``validation_score`` (R^2), with ``settings`` also ``setting`` (its position).
+    networks_ : list of Network, Ensemble (with ``n_members``) or None
         None for a window without a complete sample.
     loss_curves_ : list of array (epochs,)
+        Mean losses, over members too.
+    validation_scores_ : list of array (settings,)
+        R^2 of each setting, empty without ``validation``; -inf where training diverged.
+    target_transformers_ : list of transformer or None
     centers_, scales_ : array (windows, feature)
         Networks take ``(x - center) / scale``.
     times_, steps_ : Index, int
@@ -96,6 +118,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         directory: str | Path | None = None,
         threads: int | None = None,
         verbose: bool = False,
+        validation: int | None = None,
+        settings: Sequence[Mapping[str, Any]] | None = None,
+        warm_start: Literal["first", "previous"] | bool = False,
     ) -> None:
         self.estimator = estimator
         self.window = window
@@ -106,6 +131,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.directory = directory
         self.threads = threads
         self.verbose = verbose
+        self.validation = validation
+        self.settings = settings
+        self.warm_start = warm_start
 
     # ---------------------------------------------------------------------------------------------------- training
 
@@ -119,6 +147,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         y : Series, frame or array, one row for each of X's
             Rows with a missing target do not train.
         sample_weight : Series or array, or None
+            Scaled to a mean of one in each window.
 
         Raises
         ------
@@ -126,42 +155,71 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             If a parameter or the data are not what is expected, ``directory`` holds another fit, or training diverges.
             The message says what and where and, if a window is at fault, which.
         """
-        model = self._model()
-        self._check()
-        check_parameters(model)
+        models = self._models()
+        for model in models:
+            check_parameters(model)
         with all_or_nothing(self):
-            self._fit(RollingData.read(X, y, sample_weight, model), model)
+            self._fit(RollingData.read(X, y, sample_weight, models[0]), models)
         return self
 
-    def _fit(self, data: RollingData, model: LSTMRegressor) -> None:
-        self._net_names = {"features": data.samples.features, "outputs": data.outputs}
+    def _fit(self, data: RollingData, models: Sequence[LSTMRegressor]) -> None:
+        self._net_names = {"features": data.panel.features, "outputs": data.outputs}
         self._flat_target = data.flat
-        self._width, self._n_outputs = data.samples.rows.shape[1], data.y.shape[1]
-        self.times_, self.steps_ = data.times, data.samples.steps
-        spans = self._spans(len(data.times), model.steps or 1)
-        seed = int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max))
+        self._n_outputs = data.y.shape[1]
+        self.times_, self.steps_ = data.times, data.steps
+        spans = self._spans(len(data.times))
+        seed = int(check_random_state(models[0].random_state).randint(np.iinfo(np.int32).max))
         store = None
         if self.directory is not None:
-            store = Checkpoints(self.directory, self._settings(model, data), seed)
+            store = Checkpoints(self.directory, settings_of(self, models[0], data), seed)
             seed = store.seed
-        self._train_all(spans, data, model, seed, store)
+        self._train_all(spans, data, models, seed, store)
 
     def _model(self) -> LSTMRegressor:
         model = LSTMRegressor() if self.estimator is None else self.estimator
         if not isinstance(model, LSTMRegressor):
             raise ValueError(f"RollingLSTM(estimator=...) takes an LSTMRegressor, not {type(model).__name__}")
         if model.early_stopping:
-            raise ValueError("RollingLSTM trains each window for max_iter epochs: early_stopping=True is not supported")
+            raise ValueError(
+                "RollingLSTM: early_stopping=True is not supported, expected validation=, the number of each window's "
+                "last periods to stop by"
+            )
         return model
 
-    def _check(self) -> None:
-        for name in ("window", "step", "gap", "scaler", "expanding"):
+    def _models(self) -> list[LSTMRegressor]:
+        """The estimator with each of the settings; parameters checked."""
+        for name in ("window", "step", "gap", "scaler", "expanding", "validation", "threads"):
             check(name, getattr(self, name), "RollingLSTM")
+        if not (self.warm_start is False or self.warm_start in ("first", "previous")):
+            raise ValueError(f"RollingLSTM(warm_start=...) takes False, 'first' or 'previous', not {self.warm_start!r}")
+        model = self._model()
+        if self.settings is None:
+            return [model]
+        if isinstance(self.settings, Mapping | str) or not len(self.settings):
+            raise ValueError(f"RollingLSTM(settings=...) takes a list of dicts of parameters, not {self.settings!r}")
+        if self.validation is None:
+            raise ValueError("RollingLSTM(settings=...) needs validation=, the number of periods to choose by")
+        return [self._with(model, k, setting) for k, setting in enumerate(self.settings)]
 
-    def _spans(self, n: int, steps: int) -> list[Span]:
-        if self.window < steps:
+    def _with(self, model: LSTMRegressor, k: int, setting: Any) -> LSTMRegressor:
+        where = f"RollingLSTM: settings[{k}]"
+        if not isinstance(setting, Mapping):
+            raise ValueError(f"{where} takes a dict of LSTMRegressor's parameters, not {setting!r}")
+        can = sorted(model.get_params(deep=False).keys() - _COMMON)
+        odd = next((name for name in setting if name not in can), None)
+        if odd is not None:
+            raise ValueError(f"{where} names {odd!r}, expected some of {', '.join(can)}")
+        chosen: LSTMRegressor = clone(model).set_params(**setting)
+        return chosen
+
+    def _spans(self, n: int) -> list[Span]:
+        held = 0 if self.validation is None else self.validation
+        kept = self.window - held - (self.gap if held else 0)
+        if kept < self.steps_:
+            less = f" less {held} of validation and a gap of {self.gap}" if held else ""
             raise ValueError(
-                f"RollingLSTM(window={self.window}) is shorter than the {count(steps, 'step')} of one sample"
+                f"RollingLSTM(window={self.window}){less} is shorter than the {count(self.steps_, 'step')} of one "
+                "sample"
             )
         if n <= self.window + self.gap:
             raise ValueError(
@@ -170,134 +228,89 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         spans = []
         for stop in range(self.window, n - self.gap, self.step):
-            first = stop + self.gap
-            spans.append(Span(0 if self.expanding else stop - self.window, stop, first, min(first + self.step, n)))
+            start, first = 0 if self.expanding else stop - self.window, stop + self.gap
+            cut = stop - self.window + kept
+            spans.append(Span(start, cut, stop - held, stop, first, min(first + self.step, n)))
         return spans
 
     def _train_all(
-        self, spans: Sequence[Span], data: RollingData, model: LSTMRegressor, seed: int, store: Checkpoints | None
+        self,
+        spans: Sequence[Span],
+        data: RollingData,
+        models: Sequence[LSTMRegressor],
+        seed: int,
+        store: Checkpoints | None,
     ) -> None:
-        K = len(spans)
-        self.networks_: list[Network | None] = [None] * K
-        self.loss_curves_: list[Array] = [np.empty(0)] * K
-        dtype = data.samples.rows.dtype
-        self.centers_, self.scales_ = np.zeros((K, self._width), dtype), np.ones((K, self._width), dtype)
-        counts = [len(data.trains(span)) for span in spans]
+        K, D, S, M = len(spans), len(data.panel.features), len(models), models[0].n_members
+        dtype = np.dtype(data.panel.dtype if models[0].dtype is None else models[0].dtype)
+        self.centers_, self.scales_ = np.zeros((K, D), dtype), np.ones((K, D), dtype)
+        transforms = [TargetTransform.of(models[0].target_transform, "LSTMRegressor") for _ in spans]
+        fits = Fits(
+            data, models, self.scaler, self.warm_start, self._net_names, seed, self.centers_, self.scales_, self.threads
+        )
+        counts = [data.n_trains(span) for span in spans]
         if not any(counts):
-            raise ValueError(f"no window has a complete sample of {count(model.steps or 1, 'step')} with a target")
-        blank = architecture_of(model).network(
-            self._width, self._n_outputs, np.random.default_rng(0), dtype, steps=model.steps or 1, **self._net_names
-        )
-        todo = [k for k in range(K) if counts[k] and not self._restore(k, store, blank)]
-        with progress_bar(self.verbose, len(todo), "RollingLSTM.fit", "windows") as advance:
-            for chunk in self._chunks(todo, spans, data):
-                fits = [self._fit_of(k, spans[k], data, model, seed) for k in chunk]
-                for k, net, losses in zip(chunk, *self._train(chunk, fits, model, spans, seed, advance), strict=True):
-                    self.networks_[k], self.loss_curves_[k] = net, np.asarray(losses)
+            raise ValueError(f"no window has a complete sample of {count(self.steps_, 'step')} with a target")
+        blanks = [fits.first(s, 0) for s in range(S)]
+        kept: list[Kept | None] = [None] * K
+        if store is not None:
+            for k, span in enumerate(spans):
+                found = store.load(k) if counts[k] else None
+                if found is not None:
+                    kept[k], scaling = read_record(found, blanks, M, dtype, D, f"window {k} in {self.directory}")
+                    self.centers_[k], self.scales_[k] = scaling
+                    data.learnt(data.parts(span, *scaling)[0], transforms[k], fit=True)
+        todo = [(k, span) for k, span in enumerate(spans) if counts[k] and kept[k] is None]
+        with progress_bar(self.verbose, len(todo) * S * M, "RollingLSTM.fit", "networks") as advance:
+            for chunk in fits.chunks(todo):
+                last = chunk[0][0] - 1
+                before = kept[last] if self.warm_start == "previous" and last >= 0 else None
+                for (k, _), one in zip(chunk, self._train(fits, chunk, transforms, before, advance), strict=True):
+                    kept[k] = one
                     if store is not None:
-                        store.save(k, self._saved(k, net))
-        self.windows_ = self._table(spans, counts)
-
-    def _chunks(self, todo: Sequence[int], spans: Sequence[Span], data: RollingData) -> Iterator[list[int]]:
-        chunk, size = [], 0
-        for k in todo:
-            chunk.append(k)
-            size += data.rows_in(spans[k]) * self._width * data.samples.rows.itemsize
-            if len(chunk) == _AT_ONCE or size > _AT_ONCE_BYTES:
-                yield chunk
-                chunk, size = [], 0
-        if chunk:
-            yield chunk
-
-    def _fit_of(self, k: int, span: Span, data: RollingData, model: LSTMRegressor, seed: int) -> Fit:
-        """The kernels' inputs to train window k: initial weights, scaled rows, targets, weights of samples, orders."""
-        which, rows = data.trains(span), data.rows_of(span)
-        values = data.samples.rows[rows]
-        self.centers_[k], self.scales_[k] = scaling(values, self.scaler)
-        rng = np.random.default_rng((seed, k))
-        net = architecture_of(model).network(
-            self._width, self._n_outputs, rng, data.samples.rows.dtype, steps=model.steps or 1, **self._net_names
-        )
-        m = len(which)
-        orders = [rng.permutation(m) if model.shuffle else np.arange(m) for _ in range(model.max_iter)]
-        starts = np.searchsorted(rows, data.samples.starts[which])
-        caller = data.samples.caller[which]
-        weight = None if data.weight is None else data.weight[caller]
-        return net, ((values - self.centers_[k]) / self.scales_[k], starts), data.y[caller], weight, np.array(orders)
+                        store.save(k, record(one, self.centers_[k], self.scales_[k]))
+        self._set(spans, counts, kept, transforms)
 
     def _train(
+        self, fits: Fits, chunk: Any, transforms: list[TargetTransform | None], before: Kept | None, advance: Any
+    ) -> list[Kept]:
+        try:
+            return fits.train(chunk, transforms, None if before is None else before.networks, advance)
+        except Diverged as error:
+            raise ValueError(str(error)) from None
+
+    def _set(
         self,
-        chunk: Sequence[int],
-        fits: Sequence[Fit],
-        model: LSTMRegressor,
         spans: Sequence[Span],
-        seed: int,
-        advance: Callable[[int], object],
-    ) -> tuple[list[Network], list[Array]]:
-        from fastlrp.kernels.training.trainer import train_many
-
-        def run(fits: Sequence[Fit], chunk: Sequence[int], told: Callable[[int], object]) -> Any:
-            return train_many(
-                fits, steps=model.steps or 1, batch_size=model.batch_size, dtype=self.centers_.dtype.type,
-                seeds=[(seed + k) % 2**31 for k in chunk], threads=self.threads, advance=told, loss=model.loss,
-                huber_delta=model.huber_delta, alpha=model.alpha, learning_rate=model.learning_rate_init,
-                beta_1=model.beta_1, beta_2=model.beta_2, epsilon=model.epsilon, clipnorm=model.clipnorm,
-            )  # fmt: skip
-
-        try:
-            networks, curves = run(fits, chunk, advance)
-            diverged = [k for k, curve in zip(chunk, curves, strict=True) if not np.isfinite(curve).all()]
-        except ValueError:  # weights that are not finite: find out whose
-            diverged = [k for k, fit in zip(chunk, fits, strict=True) if _diverges(run, fit, k)]
-            if not diverged:
-                raise
-        if diverged:
-            span = spans[diverged[0]]
-            raise ValueError(
-                f"training diverged in window {diverged[0]} ({label(self.times_[span.start])} to "
-                f"{label(self.times_[span.stop - 1])}): lower learning_rate_init or set clipnorm"
-            )
-        return networks, curves
-
-    # ------------------------------------------------------------------------------------------------- checkpoints
-
-    def _settings(self, model: LSTMRegressor, data: RollingData) -> dict[str, Any]:
-        params = {key: value for key, value in model.get_params().items() if key not in _NO_MATTER}
-        own = {key: getattr(self, key) for key in ("window", "expanding", "step", "gap", "scaler")}
-        sizes = {key: [int(size) for size in params[key]] for key in ("units", "dense_units")}
-        state = model.random_state if isinstance(model.random_state, int | np.integer) else None
-        arrays = [data.samples.rows, data.samples.starts, data.y, *([] if data.weight is None else [data.weight])]
-        marks = fingerprint(arrays, [*map(str, data.times), *(data.samples.features or ())])
-        settings = {**params, **own, **sizes, "random_state": state, "data": marks}
-        return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
-
-    def _saved(self, k: int, net: Network) -> dict[str, Array]:
-        weights = {f"weight_{i}": array for i, array in enumerate(arrays_of(net))}
-        return {**weights, "center": self.centers_[k], "scale": self.scales_[k], "losses": self.loss_curves_[k]}
-
-    def _restore(self, k: int, store: Checkpoints | None, blank: Network) -> bool:
-        found = None if store is None else store.load(k)
-        if found is None:
-            return False
-        try:
-            weights = [found[f"weight_{i}"] for i in range(len(arrays_of(blank)))]
-            self.networks_[k] = with_arrays(blank, weights)
-            self.centers_[k], self.scales_[k] = found["center"], found["scale"]
-            self.loss_curves_[k] = found["losses"]
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"window {k} in {self.directory} does not fit ({error}): delete its file") from None
-        return True
-
-    def _table(self, spans: Sequence[Span], counts: Sequence[int]) -> pd.DataFrame:
+        counts: Sequence[int],
+        kept: Sequence[Kept | None],
+        transforms: Sequence[TargetTransform | None],
+    ) -> None:
+        """Set all that a fit leaves."""
+        self.networks_: list[Network | Ensemble | None] = [
+            None if one is None else one.networks[0] if len(one.networks) == 1 else Ensemble(one.networks)
+            for one in kept
+        ]
+        self.loss_curves_ = [np.empty(0) if one is None else one.losses for one in kept]
+        self.validation_scores_ = [np.empty(0) if one is None else one.scores for one in kept]
+        self.target_transformers_ = [None if one is None else one.transformer for one in transforms]
         columns = {
             "train_start": self.times_[[span.start for span in spans]],
-            "train_end": self.times_[[span.stop - 1 for span in spans]],
+            "train_end": self.times_[[span.cut - 1 for span in spans]],
             "test_start": self.times_[[span.first for span in spans]],
             "test_end": self.times_[[span.last - 1 for span in spans]],
             "n_samples": counts,
             "loss": [float(curve[-1]) if len(curve) else np.nan for curve in self.loss_curves_],
         }
-        return pd.DataFrame(columns)
+        if self.validation is not None:
+            columns["validation_start"] = self.times_[[span.held for span in spans]]
+            columns["epochs"] = [len(curve) for curve in self.loss_curves_]
+            columns["validation_score"] = [
+                float(one.scores[one.setting]) if one is not None and len(one.scores) else np.nan for one in kept
+            ]
+        if self.settings is not None:
+            columns["setting"] = [-1 if one is None else one.setting for one in kept]
+        self.windows_ = pd.DataFrame(columns)
 
     # ------------------------------------------------------------------------------------------------------- use
 
@@ -312,15 +325,21 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Returns
         -------
         Series, or DataFrame if y had several columns
-            In y's units, on X's index and in its order.
+            In y's units (with the estimator's ``target_transform`` "rank" or "demean", in those), on X's index and in
+            its order.
 
         Raises
         ------
         ValueError
             If X is not like the X of ``fit``; the message says what was given, what was expected, and where.
         """
-        model, rolled = self._rolled(X)
-        out = rolled.run(device=model.device, threads=model.threads).prediction
+        rolled = self._rolled(X)
+        out = self._run(rolled, None)[0].prediction
+        of_row = rolled.networks_of_rows() if any(one is not None for one in self.target_transformers_) else None
+        for k, transformer in enumerate(self.target_transformers_):
+            if of_row is not None and transformer is not None:
+                rows = np.flatnonzero(of_row == k)
+                out[rows] = TargetTransform(transformer).undo(out[rows])
         if self._flat_target:
             return pd.Series(out[:, 0], index=X.index, name="prediction")
         return pd.DataFrame(out, X.index, list(self._net_names["outputs"] or range(self._n_outputs)))
@@ -337,7 +356,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     ) -> Relevance:
         """Relevance of every out-of-sample prediction, each by its own model, on X's own index.
 
-        It is the relevance of the scaled inputs, which the networks take.
+        It is the relevance of the scaled inputs, which the networks take, and adds up to their output, in the units of
+        the ``target_transform``. With ``n_members`` it is the members' mean, with their spread beside it.
 
         Parameters
         ----------
@@ -370,47 +390,63 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ConservationWarning
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
-        model, rolled = self._rolled(X)
-        chosen, aggregate = as_rule(model.rule if rule is None else rule), checked_options(aggregate, reduce)
+        rolled = self._rolled(X)
+        chosen = as_rule(self._model().rule if rule is None else rule)
+        aggregate = checked_options(aggregate, reduce)
         net = next(net for net in self.networks_ if net is not None)
         unit, reduced = target_unit(net, target), reduce is not None
-        with progress_bar(progress, len(rolled), "RollingLSTM.explain", "samples") as advance:
-            results = rolled.run(
-                device=model.device, threads=model.threads, advance=advance if progress else None,
-                rule=chosen, target=unit, aggregate=aggregate, reduced=reduced,
-            )  # fmt: skip
+        total = len(rolled) * self._n_members
+        with progress_bar(progress, total, "RollingLSTM.explain", "samples") as advance:
+            results, spread = self._run(
+                rolled, advance if progress else None, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced
+            )
         relevance = labelled(
-            net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features
-        )
+            net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features,
+            spread=spread,
+        )  # fmt: skip
         warn_if_unattributed(relevance)
         return relevance
 
-    def score(self, X: pd.DataFrame, y: Any) -> float:
-        """R^2 of the out-of-sample predictions, over rows that have a prediction and a target."""
+    def score(self, X: pd.DataFrame, y: Any, sample_weight: Any = None) -> float:
+        """R^2 of the out-of-sample predictions, against the mean of the scored targets, over rows that have a
+        prediction and a target; see :meth:`LSTMRegressor.score`."""
         refuse_other_index(X, y, "y")
+        refuse_other_index(X, sample_weight, "sample_weight")
         predicted = np.asarray(self.predict(X), np.float64)
-        actual = np.asarray(y, np.float64).reshape(predicted.shape)
-        rows = np.asarray(np.isfinite(predicted + actual).reshape(len(predicted), -1).all(axis=1))
-        if not rows.any():
-            raise ValueError(
-                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
-            )
-        return float(r2_score(actual[rows], predicted[rows]))
+        transform = TargetTransform.of(self._model().target_transform, "LSTMRegressor")
+        return scored(predicted, y, as_frame(X).index, transform, sample_weight, missing=True)
 
-    def _rolled(self, X: pd.DataFrame) -> tuple[LSTMRegressor, RollingPanel]:
-        """The estimator; and X, with the network that predicts each row."""
+    @property
+    def _n_members(self) -> int:
+        return max(len(net) if isinstance(net, Ensemble) else 1 for net in self.networks_)
+
+    def _rolled(self, X: pd.DataFrame) -> RollingPanel:
+        """X, with the network (of an ensemble, the first) that predicts each row."""
         check_is_fitted(self, "networks_")
-        models = Models(self.networks_, self.centers_, self.scales_, self.steps_)
+        models = Models(self._members(0), self.centers_, self.scales_, self.steps_)
 
         def model_of(times: pd.Index) -> Array:
             return predictors(times, self.times_, self.window + self.gap, self.step, len(self.networks_))
 
-        return self._model(), RollingPanel.read(as_frame(X), models, self._net_names["features"], model_of)
+        return RollingPanel.read(as_frame(X), models, self._net_names["features"], model_of)
 
+    def _members(self, m: int) -> list[Network | None]:
+        """Each window's m-th network."""
+        return [net[m] if isinstance(net, Ensemble) else net for net in self.networks_]
 
-def _diverges(run: Callable[..., Any], fit: Fit, k: int) -> bool:
-    try:
-        run([fit], [k], lambda done: None)
-    except ValueError:
-        return True
-    return False
+    def _run(
+        self, rolled: RollingPanel, advance: Callable[[int], object] | None, **ask: Any
+    ) -> tuple[Results, Spread | None]:
+        """Results of all rows; of ensembles their mean, and the spread, with one member's results beside them."""
+        model, M = self._model(), self._n_members
+        given: dict[str, Any] = {"device": model.device, "threads": model.threads, "advance": advance, **ask}
+        if M == 1:
+            return rolled.run(**given), None
+        from fastlrp.kernels.cpu import threads_of
+        from fastlrp.kernels.members import Members
+
+        members = Members(M, self.centers_.shape[1], threads_of(model.threads), held=1)
+        for m in range(M):
+            members.add(replace(rolled, models=rolled.models._replace(networks=self._members(m))).run(**given))
+        results, spread, of_prediction = members.finish()
+        return results, Spread(spread, of_prediction, members.share_spread(), M)

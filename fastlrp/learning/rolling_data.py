@@ -2,100 +2,172 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.learning.inputs import refuse_panel_in_columns
+from fastlrp.learning.parameters import asked_steps
+from fastlrp.learning.targets import TargetTransform
+from fastlrp.panels.infinities import locate_infinite
+from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import periods
-from fastlrp.panels.samples import Samples, from_panel, is_panel, refuse_other_index
+from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
     from fastlrp.learning.regressor import LSTMRegressor
 
 Array = npt.NDArray[Any]
+_BLOCK = 4096  # rows read at once
 
 
 @dataclass(frozen=True)
 class Span:
-    """One window, by ranks of periods: it trains on [start, stop) and predicts [first, last)."""
+    """One window, by ranks of periods: it trains on [start, cut), chooses on [held, stop), which may be empty, and
+    predicts [first, last)."""
 
     start: int
+    cut: int
+    held: int
     stop: int
     first: int
     last: int
 
 
-@dataclass(frozen=True, eq=False)
-class RollingData:
-    """Samples, targets and weights by the caller's rows, and the samples and rows of each period."""
+class Part(NamedTuple):
+    """The samples of a window that train, or that are held out: as windows of its rows, and their targets."""
 
     samples: Samples
+    y: Array
+    weight: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class RollingData:
+    """A panel where it lies, with targets and weights by the caller's rows, and the period of each sorted row."""
+
+    panel: Unread
+    steps: int
     y: Array
     weight: Array | None
     times: pd.Index
     flat: bool
     outputs: tuple[str, ...] | None
-    by_time: Array  # usable samples, by period
-    edges: Array
-    rows_by_time: Array
-    row_edges: Array
+    period: Array  # of each sorted row
+    trains: Array  # whether a sorted row ends a complete window and has a target and a weight
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
         """X, y and weights, checked."""
-        panel = as_frame(X)
+        frame, steps = as_frame(X), asked_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        samples = from_panel(panel, model.steps or 1, None, model.dtype)
-        try:
-            target = np.asarray(y, np.float64)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"y must hold numbers: {error}") from None
-        if target.ndim not in (1, 2) or len(target) != len(X):
-            raise ValueError(f"y has shape {target.shape}, expected ({len(X)},) or ({len(X)}, targets)")
-        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-        targets = target.reshape(len(X), -1).astype(samples.rows.dtype)
-        if np.isinf(targets).any():
-            row = int(np.argwhere(np.isinf(targets))[0, 0])
-            raise ValueError(f"y is infinite in row {row}, expected finite numbers, or NaN where missing")
-        usable = np.isfinite(targets).all(axis=1)
+        if steps is None:
+            raise ValueError(
+                "steps= is missing: a panel needs the length of its windows, as LSTMRegressor(steps=12) says it for 12 "
+                "periods"
+            )
+        panel = unread_panel(frame, steps, model._chosen, None)
+        targets = _targets(y, len(X))
+        usable = np.asarray(np.isfinite(targets).all(axis=1))
         if weight is not None:
             weight = np.asarray(weight, np.float64)
             if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
                 raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
             usable &= weight > 0
-            weight = (weight / weight[usable].mean()).astype(samples.rows.dtype)
-        times = periods(cast(pd.MultiIndex, panel.index))[1]
-        assert samples.period is not None
-        assert samples.row_period is not None
-        which = np.flatnonzero(usable[samples.caller])
-        by_time, edges = by_period(samples.period[which], len(times))
-        rows_by_time, row_edges = by_period(samples.row_period, len(times))
-        flat = target.ndim == 1
-        return cls(samples, targets, weight, times, flat, outputs, which[by_time], edges, rows_by_time, row_edges)
+        rank, times = periods(cast(pd.MultiIndex, frame.index))
+        trains = _complete(panel, frame, steps)
+        trains &= usable if panel.order is None else usable[panel.order]
+        period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
+        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
+        flat = np.ndim(y) == 1
+        return cls(panel, steps, targets, weight, times, flat, outputs, period, trains)
 
-    def trains(self, span: Span) -> Array:
-        """Samples that lie wholly inside a window."""
-        first = min(span.start + self.samples.steps - 1, span.stop)
-        return self.by_time[self.edges[first] : self.edges[span.stop]]
+    def ends(self, first: int, stop: int) -> Array:
+        """Sorted rows of the periods [first, stop) that end a sample with a target."""
+        return np.flatnonzero(self.trains & (self.period >= first) & (self.period < stop))
 
-    def rows_in(self, span: Span) -> int:
-        """Number of rows in a window."""
-        return int(self.row_edges[span.stop] - self.row_edges[span.start])
+    def n_trains(self, span: Span) -> int:
+        """Number of samples that train a window."""
+        return len(self.ends(span.start + self.steps - 1, span.cut))
 
-    def rows_of(self, span: Span) -> Array:
-        """A window's rows, ascending, so that samples stay together."""
-        return np.sort(self.rows_by_time[self.row_edges[span.start] : self.row_edges[span.stop]])
+    def rows(self, first: int, stop: int) -> Array:
+        """Sorted rows of the periods [first, stop)."""
+        return np.flatnonzero((self.period >= first) & (self.period < stop))
+
+    def caller(self, rows: Array) -> Array:
+        """The caller's rows of sorted ones."""
+        return rows if self.panel.order is None else self.panel.order[rows]
+
+    def read_blocks(self, rows: Array) -> Iterator[tuple[slice, Array]]:
+        """Values of sorted rows, some at a time."""
+        for k in range(0, len(rows), _BLOCK):
+            yield slice(k, k + _BLOCK), self.panel.read(self.caller(rows[k : k + _BLOCK]))
+
+    def scaling(self, span: Span, scaler: str | None) -> tuple[Array, Array]:
+        """Center and scale of the rows that a window trains on."""
+        rows = self.rows(span.start, span.cut)
+        return scaling(lambda: (block for _, block in self.read_blocks(rows)), len(self.panel.features), scaler)
+
+    def parts(self, span: Span, center: Array, scale: Array) -> tuple[Part, Part | None]:
+        """A window's samples that train, and those held out, of scaled rows that both share."""
+        rows = self.rows(span.start, span.stop)
+        values = np.empty((len(rows), len(self.panel.features)), center.dtype)
+        for where, block in self.read_blocks(rows):
+            values[where] = scaled(block, center, scale, center.dtype)
+        first = span.start + self.steps - 1
+        trains = self._part(rows, values, self.ends(first, span.cut))
+        held = self._part(rows, values, self.ends(max(span.held, first), span.stop))
+        return trains, held if span.held < span.stop else None
+
+    def _part(self, rows: Array, values: Array, ends: Array) -> Part:
+        starts, caller = np.searchsorted(rows, ends) - (self.steps - 1), self.caller(ends)
+        samples = Samples(values, starts, caller, len(self.y), self.steps, self.period[ends])
+        weight = None
+        if self.weight is not None and len(caller):  # a mean of one in each window: none may look at another
+            weight = (self.weight[caller] / self.weight[caller].mean()).astype(values.dtype)
+        return Part(samples, self.y[caller].astype(values.dtype), weight)
+
+    def learnt(self, part: Part, transform: TargetTransform | None, *, fit: bool) -> Part:
+        """A part with the targets that networks learn."""
+        if transform is None or not len(part.samples):
+            return part
+        index = self.panel.index[part.samples.caller]
+        return part._replace(y=(transform.fit if fit else transform.transform)(part.y, index))
 
 
-def by_period(period: Array, n: int) -> tuple[Array, Array]:
-    """The order that sorts by period, and where each of the n periods begins in it (and the last one ends)."""
-    order = np.argsort(period, kind="stable")
-    return order, np.searchsorted(period[order], np.arange(n + 1))
+def _targets(y: Any, n: int) -> Array:
+    try:
+        target = np.asarray(y, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"y must hold numbers: {error}") from None
+    if target.ndim not in (1, 2) or len(target) != n:
+        raise ValueError(f"y has shape {target.shape}, expected ({n},) or ({n}, targets)")
+    target = target.reshape(n, -1)
+    if np.isinf(target).any():
+        row = int(np.argwhere(np.isinf(target))[0, 0])
+        raise ValueError(f"y is infinite in row {row}, expected finite numbers, or NaN where missing")
+    return target
+
+
+def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:
+    """Whether each sorted row ends a full window without a missing value."""
+    n = len(panel.ends)
+    bad = np.zeros(n + 1, np.int32)
+    for k in range(0, n, _BLOCK):
+        rows = np.arange(k, min(k + _BLOCK, n)) if panel.order is None else panel.order[k : k + _BLOCK]
+        values = panel.read(rows)
+        if np.isinf(values).any():
+            locate_infinite(as_panel(frame, steps, panel.features))
+        bad[k + 1 : k + 1 + len(rows)] = ~np.isfinite(values).all(axis=1)
+    np.cumsum(bad, out=bad)
+    complete, last = np.array(panel.ends), np.flatnonzero(panel.ends)
+    complete[last] = bad[last + 1] == bad[last + 1 - steps]
+    return complete
 
 
 def as_frame(X: Any) -> pd.DataFrame:
@@ -116,18 +188,29 @@ def scaled(values: Array, center: Array, scale: Array, dtype: npt.DTypeLike) -> 
         return np.asarray((values - center) / scale, dtype)
 
 
-def scaling(values: Array, scaler: str | None) -> tuple[Array, Array]:
-    """Center and scale of each feature over the rows that have it; a constant or absent feature has scale 1."""
-    D = values.shape[1]
-    center, scale = np.zeros(D), np.ones(D)
-    have = ~np.isnan(values)
-    seen = have.any(axis=0)
-    if scaler is not None and seen.any():
-        part = np.where(have, values, np.nan)[:, seen].astype(np.float64)
-        if scaler == "standard":
-            center[seen], spread = np.nanmean(part, axis=0), np.nanstd(part, axis=0)
-        else:
-            center[seen] = np.nanmin(part, axis=0)
-            spread = np.nanmax(part, axis=0) - center[seen]
-        scale[seen] = np.where(spread > 0, spread, 1)
-    return center.astype(values.dtype), scale.astype(values.dtype)
+def scaling(blocks: Callable[[], Iterator[Array]], n_features: int, scaler: str | None) -> tuple[Array, Array]:
+    """Center and scale of each feature over the rows that have it; a constant or absent feature has scale 1.
+
+    ``blocks()`` goes through the rows, some at a time; sums are those of float64, block after block.
+    """
+    center, scale = np.zeros(n_features), np.ones(n_features)
+    if scaler is None:
+        return center, scale
+    if scaler == "minmax":
+        low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+        for block in blocks():
+            low, high = np.fmin(low, np.fmin.reduce(block)), np.fmax(high, np.fmax.reduce(block))
+        seen = low <= high
+        center[seen], spread = low[seen], high[seen] - low[seen]
+    else:
+        total, n, squares = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
+        for block in blocks():
+            total += np.nansum(block, axis=0, dtype=np.float64)
+            n += np.count_nonzero(~np.isnan(block), axis=0)
+        seen = n > 0
+        np.divide(total, n, out=center, where=seen)
+        for block in blocks():
+            squares += np.nansum((block - center) ** 2, axis=0)
+        spread = np.sqrt(squares[seen] / n[seen])
+    scale[seen] = np.where(spread > 1e-14 * np.abs(center[seen]), spread, 1)  # a constant's mean may be off by rounding
+    return center, scale

@@ -80,6 +80,14 @@ class RollingPanel:
         """Number of windows that a network predicts."""
         return int(np.count_nonzero(self.who >= 0))
 
+    def networks_of_rows(self) -> Array:
+        """Position of the network that predicts each of the caller's rows; -1 for none."""
+        if self.panel.order is None:
+            return self.who
+        of_row = np.empty_like(self.who)
+        of_row[self.panel.order] = self.who
+        return of_row
+
     def run(
         self, *, device: str, threads: int | None, advance: Callable[[int], object] | None = None, **ask: Any
     ) -> Results:

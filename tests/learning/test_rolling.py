@@ -20,6 +20,7 @@ from fastlrp.data import load_panel
 from fastlrp.kernels.training import trainer as kernels
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
+from fastlrp.learning.rolling_fit import Fits
 from fastlrp.model.plain import arrays_of, with_arrays
 
 STEPS, WINDOW = 3, 12
@@ -170,7 +171,7 @@ def test_threads_and_chunks_do_not_matter(real, monkeypatch):
     expected = rolling({"dropout": 0.2}).fit(X, y).predict(X)
     for threads in (1, 2):
         assert_array_equal(rolling({"dropout": 0.2}, threads=threads).fit(X, y).predict(X), expected)
-    monkeypatch.setattr("fastlrp.learning.rolling._AT_ONCE", 5)
+    monkeypatch.setattr("fastlrp.learning.rolling_fit.AT_ONCE", 5)
     assert_array_equal(rolling({"dropout": 0.2}).fit(X, y).predict(X), expected)
 
 
@@ -207,22 +208,24 @@ def test_progress(series, capsys):
 @pytest.mark.parametrize("random_state", [5, None])
 def test_goes_on_where_it_stopped(series, tmp_path, monkeypatch, random_state):
     X, y = series
-    monkeypatch.setattr("fastlrp.learning.rolling._AT_ONCE", 6)
-    real_many, trained = kernels.train_many, []
+    monkeypatch.setattr("fastlrp.learning.rolling_fit.AT_ONCE", 6)
+    real_train, trained = Fits.train, []
 
-    def interrupted(fits, **given):
+    def interrupted(fits, chunk, *given):
         if len(trained) == 2:
             raise KeyboardInterrupt
-        trained.append(len(fits))
-        return real_many(fits, **given)
+        trained.append(len(chunk))
+        return real_train(fits, chunk, *given)
 
-    monkeypatch.setattr(kernels, "train_many", interrupted)
+    monkeypatch.setattr(Fits, "train", interrupted)
     given = {"random_state": random_state, "units": (4, 2), "bidirectional": True}
     with pytest.raises(KeyboardInterrupt):
         rolling(given, directory=tmp_path).fit(X, y)
     assert len(list(tmp_path.glob("window_*.npz"))) == 12
     trained.clear()
-    monkeypatch.setattr(kernels, "train_many", lambda fits, **kw: trained.append(len(fits)) or real_many(fits, **kw))
+    monkeypatch.setattr(
+        Fits, "train", lambda fits, chunk, *more: trained.append(len(chunk)) or real_train(fits, chunk, *more)
+    )
     resumed = rolling(given, directory=tmp_path, threads=1).fit(X, y)
     assert sum(trained) == 28 - 12
     trained.clear()

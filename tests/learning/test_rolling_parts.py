@@ -18,7 +18,7 @@ from fastlrp.kernels import get_backend
 from fastlrp.kernels.cpu import host
 from fastlrp.learning import dealing, rolling_parts
 from fastlrp.learning.dealing import deal
-from fastlrp.learning.parameters import architecture_of
+from fastlrp.learning.parameters import first_network
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.learning.rolling_data import scaled
@@ -43,20 +43,18 @@ def fitted(X, rng, *, outputs: int = 1, dtype: str = "float32", without=(), netw
     """As after a fit, with drawn networks and scalings."""
     model = RollingLSTM(LSTMRegressor(units=(4,), steps=T, dtype=dtype, **(network or {})), window=WINDOW, **given)
     dates = X.index.unique("month").sort_values() if isinstance(X.index, pd.MultiIndex) else X.index
-    K, D = len(model._spans(len(dates), T)), X.shape[1]
+    model.steps_ = T
+    K, D = len(model._spans(len(dates))), X.shape[1]
     names = {"features": tuple(X.columns), "outputs": tuple("uvw"[:outputs]) if outputs > 1 else None}
     model.networks_ = [
-        architecture_of(model.estimator).network(
-            D, outputs, np.random.default_rng(k), np.dtype(dtype), steps=T, **names
-        )
-        for k in range(K)
+        first_network(model.estimator, D, outputs, k, np.dtype(dtype), steps=T, **names) for k in range(K)
     ]
     for k in without:
         model.networks_[k] = None
     model.centers_ = (10 * rng.standard_normal((K, D))).astype(dtype)
     model.scales_ = rng.uniform(1, 3, (K, D)).astype(dtype)
-    model.times_, model.steps_, model._net_names = dates, T, names
-    model._flat_target, model._width, model._n_outputs = outputs == 1, D, outputs
+    model.times_, model._net_names, model.target_transformers_ = dates, names, [None] * K
+    model._flat_target, model._n_outputs = outputs == 1, outputs
     return model
 
 
@@ -180,7 +178,7 @@ def test_threads_and_sizes_of_parts_do_not_matter(rng, monkeypatch, steps, stock
 def test_parts_hold_every_window_once(rng, step, shared):
     """And both ways through the kernels are among these tests."""
     X = panel(rng, stocks=40)
-    _, rolled = fitted(X, rng, step=step)._rolled(X)
+    rolled = fitted(X, rng, step=step)._rolled(X)
     for most, threads in itertools.product((10, 1000, 10_000), (1, 7)):
         parts, done = deal(rolled.who, T, most, threads), np.full(len(rolled.who), -1)
         for part in parts:
@@ -196,7 +194,7 @@ def test_only_rows_with_a_window_are_written(rng):
     """A backend that is given results leaves other rows as they are."""
     X = panel(rng)
     model = fitted(X, rng, step=30, network={"threads": 1})
-    _, rolled = model._rolled(X)
+    rolled = model._rolled(X)
     results = rolled._allocate(1, fl.Arras(), False)
     for array in results:
         array.fill(7)
@@ -304,7 +302,7 @@ def test_progress_counts_samples(rng, capsys):
     X = panel(rng)
     model = fitted(X, rng, step=3)
     model.explain(X, progress=True)
-    n = len(model._rolled(X)[1])
+    n = len(model._rolled(X))
     assert "RollingLSTM.explain: 100%" in (shown := capsys.readouterr().err)
     assert f"{n}/{n}" in shown
 
