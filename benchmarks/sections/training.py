@@ -51,6 +51,8 @@ CASES = (
 #: Windows, samples, inputs, steps, units, epochs, batch: the paper's experiment in its original form took 34 min 39 s.
 ROLLING = {"models": 363, "samples": 60, "features": 14, "steps": 5, "units": 32, "epochs": 10, "batch": 32}
 ROLLING_SECONDS = 3.0
+#: Networks of an ensemble, and the most times one network's time that they should take.
+MEMBERS, MEMBERS_TIMES = 10, 7.0
 
 
 def first_weights(case: Case) -> list[Array]:
@@ -163,6 +165,33 @@ class Rolling:
         return seconds(lambda: run_tasks([partial(fit, *one) for one in self.fits], self.threads))
 
 
+class Members:
+    """An estimator's fit with one network, and with ten that train side by side."""
+
+    def __init__(self, case: Case, threads: int, epochs: int) -> None:
+        import fastlrp as fl
+
+        X, y = data(case)
+        given: dict[str, Any] = {"units": (case.units,), "batch_size": case.batch, "random_state": 0}
+        given |= {"max_iter": epochs, "n_iter_no_change": epochs, "threads": threads}
+        self.fits = {n: partial(fl.LSTMRegressor(n_members=n, **given).fit, X, y[:, 0]) for n in (1, MEMBERS)}
+
+    def fit(self, n: int) -> float:
+        """Seconds for fitting n members."""
+        return seconds(self.fits[n])
+
+
+def measure_members(case: Case, options: Options) -> tuple[Timing, Timing]:
+    """Times of one network and of ten, in alternating rounds."""
+    given = {"case": case, "threads": options.threads, "epochs": 4}
+    with Worker("benchmarks.sections.training:Members", options.threads, **given) as worker:
+        calls = {str(n): partial(worker.call, "fit", n=n) for n in (1, MEMBERS)}
+        for call in calls.values():
+            call()
+        found = alternate(calls, 3 if options.quick else 7)
+    return found["1"], found[str(MEMBERS)]
+
+
 def measure(case: Case, options: Options) -> tuple[dict[str, Timing], dict[str, list[float]]]:
     """Timings of alternating rounds of one epoch, the first of each not counted, and the losses of all epochs."""
     losses: dict[str, list[float]] = {"fastlrp": [], "torch": []}
@@ -203,12 +232,21 @@ def run(options: Options) -> str:
     ) as worker:
         worker.call("all")
         rolling = float(np.median([worker.call("all") for _ in range(3)]))
+    ensembles = []
+    for case in CASES:
+        one, many = measure_members(case, options)
+        ensembles.append((case.label, str(one), str(many), f"{many.median / one.median:.1f}"))
+        what = f"{MEMBERS} members at {case.label}: times one network's time"
+        asked.append(at_most(what, many.median / one.median, MEMBERS_TIMES))
     asked.append(at_most("rolling refits: seconds", rolling, ROLLING_SECONDS, "{:.2f} s"))
     return "\n\n".join([
         "## Training",
         "Seconds for an epoch, median of rounds that alternate; both from the same weights, in the same order of "
         "samples. The last column is the largest relative difference of the epochs' losses.",
         table(("(steps, features, units)", "fastlrp", "torch", "times faster", "GFLOP/s", "losses apart"), rows),
+        f"`LSTMRegressor(n_members={MEMBERS})` beside one network, 4 epochs. Where batches are large one network uses "
+        "all threads by itself, so that ten take nearly ten times its time.",
+        table(("(steps, features, units)", "one", f"{MEMBERS} members", "times one"), ensembles),
         f"Rolling refits, {ROLLING['models'] // (10 if options.quick else 1)} models of {ROLLING['samples']} samples, "
         f"({ROLLING['steps']}, {ROLLING['features']}, {ROLLING['units']}), {ROLLING['epochs']} epochs of batches of "
         f"{ROLLING['batch']}: {rolling:.2f} s.",
