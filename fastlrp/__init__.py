@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
     from fastlrp.relevance.result import Relevance
+    from fastlrp.relevance.storage import load_relevance
     from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "load_relevance",
     "read_keras",
     "write_keras",
 ]
@@ -63,6 +65,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "load_relevance": "relevance.storage",
     "read_keras": "keras",
     "write_keras": "keras",
 }

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastlrp.relevance.arrays import Array, RelevanceArrays
+from fastlrp.relevance.arrays import Array, RelevanceArrays, sample_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Statistic = Literal["abs", "mean", "share"]
-_TOTALS = ("score", "initial_state", "unattributed")
 
 
 class Relevance(RelevanceArrays):
@@ -49,6 +49,8 @@ class Relevance(RelevanceArrays):
         Whether ``values`` are already summed over steps.
     by_position : bool
         Whether a panel's columns were taken in their own order, as the network has no names to find them by.
+    origin : tuple of Network, str or None
+        The networks that were explained, or their fingerprint; :attr:`network` is the fingerprint of either.
     """
 
     def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
@@ -212,6 +214,31 @@ class Relevance(RelevanceArrays):
 
         return foreign.to_xarray(self)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result with everything that belongs to it; :func:`fastlrp.load_relevance` reads it again.
+
+        Parameters
+        ----------
+        path : str or path
+            ``.parquet`` (needs pyarrow): a row a sample; the index's levels, "beta_lag4" for each feature and step (the
+            feature alone if steps were summed), and the totals as columns; missing numbers are null. ``.h5`` or
+            ``.hdf5``: a dataset for each array, in its own shape, and labels and codes for each level. Features, rule
+            with its parameters, target, the networks' fingerprint and the like are JSON under the key "fastlrp" of the
+            schema, or of the file's attributes. An existing file is replaced only when the new one is complete.
+
+            Periods are written as the dates of their starts, and times in HDF5 as text.
+
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise or cannot be written, or the index holds what is neither times, numbers nor text.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.relevance.storage import save
+
+        save(self, path)
+
     def __getitem__(self, rows: Any) -> Self:
         """Some rows, by position, slice, list of positions, or boolean mask."""
         from fastlrp.relevance.parts import labels
@@ -223,7 +250,7 @@ class Relevance(RelevanceArrays):
             rows = np.asarray(rows)
             if rows.ndim != 1 or rows.dtype.kind not in "biu":
                 raise ValueError(f"rows are chosen by position, slice or mask, not by {rows!r}")
-        parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS)}
+        parts = {name: array[rows] for name, array in sample_arrays(self)}
         return replace(self, index=labels(self)[rows], **parts)
 
     def __repr__(self) -> str:

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import close
 from test_relevance import FEATURES, GONE, MONTHS, T, made_up
 
 import fastlrp as fl
 import fastlrp.relevance.arrays
 from fastlrp import data, plot
 from fastlrp.relevance.device import DeviceRelevance
-from helpers import close
 
 GROUPS = {"Risk": ["value", "beta"], "Momentum": "mom12m"}
 MEMBERS = {"Risk": ["value", "beta"], "Momentum": ["mom12m"], "Other": ["size"]}
@@ -133,7 +133,7 @@ def test_labels_keep_the_order_of_categories_and_levels_of_the_index_have_names(
     for by in (bucket, bucket.loc[rel.index.get_level_values("stock")].set_axis(rel.index)):
         table = rel.by_time(by=by)
         assert list(table.loc["1990m12"].index) == ["small", "big"]
-        assert list(table["beta"].unstack().columns) == ["small", "big"]
+        assert list(table.index.levels[1]) == ["small", "big"]
     by_stock = rel.by_time("mean", by="stock")
     assert by_stock.index.names == ["month", "stock"]
     kept = np.setdiff1d(np.arange(12), GONE)
@@ -292,7 +292,7 @@ TWICE = pd.DataFrame(np.ones((12, 2)), ONE.index, ["cap", "cap"])
         ({"weight": -np.arange(12.0)}, r"finite and at least 0, not -1 in row \([ABC], 1990m\d+\)"),
         (
             {"weight": np.full(12, np.inf)},
-            r"by_time\(weight=...\) takes weights that are finite and at least 0, not inf",
+            "takes weights that are finite and at least 0, not inf in row",
         ),
         ({"weight": np.ones(11)}, r"by_time\(weight=...\) has shape \(11,\), expected \(12,\): one value a row"),
         ({"weight": np.ones((12, 1))}, r"has shape \(12, 1\), expected \(12,\)"),
@@ -301,18 +301,18 @@ TWICE = pd.DataFrame(np.ones((12, 2)), ONE.index, ["cap", "cap"])
         ({"weight": pd.Series(["heavy"] * 12, ONE.index)}, r"weight=...\)\[0\] is 'heavy', expected a number"),
         (
             {"weight": OTHER},
-            r"weight=...\) is not on the result's index: its row 0 is \(.*\), not \(.*\): align it with",
+            r"is not on the result's index: its row 0 is \(.*\), not \(.*\): align it with",
         ),
         (
             {"weight": OTHER[:5]},
-            r"by_time\(weight=...\) has 5 rows, the result 12: align it with .reindex\(rel.index\)",
+            r"weight=...\) has 5 rows, the result 12: align it with .reindex\(rel.index\)",
         ),
         (
             {"weight": "cap"},
-            r"weight=...\) is 'cap', which is no level of the result's index \('stock', 'month'\), and",
+            r"is 'cap', which is no level of the result's index \('stock', 'month'\), and",
         ),
         ({"weight": "cap", "panel": TWICE}, r"panel= has 2 columns called 'cap'"),
-        ({"weight": "mcap", "panel": TWICE}, "is 'mcap', which is no column of panel= and no level .* weight=frame"),
+        ({"weight": "mcap", "panel": TWICE}, "'mcap', which is no column of panel= and no level .* weight=frame"),
         ({"weight": "cap", "panel": TWICE.iloc[:3, :1]}, r"weight=...\) has 3 rows, the result 12"),
         ({"weight": "cap", "panel": {"cap": 1}}, "panel= takes the DataFrame that has the columns, not dict"),
         ({"by": "sector"}, r"by=frame\['sector'\], or the frame that has it as panel="),

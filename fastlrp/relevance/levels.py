@@ -1,0 +1,97 @@
+"""Levels of a result's index as files can hold them, and back: times, numbers, text, and categories of these."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, cast
+
+import numpy.typing as npt
+import pandas as pd
+
+from fastlrp.relevance.arrays import RelevanceArrays
+
+Array = npt.NDArray[Any]
+_OBJECTS = {"string", "date", "integer", "boolean", "empty"}  # what a level of Python objects may hold, all of one kind
+
+
+def storable(relevance: RelevanceArrays, taken: set[str]) -> tuple[pd.Index, list[dict[str, Any]] | None]:
+    """The index with Periods as the dates of their starts and with a name for each level, and what undoes this.
+
+    Raises
+    ------
+    ValueError
+        If a level holds what is neither times, numbers nor text.
+    """
+    index = relevance.index
+    if index is None:
+        return pd.RangeIndex(len(relevance)), None
+    if isinstance(index, pd.MultiIndex):
+        index = index.remove_unused_levels()
+    levels = list(index.levels) if isinstance(index, pd.MultiIndex) else [index]
+    default = ["time"] if len(levels) == 1 else ["time", "asset"] if len(levels) == 2 else ["level"] * len(levels)
+    notes, plain = [], []
+    for level, name, other in zip(levels, index.names, default, strict=True):
+        column = free_name(str(other if name is None else name), taken)
+        labels, dtype = _plain(level, column)
+        plain.append(labels)
+        notes.append(
+            {"name": name if name is None or isinstance(name, str | int) else str(name), "column": column, **dtype}
+        )
+    columns = [note["column"] for note in notes]
+    if isinstance(index, pd.MultiIndex):
+        return index.set_levels(cast(Any, plain), verify_integrity=False).set_names(columns), notes
+    return plain[0].set_names(columns), notes
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, with "_" appended as long as it is taken; it is taken from then on."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _plain(labels: pd.Index, name: str) -> tuple[pd.Index, dict[str, Any]]:
+    """Labels as files hold them, and their dtype; for categories, that of these and whether they are ordered."""
+    if isinstance(labels, pd.CategoricalIndex):
+        categories, note = _plain(labels.categories, name)
+        values = pd.Categorical.from_codes(labels.codes, categories, ordered=labels.ordered)
+        return pd.CategoricalIndex(values, name=labels.name), {**note, "ordered": bool(labels.ordered)}
+    dtype = str(labels.dtype)
+    if isinstance(labels, pd.PeriodIndex):
+        return labels.to_timestamp(), {"dtype": dtype}
+    kind = pd.api.types.infer_dtype(labels, skipna=True)
+    if labels.dtype == object and kind in _OBJECTS:
+        return labels, {"dtype": "date" if kind == "date" else dtype}
+    types = pd.api.types
+    if labels.dtype != object and (
+        types.is_datetime64_any_dtype(labels) or types.is_numeric_dtype(labels) or kind in _OBJECTS
+    ):
+        return labels, {"dtype": dtype}
+    raise ValueError(f"the result cannot be saved: its index has {kind} in {name!r}, expected times, numbers or text")
+
+
+def restored(labels: pd.Index, note: dict[str, Any], where: str) -> pd.Index:
+    """Labels as they were before :func:`storable`.
+
+    Raises
+    ------
+    ValueError
+        If they are not of the dtype that the note has.
+    """
+    try:
+        if "ordered" in note:
+            given = labels if isinstance(labels, pd.CategoricalIndex) else pd.CategoricalIndex(labels, labels)
+            found = _as(given.categories, str(note["dtype"]))
+            return pd.CategoricalIndex(pd.Categorical.from_codes(given.codes, found, ordered=bool(note["ordered"])))
+        return _as(labels, str(note["dtype"]))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{where} is damaged: its index cannot be read ({error})") from None
+
+
+def _as(labels: pd.Index, dtype: str) -> pd.Index:
+    if dtype == "date":
+        return pd.Index([datetime.date.fromisoformat(str(label)) for label in labels], dtype=object)
+    if dtype.startswith(("datetime64[", "period[")) and not isinstance(labels, pd.DatetimeIndex):
+        labels = pd.DatetimeIndex(pd.to_datetime(labels, format="ISO8601", utc=", " in dtype))
+    return pd.PeriodIndex(labels, dtype=dtype) if dtype.startswith("period[") else labels.astype(dtype)
