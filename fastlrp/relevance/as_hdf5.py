@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.relevance.arrays import SAMPLE_ARRAYS, RelevanceArrays, sample_arrays
-from fastlrp.relevance.levels import restored, storable
+from fastlrp.relevance.levels import restored, spelled, storable
 from fastlrp.relevance.metadata import KEY, described, first_line, understood
 
 Array = npt.NDArray[Any]
@@ -32,37 +32,22 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
             for start in range(0, len(array), step):
                 stored[start : start + step] = array[start : start + step]
         for k in range(len(notes or ())):
-            codes, labels = _level(index, k)
-            file[f"index/{k}/codes"] = codes
-            file[f"index/{k}/labels"] = _hdf5_labels(labels)
+            found: Any = (index.codes[k], index.levels[k]) if isinstance(index, pd.MultiIndex) else index.factorize()
+            file[f"index/{k}/codes"] = np.asarray(found[0])  # -1 where one is missing
+            file[f"index/{k}/labels"] = _labels(found[1])
 
 
-def _level(index: pd.Index, k: int) -> tuple[Array, pd.Index]:
-    """Each row's position among a level's labels (-1 for a missing one), and these; of categories, all of them."""
-    found: Any = (index.codes[k], index.levels[k]) if isinstance(index, pd.MultiIndex) else index.factorize()
-    codes, labels = np.asarray(found[0]), found[1]
-    if not isinstance(labels, pd.CategoricalIndex):
-        return codes, labels
-    return np.where(codes < 0, -1, np.asarray(labels.codes)[codes]), labels.categories
-
-
-def _hdf5_labels(labels: pd.Index) -> Array:
-    """Numbers as they are; times (in UTC if they have a zone), dates and text as text of a fixed length in UTF-8."""
+def _labels(labels: pd.Index) -> Array:
+    """Numbers, or text of a fixed length in UTF-8, which is read without following references."""
     import h5py
 
-    types = pd.api.types
-    if types.is_numeric_dtype(labels) or types.is_bool_dtype(labels):
-        return labels.to_numpy()
-    if types.infer_dtype(labels) in ("integer", "boolean"):
-        return labels.infer_objects().to_numpy()
-    if types.is_datetime64_any_dtype(labels):
-        labels = pd.DatetimeIndex(labels)
-        labels = labels if labels.tz is None else labels.tz_convert("UTC")
-    texts = [(label if isinstance(label, str) else label.isoformat()).encode() for label in labels]
+    values = spelled(labels)
+    if values.dtype != object:
+        return values
+    texts = [text.encode() for text in values]
     if any(b"\0" in text for text in texts):
         raise ValueError("the result cannot be saved: a text in its index has a NUL character")
-    longest = max(map(len, texts), default=1)
-    return np.array(texts, h5py.string_dtype("utf-8", max(1, longest)))
+    return np.array(texts, h5py.string_dtype("utf-8", max([1, *map(len, texts)])))
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -122,4 +107,4 @@ def _index(file: Any, notes: list[dict[str, Any]] | None, path: Path) -> pd.Inde
             return pd.MultiIndex(cast(Any, levels), cast(Any, codes), names=names)
         return levels[0].take(codes[0], allow_fill=True, fill_value=np.nan).set_names(names)
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path} is damaged: its index cannot be read ({error})") from None
+        raise ValueError(f"{path} is damaged: its index cannot be read ({first_line(error)})") from None

@@ -41,8 +41,8 @@ def columns_of(relevance: RelevanceArrays, taken: set[str]) -> Columns:
 def stored_frame(relevance: RelevanceArrays, rows: slice, index: pd.Index, columns: Columns) -> pd.DataFrame:
     """Some rows as the file has them."""
     parts = [
-        pd.DataFrame(np.asarray(array[rows]).reshape(len(index), -1), index, columns[name]["columns"])
-        for name, array in sample_arrays(relevance)
+        pd.DataFrame(np.asarray(array[rows]).reshape(len(index), len(names)), index, names)
+        for names, array in ((columns[name]["columns"], array) for name, array in sample_arrays(relevance))
     ]
     return pd.concat(parts, axis=1)
 
@@ -142,7 +142,7 @@ def _arrays(file: Any, described: dict[str, Any]) -> dict[str, Array]:
         group = file.read_row_group(k, columns=[column for spelled in columns.values() for column in spelled])
         for name, array in arrays.items():
             whole = [group.column(column).to_numpy() for column in columns[name]]
-            part = array[start : start + len(group)].reshape(len(group), -1)
+            part = array[start : start + len(group)].reshape(len(group), len(whole))
             for first in range(0, len(group), _LANES):
                 rows = slice(first, first + _LANES)
                 part[rows] = np.stack([column[rows] for column in whole], axis=1)

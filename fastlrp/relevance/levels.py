@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.relevance.metadata import first_line
 
 Array = npt.NDArray[Any]
 _OBJECTS = {"string", "date", "integer", "boolean", "empty"}  # what a level of Python objects may hold, all of one kind
@@ -52,23 +54,34 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def _plain(labels: pd.Index, name: str) -> tuple[pd.Index, dict[str, Any]]:
-    """Labels as files hold them, and their dtype; for categories, that of these and whether they are ordered."""
+    """Labels as files hold them, and their dtype; for a categorical level, that of its categories, and these."""
     if isinstance(labels, pd.CategoricalIndex):
         categories, note = _plain(labels.categories, name)
-        values = pd.Categorical.from_codes(labels.codes, categories, ordered=labels.ordered)
-        return pd.CategoricalIndex(values, name=labels.name), {**note, "ordered": bool(labels.ordered)}
+        plain = categories.take(labels.codes, allow_fill=True, fill_value=np.nan)
+        return plain, {**note, "categories": spelled(categories).tolist(), "ordered": bool(labels.ordered)}
     dtype = str(labels.dtype)
     if isinstance(labels, pd.PeriodIndex):
         return labels.to_timestamp(), {"dtype": dtype}
     kind = pd.api.types.infer_dtype(labels, skipna=True)
     if labels.dtype == object and kind in _OBJECTS:
         return labels, {"dtype": "date" if kind == "date" else dtype}
-    types = pd.api.types
-    if labels.dtype != object and (
-        types.is_datetime64_any_dtype(labels) or types.is_numeric_dtype(labels) or kind in _OBJECTS
-    ):
+    if labels.dtype != object and (kind in _OBJECTS or kind in ("datetime64", "floating")):
         return labels, {"dtype": dtype}
     raise ValueError(f"the result cannot be saved: its index has {kind} in {name!r}, expected times, numbers or text")
+
+
+def spelled(labels: pd.Index) -> Array:
+    """Numbers as they are; text, dates and times (in UTC if they have a zone) as text."""
+    types = pd.api.types
+    if types.is_numeric_dtype(labels) or types.is_bool_dtype(labels):
+        return labels.to_numpy()
+    if types.infer_dtype(labels) in ("integer", "boolean"):
+        return labels.infer_objects().to_numpy()
+    if types.is_datetime64_any_dtype(labels):
+        labels = pd.DatetimeIndex(labels)
+        labels = labels if labels.tz is None else labels.tz_convert("UTC")
+    texts: Array = np.array([label if isinstance(label, str) else label.isoformat() for label in labels], object)
+    return texts
 
 
 def restored(labels: pd.Index, note: dict[str, Any], where: str) -> pd.Index:
@@ -80,13 +93,13 @@ def restored(labels: pd.Index, note: dict[str, Any], where: str) -> pd.Index:
         If they are not of the dtype that the note has.
     """
     try:
-        if "ordered" in note:
-            given = labels if isinstance(labels, pd.CategoricalIndex) else pd.CategoricalIndex(labels, labels)
-            found = _as(given.categories, str(note["dtype"]))
-            return pd.CategoricalIndex(pd.Categorical.from_codes(given.codes, found, ordered=bool(note["ordered"])))
-        return _as(labels, str(note["dtype"]))
+        found = _as(labels, str(note["dtype"]))
+        if "categories" not in note:
+            return found
+        categories = _as(pd.Index(note["categories"]), str(note["dtype"]))
+        return pd.CategoricalIndex(found, categories=categories, ordered=bool(note["ordered"]))
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{where} is damaged: its index cannot be read ({error})") from None
+        raise ValueError(f"{where} is damaged: its index cannot be read ({first_line(error)})") from None
 
 
 def _as(labels: pd.Index, dtype: str) -> pd.Index:
