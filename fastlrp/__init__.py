@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
+    from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
-    from fastlrp.relevance.storage import load_relevance
     from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
@@ -65,7 +65,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
-    "load_relevance": "relevance.storage",
+    "load_relevance": "relevance.loading",
     "read_keras": "keras",
     "write_keras": "keras",
 }

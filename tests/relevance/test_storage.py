@@ -100,7 +100,7 @@ def test_the_real_panel_comes_back(tmp_path):
         same(got[5:300:7], rel[5:300:7])
 
 
-DAYS = pd.date_range("2000-01-31", periods=4, freq="ME")
+DAYS = pd.DatetimeIndex(["2000-01-31", "2000-02-29", "2000-03-31", "2000-04-30"])
 STOCKS = ["B", "ü", "A"]
 TIMES = {
     "datetimes": DAYS,
@@ -112,13 +112,16 @@ TIMES = {
     "quarters": pd.period_range("2000Q1", periods=4, freq="Q-NOV"),
     "weeks": pd.period_range("2000-01-05", periods=4, freq="W-WED"),
     "three months": pd.period_range("2000-02", periods=4, freq="3M"),
-    "hours": pd.period_range("2000-01-01 05:00", periods=4, freq="h"),
+    "minutes": pd.period_range("2000-01-01 05:59", periods=4, freq="min"),
     "yyyymm": pd.Index([199911, 199912, 200001, 200002]),
     "small numbers": pd.Index([1, 2, 3, 4], dtype="int8"),
     "years": pd.Index([1999.0, 2000.0, 2001.0, 2002.0]),
     "text": pd.Index(["1999-11", "1999-12", "2000-01", "2000-02"]),
     "text as objects": pd.Index(["1999-11", "1999-12", "2000-01", "2000-02"], dtype=object),
     "pandas text": pd.Index(["1999-11", "1999-12", "2000-01", "2000-02"], dtype="string"),
+    "Arrow's datetimes": pd.Index(DAYS).astype("timestamp[ns][pyarrow]"),
+    "Arrow's text": pd.Index(["a", "b", "c", "d"]).astype("string[pyarrow]"),
+    "Arrow's numbers": pd.Index([1, 2, 3, 4]).astype("int64[pyarrow]"),
     "nullable": pd.Index([1, 2, 3, 4], dtype="Int64"),
     "dates": pd.Index([datetime.date(2000, month, 1) for month in range(1, 5)], dtype=object),
     "categories": pd.CategoricalIndex(["x", "b", "a", "c"], categories=["c", "x", "unused", "a", "b"], ordered=True),
@@ -554,6 +557,7 @@ def huge(file, name, other):
         (lambda file, other: huge(file, "values", other), "it lacks the plain dataset 'values'"),
         (lambda file, other: file.pop("index/1/codes"), "it lacks the plain dataset 'index/1/codes'"),
         (lambda file, other: file.pop("score"), "it lacks 'score'"),
+        (lambda file, other: (file.pop("score"), file.create_dataset("score", data=1.0)), "'score' has shape"),
         (lambda file, other: file["index/0/codes"].write_direct(np.full(12, 3, "i1")), "its index cannot be read"),
         (lambda file, other: file["index/0/codes"].write_direct(np.full(12, -9, "i1")), "its index cannot be read"),
         (lambda file, other: file.attrs.create("fastlrp", 3), "it has no attribute called 'fastlrp'"),
