@@ -24,17 +24,16 @@ _LANES = 2048  # rows that are turned from columns at once, so that they stay in
 def columns_of(relevance: RelevanceArrays, taken: set[str]) -> Columns:
     """The columns of each array, and its shape for one sample: "beta_lag4" is the relevance of beta at lag 4."""
     lags = [""] if relevance.reduced else [f"_lag{lag}" for lag in relevance.lags]
+    cells = [f"{feature}{lag}" for lag in lags for feature in relevance.features]
     outputs = relevance.outputs or range(relevance.prediction.shape[-1])
-    cells = {
-        "values": [f"{feature}{lag}" for lag in lags for feature in relevance.features],
-        "prediction": [f"prediction[{name}]" for name in outputs] if relevance.prediction.ndim > 1 else ["prediction"],
-    }
     out: Columns = {}
     for name, array in sample_arrays(relevance):
-        like = SAMPLE_ARRAYS[name]
-        end = "" if like == name else f"_{name.rpartition('_')[2]}"
-        names = [free_name(f"{cell}{end}", taken) for cell in cells.get(like, [name])]
-        out[name] = {"shape": list(array.shape[1:]), "columns": names}
+        names = [name]
+        if SAMPLE_ARRAYS[name] == "values":
+            names = cells if name == "values" else [f"{cell}_{name}" for cell in cells]
+        elif SAMPLE_ARRAYS[name] == "prediction" and array.ndim > 1:
+            names = [f"{name}[{output}]" for output in outputs]
+        out[name] = {"shape": list(array.shape[1:]), "columns": [free_name(name, taken) for name in names]}
     return out
 
 

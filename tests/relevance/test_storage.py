@@ -557,7 +557,7 @@ def huge(file, name, other):
         (lambda file, other: huge(file, "values", other), "it lacks the plain dataset 'values'"),
         (lambda file, other: file.pop("index/1/codes"), "it lacks the plain dataset 'index/1/codes'"),
         (lambda file, other: file.pop("score"), "it lacks 'score'"),
-        (lambda file, other: (file.pop("score"), file.create_dataset("score", data=1.0)), r"expected numbers of shape \(1, 3, 4\)"),
+        (lambda file, other: (file.pop("score"), file.create_dataset("score", data=1.0)), "expected numbers of shape"),
         (lambda file, other: file["index/0/codes"].write_direct(np.full(12, 3, "i1")), "its index cannot be read"),
         (lambda file, other: file["index/0/codes"].write_direct(np.full(12, -9, "i1")), "its index cannot be read"),
         (lambda file, other: file.attrs.create("fastlrp", 3), "it has no attribute called 'fastlrp'"),
