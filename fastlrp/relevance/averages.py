@@ -75,7 +75,7 @@ def by_lag(
 
 
 def _check(who: str, statistic: str, groups: Groups | None, per_column: bool) -> None:
-    if statistic not in _STATISTICS:
+    if not isinstance(statistic, str) or statistic not in _STATISTICS:
         raise ValueError(f"{who}(statistic=...) takes 'abs', 'mean' or 'share', not {statistic!r}")
     if not isinstance(per_column, bool):
         raise ValueError(f"{who}(per_column=...) takes True or False, not {per_column!r}")

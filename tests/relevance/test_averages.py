@@ -286,6 +286,7 @@ TWICE = pd.DataFrame(np.ones((12, 2)), ONE.index, ["cap", "cap"])
     ("options", "message"),
     [
         ({"statistic": "median"}, "takes 'abs', 'mean' or 'share', not 'median'"),
+        ({"statistic": ["abs"]}, r"takes 'abs', 'mean' or 'share', not \['abs'\]"),
         ({"per_column": True}, r"by_time\(per_column=True\) divides groups .* but groups= is missing"),
         ({"per_column": "yes", "groups": GROUPS}, r"per_column=...\) takes True or False, not 'yes'"),
         ({"groups": {"Risk": ["bet"]}}, r"group 'Risk' names what is no feature: 'bet'"),
