@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.relevance.arrays import SAMPLE_ARRAYS, RelevanceArrays, sample_arrays
-from fastlrp.relevance.levels import restored, spelled, storable
+from fastlrp.relevance.levels import restored, spelled, storable, taken
 from fastlrp.relevance.metadata import KEY, described, first_line, understood
 
 Array = npt.NDArray[Any]
@@ -105,6 +105,6 @@ def _index(file: Any, notes: list[dict[str, Any]] | None, path: Path) -> pd.Inde
     try:
         if len(notes) > 1:
             return pd.MultiIndex(cast(Any, levels), cast(Any, codes), names=names)
-        return levels[0].take(codes[0], allow_fill=True, fill_value=np.nan).set_names(names)
+        return taken(levels[0], codes[0]).set_names(names)
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path} is damaged: its index cannot be read ({first_line(error)})") from None

@@ -21,7 +21,7 @@ _BLOCK = 64 << 20  # bytes of a row group, which is written and read at once
 _LANES = 2048  # rows that are turned from columns at once, so that they stay in cache
 
 
-def columns_of(relevance: RelevanceArrays, taken: set[str]) -> Columns:
+def columns_of(relevance: RelevanceArrays, used: set[str]) -> Columns:
     """The columns of each array, and its shape for one sample: "beta_lag4" is the relevance of beta at lag 4."""
     lags = [""] if relevance.reduced else [f"_lag{lag}" for lag in relevance.lags]
     cells = [f"{feature}{lag}" for lag in lags for feature in relevance.features]
@@ -33,7 +33,7 @@ def columns_of(relevance: RelevanceArrays, taken: set[str]) -> Columns:
             names = cells if name == "values" else [f"{cell}_{name}" for cell in cells]
         elif SAMPLE_ARRAYS[name] == "prediction" and array.ndim > 1:
             names = [f"{name}[{output}]" for output in outputs]
-        out[name] = {"shape": list(array.shape[1:]), "columns": [free_name(name, taken) for name in names]}
+        out[name] = {"shape": list(array.shape[1:]), "columns": [free_name(name, used) for name in names]}
     return out
 
 
@@ -51,9 +51,9 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    taken: set[str] = set()
-    columns = columns_of(relevance, taken)
-    index, notes = storable(relevance, taken)
+    used: set[str] = set()
+    columns = columns_of(relevance, used)
+    index, notes = storable(relevance, used)
     text = described(relevance, notes, arrays=columns)
     wide = sum(array.nbytes // max(1, len(array)) for _, array in sample_arrays(relevance))
     n, step = len(relevance), max(1, _BLOCK // max(1, wide))

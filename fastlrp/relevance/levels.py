@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 _OBJECTS = {"string", "date", "integer", "boolean", "empty"}  # what a level of Python objects may hold, all of one kind
 
 
-def storable(relevance: RelevanceArrays, taken: set[str]) -> tuple[pd.Index, list[dict[str, Any]] | None]:
+def storable(relevance: RelevanceArrays, used: set[str]) -> tuple[pd.Index, list[dict[str, Any]] | None]:
     """The index with Periods as the dates of their starts and with a name for each level, and what undoes this.
 
     Raises
@@ -33,7 +33,7 @@ def storable(relevance: RelevanceArrays, taken: set[str]) -> tuple[pd.Index, lis
     default = ["time"] if len(levels) == 1 else ["time", "asset"] if len(levels) == 2 else ["level"] * len(levels)
     notes, plain = [], []
     for level, name, other in zip(levels, index.names, default, strict=True):
-        column = free_name(str(other if name is None else name), taken)
+        column = free_name(str(other if name is None else name), used)
         labels, dtype = _plain(level, column)
         plain.append(labels)
         notes.append(
@@ -45,20 +45,28 @@ def storable(relevance: RelevanceArrays, taken: set[str]) -> tuple[pd.Index, lis
     return plain[0].set_names(columns), notes
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    """The name, with "_" appended as long as it is taken; it is taken from then on."""
-    while name in taken:
+def free_name(name: str, used: set[str]) -> str:
+    """The name, with "_" appended as long as it is used; it is used from then on."""
+    while name in used:
         name += "_"
-    taken.add(name)
+    used.add(name)
     return name
+
+
+def taken(labels: pd.Index, codes: Array) -> pd.Index:
+    """Labels by position; those at -1 are missing."""
+    return labels.take(codes) if (codes >= 0).all() else labels.take(codes, allow_fill=True, fill_value=np.nan)
 
 
 def _plain(labels: pd.Index, name: str) -> tuple[pd.Index, dict[str, Any]]:
     """Labels as files hold them, and their dtype; for a categorical level, that of its categories, and these."""
     if isinstance(labels, pd.CategoricalIndex):
         categories, note = _plain(labels.categories, name)
-        plain = categories.take(labels.codes, allow_fill=True, fill_value=np.nan)
-        return plain, {**note, "categories": spelled(categories).tolist(), "ordered": bool(labels.ordered)}
+        return taken(categories, labels.codes), {
+            **note,
+            "categories": spelled(categories).tolist(),
+            "ordered": bool(labels.ordered),
+        }
     dtype = str(labels.dtype)
     if isinstance(labels, pd.PeriodIndex):
         return labels.to_timestamp(), {"dtype": dtype}
