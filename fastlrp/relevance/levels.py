@@ -82,7 +82,8 @@ def spelled(labels: pd.Index) -> Array:
     """Numbers as they are; text, dates and times (in UTC if they have a zone) as text."""
     types = pd.api.types
     if types.is_numeric_dtype(labels) or types.is_bool_dtype(labels):
-        return labels.to_numpy()
+        dtype: Any = labels.dtype
+        return labels.to_numpy(getattr(dtype, "numpy_dtype", dtype))
     if types.infer_dtype(labels) in ("integer", "boolean"):
         return labels.infer_objects().to_numpy()
     if types.is_datetime64_any_dtype(labels):

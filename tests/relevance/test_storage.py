@@ -123,7 +123,6 @@ TIMES = {
     "text as objects": pd.Index(["1999-11", "1999-12", "2000-01", "2000-02"], dtype=object),
     "pandas text": pd.Index(["1999-11", "1999-12", "2000-01", "2000-02"], dtype="string"),
     "Arrow's datetimes": pd.Index(DAYS).astype("timestamp[ns][pyarrow]"),
-    "Arrow's text": pd.Index(["a", "b", "c", "d"]).astype("string[pyarrow]"),
     "Arrow's numbers": pd.Index([1, 2, 3, 4]).astype("int64[pyarrow]"),
     "nullable": pd.Index([1, 2, 3, 4], dtype="Int64"),
     "dates": pd.Index([datetime.date(2000, month, 1) for month in range(1, 5)], dtype=object),
