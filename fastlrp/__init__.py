@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
+    from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
     from fastlrp.rules import Arras, Rudder
 
@@ -45,6 +46,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "load_relevance",
     "null_relevance",
     "read_keras",
     "write_keras",
@@ -71,6 +73,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "load_relevance": "relevance.loading",
     "null_relevance": "learning.null",
     "read_keras": "keras",
     "write_keras": "keras",

@@ -116,8 +116,10 @@ def labelled(
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
     spread: Spread | None = None,
+    origin: tuple[Chain, ...] | None = None,
 ) -> Relevance:
-    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names."""
+    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
+    the networks that were explained, if there are several."""
     kind = Relevance
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
@@ -135,6 +137,7 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
+        origin=origin or (net.networks if isinstance(net, Chains) else (net,)),
         **({} if spread is None else _fields(spread)),
     )
 

@@ -380,8 +380,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 rule=chosen, target=unit, aggregate=aggregate, reduced=reduced,
             )  # fmt: skip
         relevance = labelled(
-            net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features
-        )
+            net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features,
+            origin=tuple(net for net in self.networks_ if net is not None),
+        )  # fmt: skip
         warn_if_unattributed(relevance)
         return relevance
 
