@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
     from fastlrp.relevance.result import Relevance
-    from fastlrp.rules import Arras, Rudder
+    from fastlrp.rules import Arras, GradientXInput, IntegratedGradients, Rudder
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "CrossSectionalZScore",
     "Dense",
     "Dropout",
+    "GradientXInput",
+    "IntegratedGradients",
     "LRPTransformer",
     "LSTMRegressor",
     "ModelFileError",
@@ -55,6 +57,8 @@ _HOMES = {
     "CrossSectionalZScore": "learning.preprocessing",
     "Dense": "model.layers",
     "Dropout": "model.layers",
+    "GradientXInput": "rules",
+    "IntegratedGradients": "rules",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",

@@ -80,8 +80,9 @@ def explain(
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
     _check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
-    aggregate = checked_options(aggregate, reduce)
+    aggregate = checked_options(aggregate, reduce, chosen)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
+    chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
     results = _run(given, device, threads, progress, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced)
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
@@ -91,12 +92,17 @@ def explain(
     return relevance
 
 
-def checked_options(aggregate: Aggregate, reduce: object) -> Aggregate:
+def checked_options(aggregate: Aggregate, reduce: object, rule: Rule) -> Aggregate:
     """``aggregate`` as kernels take it: "sequence", True or False; both options checked."""
     if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
         raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
     if reduce not in (None, "steps"):
         raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
+    if aggregate != "sequence" and not rule.hands_down:
+        raise ValueError(
+            f"aggregate={aggregate!r} was given, but the rule {rule.name!r} follows gradients, of which every step has "
+            "its own: leave it at 'sequence'"
+        )
     return {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
 
 
@@ -153,6 +159,8 @@ def _run(
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
     work = 2.0 * windows.n(steps) * steps * net.n_params  # approximate operations: two for each weight and step
+    if rule is not None and not rule.hands_down:
+        device = _cpu_for(rule, device, windows.rows)
     backend = get_backend(device, windows.rows, work)
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
@@ -177,6 +185,16 @@ def _run(
             return run_on(instead)
     except FloatingPointError:
         _refuse_infinite(given)
+
+
+def _cpu_for(rule: Rule, device: str, rows: object) -> str:
+    """The CPU, for a rule that no other device computes."""
+    check("device", device)
+    if device == "cuda" or on_gpu(rows):
+        given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
+        raise ValueError(f"{given}, but the rule {rule.name!r} is computed on the CPU alone: give X there, and "
+                         "device='cpu' or 'auto'")  # fmt: skip
+    return "cpu"
 
 
 def _look_aside(panel: Panel) -> None:

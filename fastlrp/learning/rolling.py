@@ -376,7 +376,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             If the rule is Rudder and leaves more than half of the score unattributed, at the median.
         """
         model, samples, parts = self._parts(X)
-        chosen, aggregate = as_rule(model.rule if rule is None else rule), checked_options(aggregate, reduce)
+        chosen = as_rule(model.rule if rule is None else rule)
+        aggregate = checked_options(aggregate, reduce, chosen)
         n, T, D, dtype = samples.n_given, samples.steps, self._width, samples.rows.dtype
         shapes = ((n, D) if reduce else (n, T, D), (n, self._n_outputs), (n,), (n,), (n,))
         results = Results(*(np.full(shape, np.nan, dtype) for shape in shapes))

@@ -13,7 +13,8 @@ A tile is scratch of one thread that stays in cache. A row is one unit (or featu
       rel_x               .        .        .             .        the same, or D rows where steps are summed
       h                   .        .        .             .        T H; H where neither a layer nor the rule reads all
       rel_h               .        .        .             .        T H or H
-      state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule)
+      state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule;
+                                                                   6 H for gradients: i, f, g, o, c, tanh(c))
       c                   .        .        .             .        2 H: this step's and the last one's, in turn
       z, out, rel_out     .        .        .             .        M each: the Dense layer and its relevance
 
@@ -26,8 +27,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastlrp.kernels.cpu.elementwise import fill
 from fastlrp.kernels.cpu.months import deal_on, lanes_of, load_months, row_of, share_products, window
-from fastlrp.kernels.cpu.tile import execute, fill
+from fastlrp.kernels.cpu.tile import execute
 from fastlrp.kernels.cpu.transpose import load, store
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.program.rows import LANES
@@ -171,16 +173,17 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
 
 
 @entry
-def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, places, results, status):
-    """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
-    everyone stops, once a value is infinite."""
+def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scratch, places, results, status):
+    """Spans of windows one after the other, tile by tile: load, forward, relevance, store; gradients go forward and
+    back at each of ``nodes``. ``status`` is set, and everyone stops, once a value is infinite."""
     job = jobs[0]
     X, starts, order, ends = data
-    before, forward, relevance = programs
+    before, start, forward, relevance, end = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
     months, ld = at(s, job.rows * job.lanes), job.span + job.months
+    n_nodes = nodes.size // 2
     apart, size = job.span + (job.steps - 1) * LANES, _sample_size(job, starts, order)
     for span in range(first_span, last_span):
         if status[0]:
@@ -214,13 +217,25 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
                     status[0] = 1
                     return
             if _some(lanes, bad):
-                top = at(s, job.top * lanes)
-                for part in range(2 if job.explains else 1):
-                    if part:
+                top, score = at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
+                for part in range(2 + 2 * max(n_nodes, 1)):  # start, forward and relevance at every node, end
+                    node, back = (part - 1) // 2, part % 2 == 0
+                    program, inner = forward, part > 0 and node < max(n_nodes, 1)
+                    if n_nodes and inner:
+                        rule = (nodes[2 * node], number(0), number(0))
+                    if not inner:
+                        program = end if part else start
+                    elif back:
+                        if not job.explains or (n_nodes and nodes[2 * node + 1] == 0):
+                            continue
+                        program = relevance
                         fill(job.n_outputs * lanes, top, number(0))
                         for k in range(lanes):
-                            top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-                    execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule,
-                            at(X, (first + begin + lanes) * size), 0 if part else lanes * size)  # fmt: skip
+                            top[job.target * lanes + k] = nodes[2 * node + 1] if n_nodes else score[k]
+                    execute(program, s, lanes, at(months, begin), ld, weights, lost, rule,
+                            at(X, (first + begin + lanes) * size), lanes * size if part == 1 else 0)  # fmt: skip
+                    if n_nodes and part == 1:
+                        for k in range(lanes):
+                            lost[k] = score[k]
             place = begin if job.months else first + begin
             _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)
