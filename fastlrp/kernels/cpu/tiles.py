@@ -33,7 +33,7 @@ from fastlrp.kernels.cpu.tile import execute
 from fastlrp.kernels.cpu.transpose import load, store
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.program.rows import LANES
-from fastlrp.kernels.target import compiled, entry
+from fastlrp.kernels.target import compiled, entry, merged
 
 #: What a job takes of the plan.
 PLAN_FIELDS = (
@@ -172,18 +172,41 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
                     values[places[k] + d] = np.nan
 
 
+@merged
+def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rule, ahead, n_ahead):
+    """A tile's programs: start; forward and, if it explains, relevance; end. A gradient goes forward and back at every
+    node, with the part of the way in the place of the rule's numbers; nodes of no weight are there for their score."""
+    _, start, forward, relevance, end = programs
+    number, top, score = type(weights[0]), at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
+    last = 2 * max(nodes.size // 2, 1) + 1
+    for part in range(last + 1):  # a loop, since Numba compiles a callee as often as it is called
+        node, program = (part - 1) // 2 * 2, start if part == 0 else end
+        if 0 < part < last:
+            program = forward if part % 2 else relevance
+            if nodes.size:
+                rule = (nodes[node], number(0), number(0))
+            if part % 2 == 0:
+                if not job.explains or (nodes.size and nodes[node + 1] == 0):
+                    continue
+                fill(job.n_outputs * lanes, top, number(0))
+                for k in range(lanes):
+                    top[job.target * lanes + k] = nodes[node + 1] if nodes.size else score[k]
+        execute(program, s, lanes, months, ld, weights, lost, rule, ahead, n_ahead if part == 1 else 0)
+        if nodes.size and part == 1:
+            for k in range(lanes):
+                lost[k] = score[k]
+
+
 @entry
 def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scratch, places, results, status):
     """Spans of windows one after the other, tile by tile: load, forward, relevance, store; gradients go forward and
     back at each of ``nodes``. ``status`` is set, and everyone stops, once a value is infinite."""
     job = jobs[0]
     X, starts, order, ends = data
-    before, start, forward, relevance, end = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
     months, ld = at(s, job.rows * job.lanes), job.span + job.months
-    n_nodes = nodes.size // 2
     apart, size = job.span + (job.steps - 1) * LANES, _sample_size(job, starts, order)
     for span in range(first_span, last_span):
         if status[0]:
@@ -194,8 +217,8 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
             if n < 0:
                 status[0] = 1
                 return
-            share_products(before, weights, 0, job.span, months, ld)
-            share_products(before, weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
+            share_products(programs[0], weights, 0, job.span, months, ld)
+            share_products(programs[0], weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
         windows = min(job.span, job.n - first)
         for begin in range(0, windows, job.lanes):
@@ -217,25 +240,7 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
                     status[0] = 1
                     return
             if _some(lanes, bad):
-                top, score = at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
-                for part in range(2 + 2 * max(n_nodes, 1)):  # start, forward and relevance at every node, end
-                    node, back = (part - 1) // 2, part % 2 == 0
-                    program, inner = forward, part > 0 and node < max(n_nodes, 1)
-                    if n_nodes and inner:
-                        rule = (nodes[2 * node], number(0), number(0))
-                    if not inner:
-                        program = end if part else start
-                    elif back:
-                        if not job.explains or (n_nodes and nodes[2 * node + 1] == 0):
-                            continue
-                        program = relevance
-                        fill(job.n_outputs * lanes, top, number(0))
-                        for k in range(lanes):
-                            top[job.target * lanes + k] = nodes[2 * node + 1] if n_nodes else score[k]
-                    execute(program, s, lanes, at(months, begin), ld, weights, lost, rule,
-                            at(X, (first + begin + lanes) * size), lanes * size if part == 1 else 0)  # fmt: skip
-                    if n_nodes and part == 1:
-                        for k in range(lanes):
-                            lost[k] = score[k]
+                _run_programs(job, programs, nodes, weights, s, lanes, at(months, begin), ld, lost, rule,
+                              at(X, (first + begin + lanes) * size), lanes * size)  # fmt: skip
             place = begin if job.months else first + begin
             _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)
