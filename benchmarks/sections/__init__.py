@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.report import Options
-from benchmarks.sections import latency, market, panel, peak, precision, profile, shapes, starting, threads, training
+from benchmarks.sections import (
+    gradients,
+    latency,
+    market,
+    panel,
+    peak,
+    precision,
+    profile,
+    shapes,
+    starting,
+    threads,
+    training,
+)
 
 SECTIONS: dict[str, Callable[[Options], str]] = {
     "shapes": shapes.run,
@@ -17,5 +29,6 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,
+    "gradients": gradients.run,
     "training": training.run,
 }

@@ -348,7 +348,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : DataFrame
             The frame of ``fit``, or a later one that reaches back far enough for its windows.
-        rule : "arras", "rudder", Arras, Rudder or None
+        rule : name or value of a rule, or None; see :meth:`fastlrp.Network.explain`
             The rule for the LSTMs; None: the estimator's.
         target : int, str or None
             The output to explain, by position or name; required if there are several.
@@ -373,7 +373,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Warns
         -----
         ConservationWarning
-            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+            As by :meth:`fastlrp.Network.explain`.
         """
         model, samples, parts = self._parts(X)
         chosen = as_rule(model.rule if rule is None else rule)

@@ -31,8 +31,8 @@ class Relevance(RelevanceArrays):
         The network's predictions.
     score, initial_state, unattributed : array (n,)
         The value explained (the target unit before its activation), the part that reached h_0 and c_0, and the part
-        that biases, stabilisers and the rule itself keep.
-    rule : Arras or Rudder
+        that biases, stabilisers and the rule itself keep, or the score of integrated gradients' baseline.
+    rule : Arras, Rudder, GradientXInput or IntegratedGradients
         The rule, with its parameters.
     index : MultiIndex or None
         The panel's index; None for arrays.
