@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
     from fastlrp.learning.regressor import LSTMRegressor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
     from fastlrp.relevance.result import Relevance
-    from fastlrp.rules import Arras, GradientXInput, IntegratedGradients, Rudder
+    from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,8 +58,8 @@ _HOMES = {
     "CrossSectionalZScore": "learning.preprocessing",
     "Dense": "model.layers",
     "Dropout": "model.layers",
-    "GradientXInput": "rules",
-    "IntegratedGradients": "rules",
+    "GradientXInput": "gradient_rules",
+    "IntegratedGradients": "gradient_rules",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",

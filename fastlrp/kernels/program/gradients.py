@@ -50,13 +50,13 @@ class _Gradient(RuleProgram):
         (dc, dh, _), spare = walk.work, walk.rows(4 * H)
         emit(fill(H, out=dc))
         for k in range(T - 1, -1, -1):
-            dz, t, last = p.state(k), p.read(k, T), k == T - 1
-            arrived = p.out.relevance(p.written(k, T)) if p.out.sequence or last else None
+            dz, t, last, arrived = p.state(k), p.read(k, T), k == T - 1, p.out.relevance(p.written(k, T))
             if not last:
-                emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=4 * H, init=arrived))
+                init = arrived if p.out.sequence else None
+                emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=4 * H, init=init))
             emit(
                 gates_gradient(H, z=dz, before=p.cell(k - 1) if k else walk.zeros, tanh_c=p.cell(k) + H,
-                               dh=arrived if last and arrived is not None else dh, dc=dc, spare=spare,
+                               dh=arrived if last else dh, dc=dc, spare=spare,
                                activation=p.layer.activation, gate=p.layer.recurrent_activation)
             )  # fmt: skip
             adds = p.adds or (p.below.rel_step == 0 and not last)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
 from fastlrp.kernels.program.gradients import GradientXInputProgram, IntegratedProgram
 from fastlrp.kernels.program.instructions import (
     SPREAD_ADD,
@@ -32,7 +33,7 @@ from fastlrp.kernels.program.instructions import (
     rudder_cell,
 )
 from fastlrp.kernels.program.walk import Map, Meeting, Pass, RuleProgram, Walk
-from fastlrp.rules import Arras, GradientXInput, IntegratedGradients, Rudder, register
+from fastlrp.rules import Arras, Rudder, register
 
 
 class _Epsilon(RuleProgram):
