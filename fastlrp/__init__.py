@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.null import null_relevance
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
@@ -37,6 +38,8 @@ __all__ = [
     "Dense",
     "Dropout",
     "Ensemble",
+    "GradientXInput",
+    "IntegratedGradients",
     "LRPTransformer",
     "LSTMRegressor",
     "ModelFileError",
@@ -64,6 +67,8 @@ _HOMES = {
     "Dense": "model.layers",
     "Dropout": "model.layers",
     "Ensemble": "ensemble",
+    "GradientXInput": "gradient_rules",
+    "IntegratedGradients": "gradient_rules",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",

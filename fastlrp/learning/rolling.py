@@ -343,7 +343,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : DataFrame
             The frame of ``fit``, or a later one that reaches back far enough for its windows.
-        rule : "arras", "rudder", Arras, Rudder or None
+        rule : name or value of a rule, or None; see :meth:`fastlrp.Network.explain`
             The rule for the LSTMs; None: the estimator's.
         target : int, str or None
             The output to explain, by position or name; required if there are several.
@@ -368,10 +368,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Warns
         -----
         ConservationWarning
-            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+            As by :meth:`fastlrp.Network.explain`.
         """
         model, rolled = self._rolled(X)
-        chosen, aggregate = as_rule(model.rule if rule is None else rule), checked_options(aggregate, reduce)
+        chosen = as_rule(model.rule if rule is None else rule)
+        aggregate = checked_options(aggregate, reduce, chosen)
         net = next(net for net in self.networks_ if net is not None)
         unit, reduced = target_unit(net, target), reduce is not None
         with progress_bar(progress, len(rolled), "RollingLSTM.explain", "samples") as advance:

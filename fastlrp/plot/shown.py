@@ -80,6 +80,8 @@ def _names(relevances: Sequence[Relevance]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"an array {np.shape(value)}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -28,6 +28,8 @@ _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cac
 #: Fields with a row a sample, and for each the one whose shape it has; all but the first five may be None.
 SAMPLE_ARRAYS = {name: name for name in ("values", "prediction", "score", "initial_state", "unattributed")}
 SAMPLE_ARRAYS |= {"spread": "values", "prediction_spread": "prediction"}
+#: The largest gap, relative to a row's parts, that a rule which approximates may have at the median without a warning.
+APPROXIMATES_TO = 0.01
 _GAPS = ("median", "worst", "relative_median", "relative_worst")
 
 
@@ -228,7 +230,8 @@ def sample_arrays(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
 
 
 def warn_if_unattributed(relevance: RelevanceArrays) -> None:
-    """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median.
+    """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median, or one
+    that approximates misses more than a hundredth of all parts.
 
     Rudder conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks that
     way.
@@ -238,8 +241,13 @@ def warn_if_unattributed(relevance: RelevanceArrays) -> None:
         rows = len(relevance) - np.count_nonzero(relevance.missing)
         warnings.warn(
             f"rule {rule.name!r} leaves more than half of the score unattributed in "
-            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}; use rule='arras' (fastlrp.Arras) "
-            "instead, or read Relevance.unattributed beside the relevance",
+            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}",
+            ConservationWarning,
+            stacklevel=users_line(),
+        )
+    if rule.approximates and (gap := relevance.reconcile().relative_median) > APPROXIMATES_TO:
+        warnings.warn(
+            f"rule {rule!r} misses {gap:.1%} of the scale of a row at the median: take more steps (n_steps=...)",
             ConservationWarning,
             stacklevel=users_line(),
         )

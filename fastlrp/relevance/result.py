@@ -32,8 +32,8 @@ class Relevance(RelevanceArrays):
         The network's predictions.
     score, initial_state, unattributed : array (n,)
         The value explained (the target unit before its activation), the part that reached h_0 and c_0, and the part
-        that biases, stabilisers and the rule itself keep.
-    rule : Arras or Rudder
+        that biases, stabilisers and the rule itself keep, or the score of integrated gradients' baseline.
+    rule : Arras, Rudder, GradientXInput or IntegratedGradients
         The rule, with its parameters.
     index : Index or None
         The panel's index, or the times of one row a time; None for arrays.

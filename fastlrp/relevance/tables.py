@@ -84,6 +84,8 @@ def summary(relevance: RelevanceArrays, top: int) -> str:
 def _reconciliation_lines(relevance: RelevanceArrays) -> Iterator[str]:
     gaps, rows = relevance.reconcile(), labels(relevance)
     yield "Reconciles: score = sum of relevance + initial_state + unattributed"
+    if relevance.rule.totals:
+        yield f"  {relevance.rule.totals}"
     yield f"  gap            median {gaps.median:.1e}, worst {gaps.worst:.1e}"
     yield f"  gap / scale    median {gaps.relative_median:.1e}, worst {gaps.relative_worst:.1e}"
     yield "                 (scale of a row: |score| + |initial_state| + |unattributed| + sum of |relevance|)"
