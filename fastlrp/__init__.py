@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.null import null_relevance
     from fastlrp.learning.preprocessing import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
+    from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
     from fastlrp.rules import Arras, Rudder
 
@@ -42,6 +44,8 @@ __all__ = [
     "Dense",
     "Dropout",
     "Ensemble",
+    "GradientXInput",
+    "IntegratedGradients",
     "LRPTransformer",
     "LSTMRegressor",
     "ModelFileError",
@@ -51,6 +55,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "load_relevance",
     "null_relevance",
     "read_keras",
     "write_keras",
@@ -69,6 +74,8 @@ _HOMES = {
     "Dense": "model.layers",
     "Dropout": "model.layers",
     "Ensemble": "ensemble",
+    "GradientXInput": "gradient_rules",
+    "IntegratedGradients": "gradient_rules",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",
@@ -78,6 +85,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "load_relevance": "relevance.loading",
     "null_relevance": "learning.null",
     "read_keras": "keras",
     "write_keras": "keras",

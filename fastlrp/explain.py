@@ -83,8 +83,9 @@ def explain(
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
     _check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
-    aggregate = checked_options(aggregate, reduce)
+    aggregate = checked_options(aggregate, reduce, chosen)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
+    chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = _run(given, device, threads, progress, **ask)
     of_panel: dict[str, Any] = {}
@@ -95,12 +96,17 @@ def explain(
     return relevance
 
 
-def checked_options(aggregate: Aggregate, reduce: object) -> Aggregate:
+def checked_options(aggregate: Aggregate, reduce: object, rule: Rule) -> Aggregate:
     """``aggregate`` as kernels take it: "sequence", True or False; both options checked."""
     if not (aggregate in ("sequence", "average", "last") or isinstance(aggregate, bool)):
         raise ValueError(f"aggregate= takes 'sequence', 'average' (True) or 'last' (False), not {aggregate!r}")
     if reduce not in (None, "steps"):
         raise ValueError(f"reduce= takes 'steps' or None, not {reduce!r}")
+    if aggregate != "sequence" and not rule.hands_down:
+        raise ValueError(
+            f"aggregate={aggregate!r} was given, but the rule {rule.name!r} follows gradients, of which every step has "
+            "its own: leave it at 'sequence'"
+        )
     return {"average": True, "last": False}.get(cast(str, aggregate), aggregate)
 
 
@@ -116,8 +122,10 @@ def labelled(
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
     spread: Spread | None = None,
+    origin: tuple[Chain, ...] | None = None,
 ) -> Relevance:
-    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names."""
+    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
+    the networks that were explained, if there are several."""
     kind = Relevance
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
@@ -135,6 +143,7 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
+        origin=origin or (net.networks if isinstance(net, Chains) else (net,)),
         **({} if spread is None else _fields(spread)),
     )
 
@@ -186,14 +195,19 @@ def _run(
     try:
         if given.panel is not None:
             _look_aside(given.panel)
-        return run_on_device(run_on, _device_of(net, device), windows.n(steps) * steps * net.n_params, windows.rows)
+        products = windows.n(steps) * steps * net.n_params
+        return run_on_device(run_on, _device_of(net, device), products, windows.rows, rule)
     except FloatingPointError:
         _refuse_infinite(given)
 
 
-def run_on_device(run: Callable[[ModuleType], R], device: str, products: float, rows: object = None) -> R:
+def run_on_device(
+    run: Callable[[ModuleType], R], device: str, products: float, rows: object = None, rule: Rule | None = None
+) -> R:
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
     and inputs, over all samples and steps, are about half of the operations."""
+    if rule is not None and not rule.hands_down:
+        device = _cpu_for(rule, device, rows)
     backend = get_backend(device, rows, 2.0 * products)
     try:
         return run(backend)
@@ -239,6 +253,16 @@ def _device_of(net: AnyNetwork, device: str) -> str:
         raise ValueError(
             "device='cuda' computes no Ensemble, expected 'auto' or 'cpu': its members, in .networks, one by one"
         )
+    return "cpu"
+
+
+def _cpu_for(rule: Rule, device: str, rows: object) -> str:
+    """The CPU, for a rule that no other device computes."""
+    check("device", device)
+    if device == "cuda" or on_gpu(rows):
+        given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
+        raise ValueError(f"{given}, but the rule {rule.name!r} is computed on the CPU alone: give X there, and "
+                         "device='cpu' or 'auto'")  # fmt: skip
     return "cpu"
 
 

@@ -102,8 +102,9 @@ class Explains:
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
             In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it.
-        rule : "arras", "rudder", Arras or Rudder
-            The rule for the LSTMs: a name, with its defaults, or a value with parameters, as ``fl.Arras(delta=1)``.
+        rule : "arras", "rudder", "gradient_x_input", "integrated_gradients", or a value
+            A name, with its defaults, or a value with parameters: ``fl.Arras(delta=1)``, ``fl.Rudder(...)``,
+            ``fl.GradientXInput()``, ``fl.IntegratedGradients(n_steps=64)``. The last two are computed on the CPU alone.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
         target : int, str or None
@@ -111,6 +112,7 @@ class Explains:
         aggregate : {"sequence", "average", "last"}
             The relevance that a lower LSTM gets from the one above: each step's own (conserves), the average over
             steps at the last step, or the most recent step's at the last step. True means "average", False "last".
+            Gradients take "sequence" alone.
         reduce : {"steps", None}
             "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is allocated.
         device : {"auto", "cpu", "cuda"}
@@ -142,7 +144,8 @@ class Explains:
         Warns
         -----
         ConservationWarning
-            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+            If the rule is Rudder or GradientXInput and leaves more than half of the score unattributed, at the median;
+            or if IntegratedGradients has too few steps.
         RuntimeWarning
             If ``device="auto"`` chose a GPU that failed, and the CPU computed instead.
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+
 Stabilizer = Literal["paper", "absorbed"]
 Aggregate = Literal["sequence", "average", "last"] | bool  # True is "average", False is "last"
 
@@ -21,8 +23,17 @@ class Rule(ABC):
     #: Whether relevance and the part that reaches the initial state make up most of a score on any network; otherwise
     #: ``explain`` warns if they do not.
     conserves: ClassVar[bool] = True
-    #: Where it does all the same, as part of that warning.
-    conserves_only: ClassVar[str] = "it need not conserve"
+    #: Where it does all the same, and what to do, as the end of that warning.
+    conserves_only: ClassVar[str] = (
+        "it need not conserve; use rule='arras' (fastlrp.Arras) instead, or read Relevance.unattributed beside the "
+        "relevance"
+    )
+    #: What is unattributed and what the gap is, for a summary, where that is peculiar to the rule.
+    totals: ClassVar[str] = ""
+    #: Whether its gap is an error of method, not of rounding: ``explain`` warns where it is large.
+    approximates: ClassVar[bool] = False
+    #: Whether it hands the score down through layers: ``aggregate`` then says how, and a GPU computes it, too.
+    hands_down: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -34,6 +45,9 @@ class Rule(ABC):
     def numbers(self) -> tuple[float, float, float]:
         """The parameters that kernels compute with: eps of the linear rule, and the parts of it and of biases that are
         handed down."""
+
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:  # noqa: B027  # most fit all
+        """Refuse windows that the parameters do not fit."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,10 @@ class Rudder(_EpsilonRule):
     """
 
     conserves: ClassVar[bool] = False
-    conserves_only: ClassVar[str] = "it conserves only where forget gates stay near 1"
+    conserves_only: ClassVar[str] = (
+        "it conserves only where forget gates stay near 1; use rule='arras' (fastlrp.Arras) instead, or read "
+        "Relevance.unattributed beside the relevance"
+    )
 
 
 class Registered(NamedTuple):

@@ -151,3 +151,51 @@ def with_units_permuted(layers: list[Layer], order: Array) -> list[Layer]:
     b = None if first["b"] is None else first["b"][columns]
     permuted = {**first, "W": first["W"][:, columns], "U": first["U"][order][:, columns], "b": b}
     return [permuted, {**second, "W": second["W"][order]}, *layers[2:]]
+
+
+def _complex(name: str, z: Array) -> Array:
+    """Activations of complex numbers, analytic but for kinks, which lie where the real part has them."""
+    match name:
+        case "hard_sigmoid":
+            return np.where(abs(z.real) < 3, z / 6 + 0.5, z.real > 0)
+        case "hard_sigmoid_keras2":
+            return np.where(abs(z.real) < 2.5, z / 5 + 0.5, z.real > 0)
+        case "relu":
+            return z * (z.real > 0)
+    return _activate(name, z)
+
+
+def _complex_lstm(layer: Layer, x: Array) -> Array:
+    W, U = np.asarray(layer["W"], float), np.asarray(layer["U"], float)
+    c = h = np.zeros((len(x), len(U)), complex)
+    gate, signal, out = layer["recurrent_activation"], layer["activation"], []
+    for t in range(x.shape[1]):
+        zi, zf, zg, zo = np.split(x[:, t] @ W + h @ U + _bias(layer, W.shape[1]), 4, axis=1)
+        c = _complex(gate, zf) * c + _complex(gate, zi) * _complex(signal, zg)
+        h = _complex(gate, zo) * _complex(signal, c)
+        out.append(h)
+    return np.stack(out, axis=1)
+
+
+def _complex_recurrent(layer: Layer, x: Array) -> Array:
+    if layer["kind"] == "lstm":
+        h = _complex_lstm(layer, x[:, ::-1] if layer["go_backwards"] else x)
+        return h if layer["return_sequences"] else h[:, -1]
+    one, two = _complex_lstm(layer["forward"], x), _complex_lstm(layer["backward"], x[:, ::-1])
+    one, two = (one, two[:, ::-1]) if layer["forward"]["return_sequences"] else (one[:, -1], two[:, -1])
+    if layer["merge_mode"] == "concat":
+        return np.concatenate([one, two], -1)
+    return (one + two) * (0.5 if layer["merge_mode"] == "ave" else 1.0)
+
+
+def gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
+    """d score/dx (T, D), by a complex step: exact to rounding, for no difference is taken."""
+    x, step = np.asarray(x, float), 1e-30
+    at = score = x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
+    for layer in layers:
+        if layer["kind"] in ("lstm", "bidirectional"):
+            at = score = _complex_recurrent(layer, at)
+        elif layer["kind"] == "dense":
+            score = at @ np.asarray(layer["W"], float) + _bias(layer, np.shape(layer["W"])[1])
+            at = _complex(layer["activation"], score)
+    return (score[:, target].imag / step).reshape(x.shape)

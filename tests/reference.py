@@ -9,6 +9,8 @@ A network is a list of plain dicts, from the input up::
     {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
     {"kind": "dropout"}
 
+Gradients, and what they are multiplied with, follow below the rules of LRP.
+
 Sources: Arras et al. 2017 (arXiv:1706.07206) and 2019 (arXiv:1909.12114); RUDDER (arXiv:1806.07857), A8.4.2.
 """
 
@@ -293,3 +295,85 @@ def explain(
                 R = aggregated(R, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
     return Explanation(R, prediction, score=float(before[target]), **vars(ledger))
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------------
+
+#: Derivatives of activations at a pre-activation z.
+SLOPES = {
+    "linear": np.ones_like,
+    "tanh": lambda z: 1 / np.cosh(np.clip(z, -300, 300)) ** 2,
+    "sigmoid": lambda z: ACTIVATIONS["sigmoid"](z) * ACTIVATIONS["sigmoid"](-z),
+    "relu": lambda z: np.where(z > 0, FLOAT(1), FLOAT(0)),
+    "hard_sigmoid": lambda z: np.where(np.abs(z) < 3, FLOAT(1) / 6, FLOAT(0)),
+    "hard_sigmoid_keras2": lambda z: np.where(np.abs(z) < 2.5, FLOAT(0.2), FLOAT(0)),
+}
+
+
+def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
+    """d score/dx (T, D) from d score/dh (T, H) of every step, both in reading order: back through time."""
+    W, U, b = weights(layer)
+    gate, signal = SLOPES[layer["recurrent_activation"]], SLOPES[layer["activation"]]
+    squash = ACTIVATIONS[layer["activation"]]
+    T, H = d_out.shape
+    dx, dh, dc = np.zeros_like(tape["x"][1:]), np.zeros(H, FLOAT), np.zeros(H, FLOAT)
+    for t in range(T, 0, -1):
+        zi, zf, zg, zo = np.split(tape["x"][t] @ W + tape["h"][t - 1] @ U + b, 4)
+        i, f, g, o, c = (tape[name][t] for name in ("i", "f", "g", "o", "c"))
+        dh = dh + d_out[t - 1]
+        dc = dc + dh * o * signal(c)
+        dz = [dc * g * gate(zi), dc * tape["c"][t - 1] * gate(zf), dc * i * signal(zg), dh * squash(c) * gate(zo)]
+        dz = np.concatenate(dz)
+        dx[t - 1], dh, dc = W @ dz, U @ dz, dc * f
+    return dx
+
+
+def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
+    """The same for a whole layer, in its input's order; ``d_out`` of the last step alone where only that goes on."""
+    if layer["kind"] == "lstm":
+        every = np.zeros_like(tape["h"][1:])
+        every[slice(None) if layer["return_sequences"] else -1] = d_out
+        dx = lstm_gradient(layer, tape, every)
+        return dx[::-1] if layer["go_backwards"] else dx
+    ahead, behind = layer["forward"], layer["backward"]
+    H = len(ahead["U"])
+    if layer["merge_mode"] == "concat":
+        one, two = d_out[..., :H], d_out[..., H:]
+    else:
+        one = two = d_out / (2 if layer["merge_mode"] == "ave" else 1)
+    if ahead["return_sequences"]:
+        two = two[::-1]
+    parts = [({**ahead, "go_backwards": False}, tape[0], one), ({**behind, "go_backwards": True}, tape[1], two)]
+    return sum(recurrent_gradient(part, tape, d) for part, tape, d in parts)
+
+
+def gradient(layers: list[Layer], x: Array, target: int = 0) -> tuple[Array, float]:
+    """d score/dx (T, D), and the score."""
+    _, before, tapes = forward(layers, x)
+    d, scored = np.eye(len(before), dtype=FLOAT)[target], False
+    for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
+        if layer["kind"] == "dense":
+            if scored:
+                d = d * SLOPES[layer["activation"]](tape[1])
+            d = d @ np.asarray(layer["W"], FLOAT).T
+        elif layer["kind"] != "dropout":
+            d = recurrent_gradient(layer, tape, d)
+        scored = scored or layer["kind"] != "dropout"
+    return d, float(before[target])
+
+
+def gradient_x_input(layers: list[Layer], x: Array, target: int = 0) -> Explanation:
+    """x * d score/dx; what is missing in the score is unattributed."""
+    d, score = gradient(layers, x, target)
+    values = np.asarray(x, FLOAT) * d
+    return Explanation(values, predict(layers, x), score, 0.0, score - float(values.sum()), 1.0)
+
+
+def integrated_gradients(layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0) -> Explanation:
+    """(x - baseline) * the mean gradient at n Gauss-Legendre nodes; the score of the baseline is unattributed."""
+    baseline = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x))
+    mean = np.zeros(np.shape(x), FLOAT)
+    for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
+        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target)[0]
+    score, start = (gradient(layers, at, target)[1] for at in (x, baseline))
+    return Explanation((x - baseline) * mean, predict(layers, x), score, 0.0, start, 1.0)

@@ -127,11 +127,24 @@ def reference_batch(
     layers: list[Layer], X: Array, rule: reference.Rule, target: int = 0, aggregate: str | bool = "sequence"
 ) -> dict[str, Array]:
     """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,)."""
-    rows = [reference.explain(layers, x, rule, target, aggregate) for x in X]
+    return _stacked([reference.explain(layers, x, rule, target, aggregate) for x in X])
+
+
+def _stacked(rows: list[reference.Explanation]) -> dict[str, Array]:
     keys = ("prediction", "score", "initial_state", "unattributed", "least_sign")
     return {"values": np.array([row.relevance for row in rows])} | {
         key: np.array([getattr(row, key) for row in rows]) for key in keys
     }
+
+
+def gradient_batch(layers: list[Layer], X: Array, rule: Any, target: int = 0) -> dict[str, Array]:
+    """The reference's answers by fastlrp's rule GradientXInput or IntegratedGradients, stacked likewise."""
+    if isinstance(rule, fl.GradientXInput):
+        rows = [reference.gradient_x_input(layers, x, target) for x in X]
+    else:
+        baseline = 0.0 if rule.baseline is None else rule.baseline
+        rows = [reference.integrated_gradients(layers, x, rule.n_steps, baseline, target) for x in X]
+    return _stacked(rows)
 
 
 # -- drawn by hypothesis -----------------------------------------------------------------------------------------------
@@ -245,3 +258,13 @@ def cases(
     X = rng.normal(size=(n, T, D)).astype(dtype)
     target = draw(st.integers(0, n_outputs(layers) - 1))
     return Case(layers, X, draw(rules(eps)), target, draw(st.sampled_from(["sequence", "sequence", True, False])))
+
+
+def gradient_rule(draw: Any, case: Case) -> tuple[Any, dict[str, Array]]:
+    """A gradient rule for a case, and the reference's answers by it."""
+    T, D = case.X.shape[1:]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.sampled_from([None, (D,), (T, D)]))
+    integrated = fl.IntegratedGradients(draw(st.integers(1, 5)), None if shape is None else rng.normal(size=shape))
+    rule = draw(st.sampled_from([fl.GradientXInput(), integrated]))
+    return rule, gradient_batch(case.layers, case.X, rule, case.target)

@@ -24,7 +24,7 @@ from benchmarks.cases import KINDS, SHAPES, TINY, Case  # noqa: E402
 from benchmarks.peers import numpy_peer  # noqa: E402
 from benchmarks.peers.base import Layout  # noqa: E402
 from benchmarks.runner import PeerRunner, deviation, oracle  # noqa: E402
-from benchmarks.sections import panel, starting  # noqa: E402
+from benchmarks.sections import gradients, panel, starting  # noqa: E402
 from benchmarks.workers import Worker, WorkerError, cores  # noqa: E402
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
@@ -212,6 +212,12 @@ def test_peak_is_counted_and_keeps_to_registers():
     between = loop[fused[0] : fused[0] + chains]
     assert sum("vfmadd" in line for line in between) >= chains - 2  # only the counter stands beside them
     assert not any("rsp" in line for line in between)
+
+
+def test_controls_are_timed_in_turn():
+    found = gradients.Controls(TINY).times(rounds=1, threads=1)
+    assert list(found) == ["arras", "gradient x input", "integrated gradients"]
+    assert all(timing.median > 0 for timing in found.values())
 
 
 def test_a_new_process_can_be_timed():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.report import Options
 from benchmarks.sections import (
+    gradients,
     latency,
     market,
     panel,
@@ -30,5 +31,6 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,
+    "gradients": gradients.run,
     "training": training.run,
 }

@@ -135,6 +135,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, choices=[0, 1], help="1: the biases' share is handed down, too (default: 0)")
     add("--stabilizer", choices=["paper", "absorbed"], help="default: paper")
     add("--no-recurrent", action="store_true", help="arras: leave out the path through the step before's h")
+    add("--n-steps", metavar="N", type=int, help="integrated_gradients: nodes between the baseline, zero, and X "
+        "(default: 32)")  # fmt: skip
     add("--target", metavar="N", help="the output to explain, by name or by number from 0, where there are several")
     add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
     add("--aggregate", choices=["sequence", "average", "last"], default="sequence", help="what a lower LSTM "
@@ -212,13 +214,14 @@ def _target(given: str | None, net: AnyNetwork) -> int | str | None:
 def _rule(arguments: argparse.Namespace) -> Rule:
     """The rule of that name, with the parameters that were given."""
     rule = as_rule(arguments.rule)
-    names = ("eps", "delta", "stabilizer")
+    names = ("eps", "delta", "stabilizer", "n_steps")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.no_recurrent:
         given["recurrent"] = False
     takes = [field.name for field in fields(rule)]  # type: ignore[arg-type]  # every rule is a dataclass
     odd = next((name for name in given if name not in takes), None)
     if odd is not None:
-        option = "no-recurrent" if odd == "recurrent" else odd
-        raise ValueError(f"--{option} does not belong to the rule {rule.name}, which takes {', '.join(takes)}")
+        option = "no-recurrent" if odd == "recurrent" else odd.replace("_", "-")
+        known = ", ".join(takes) or "no parameters"
+        raise ValueError(f"--{option} does not belong to the rule {rule.name}, which takes {known}")
     return type(rule)(**given)

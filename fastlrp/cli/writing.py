@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.cli.console import installed
-from fastlrp.cli.files import STDOUT, TEXTS, kind_of, packer, whole
+from fastlrp.cli.files import STDOUT, TEXTS, kind_of, packer
 from fastlrp.progress import progress_bar
+from fastlrp.whole import whole
 
 if TYPE_CHECKING:
     import pandas as pd

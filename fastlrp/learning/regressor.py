@@ -74,7 +74,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Seeds initial weights, order and dropout. Results have the same bits for any number of threads.
     verbose : bool
         Print how many rows train, and show a progress bar (tqdm, in the extra ``fastlrp[progress]``; else lines).
-    rule : "arras", "rudder", Arras or Rudder
+    rule : name or value of a rule; see :meth:`fastlrp.Network.explain`
         The rule that :meth:`explain` uses.
     dtype : {"float32", "float64", None}
         Dtype of training, predictions and relevance; None: float32 where X is, else float64, as in ``MLPRegressor``.
@@ -456,7 +456,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         ----------
         X : array, frame or panel
             As in :meth:`fit`; a model that was trained on one form explains the others as well.
-        rule : "arras", "rudder", Arras, Rudder or None
+        rule : name or value of a rule, or None; see :meth:`fastlrp.Network.explain`
             The rule for the LSTMs; None: the model's own.
         target : int, str or None
             The output to explain, by position or name; required if there are several.
@@ -482,7 +482,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         Warns
         -----
         ConservationWarning
-            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+            As by :meth:`fastlrp.Network.explain`.
         """
         X = self._input(X)
         return self.network_.explain(

@@ -363,7 +363,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : DataFrame
             The frame of ``fit``, or a later one that reaches back far enough for its windows.
-        rule : "arras", "rudder", Arras, Rudder or None
+        rule : name or value of a rule, or None; see :meth:`fastlrp.Network.explain`
             The rule for the LSTMs; None: the estimator's.
         target : int, str or None
             The output to explain, by position or name; required if there are several.
@@ -388,11 +388,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Warns
         -----
         ConservationWarning
-            If the rule is Rudder and leaves more than half of the score unattributed, at the median.
+            As by :meth:`fastlrp.Network.explain`.
         """
         rolled = self._rolled(X)
         chosen = as_rule(self._model().rule if rule is None else rule)
-        aggregate = checked_options(aggregate, reduce)
+        aggregate = checked_options(aggregate, reduce, chosen)
         net = next(net for net in self.networks_ if net is not None)
         unit, reduced = target_unit(net, target), reduce is not None
         total = len(rolled) * self._n_members
@@ -402,6 +402,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         relevance = labelled(
             net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features,
+            origin=tuple(net for m in range(self._n_members) for net in self._members(m) if net is not None),
             spread=spread,
         )  # fmt: skip
         warn_if_unattributed(relevance)

@@ -15,7 +15,7 @@ from fastlrp.learning.parameters import asked_steps
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
-from fastlrp.panels.periods import periods
+from fastlrp.panels.periods import of_one_asset, periods
 from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
@@ -177,9 +177,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if is_panel(X):
         return X
     refuse_panel_in_columns(X)
-    levels = [X.index, pd.Index(["series"] * len(X))]
-    index = pd.MultiIndex.from_arrays(levels, names=[X.index.name or "time", "asset"])
-    return X.set_axis(index)
+    return X.set_axis(of_one_asset(X.index))
 
 
 def scaled(values: Array, center: Array, scale: Array, dtype: npt.DTypeLike) -> Array:

@@ -99,13 +99,17 @@ class RollingPanel:
         Raises
         ------
         ValueError
-            If a value is infinite, or too large once it is scaled.
+            If the rule does not fit these windows, a value is infinite, or too large once it is scaled.
         """
-        net = next(net for net in self.models.networks if net is not None)
-        results = self._allocate(net.n_outputs, ask.get("rule"), ask.get("reduced", False))
+        net, rule = next(net for net in self.models.networks if net is not None), ask.get("rule")
+        if rule is not None:
+            rule.check_fits(self.models.steps, net.n_features, self.models.centers.dtype)
+        results = self._allocate(net.n_outputs, rule, ask.get("reduced", False))
         products = float(len(self) * self.models.steps * net.n_params)
         try:
-            run_on_device(lambda backend: self._run(backend, results, threads, advance, ask), device, products)
+            run_on_device(
+                lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule
+            )
         except FloatingPointError:
             self._refuse_infinite()
         return results

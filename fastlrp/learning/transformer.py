@@ -32,7 +32,7 @@ class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ig
     estimator : Network, Ensemble, or estimator such as LSTMRegressor
         A network or ensemble is used as it is. An estimator is cloned and fitted in :meth:`fit`; to use one that is
         fitted already, give its ``network_``, or wrap it in ``sklearn.frozen.FrozenEstimator``.
-    rule : "arras", "rudder", Arras, Rudder or None
+    rule : name or value of a rule, or None; see :meth:`fastlrp.Network.explain`
         None: "arras" for a network, an estimator's own otherwise.
     by : {"feature", "step", "both"}
         The columns that relevance is summed to: one per feature, one per step, or one per step and feature, step-major.

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning
 from fastlrp.messages import users_line
+from fastlrp.model.chain import Chain
+from fastlrp.model.fingerprint import fingerprint
 from fastlrp.rules import Rule
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cache (1 MiB), whatever the result's size
+#: Fields with a row a sample, and for each the one whose shape it has; all but the first five may be None.
+SAMPLE_ARRAYS = {name: name for name in ("values", "prediction", "score", "initial_state", "unattributed")}
+SAMPLE_ARRAYS |= {"spread": "values", "prediction_spread": "prediction"}
+#: The largest gap, relative to a row's parts, that a rule which approximates may have at the median without a warning.
+APPROXIMATES_TO = 0.01
 _GAPS = ("median", "worst", "relative_median", "relative_worst")
 
 
@@ -88,11 +95,23 @@ class RelevanceArrays:
     prediction_spread: Array | None = None
     share_spread: Array | None = None
     n_members: int | None = None
+    origin: tuple[Chain, ...] | str | None = None
 
     def __post_init__(self) -> None:
         """Name features that have no names."""
         if self.features is None:
             object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
+
+    @cached_property
+    def network(self) -> str | None:
+        """The fingerprint of the networks that were explained; None where they are not known.
+
+        Explaining leaves it out: hashing a network takes as long as explaining one sample.
+        """
+        return self.origin if self.origin is None or isinstance(self.origin, str) else fingerprint(self.origin)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "origin": self.network}  # a pickle holds no networks
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -203,8 +222,16 @@ class RelevanceArrays:
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
 
 
+def sample_arrays(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
+    """The arrays with a row a sample, by name."""
+    for name in SAMPLE_ARRAYS:
+        if (array := getattr(relevance, name)) is not None:
+            yield name, array
+
+
 def warn_if_unattributed(relevance: RelevanceArrays) -> None:
-    """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median.
+    """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median, or one
+    that approximates misses more than a hundredth of all parts.
 
     Rudder conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks that
     way.
@@ -214,8 +241,13 @@ def warn_if_unattributed(relevance: RelevanceArrays) -> None:
         rows = len(relevance) - np.count_nonzero(relevance.missing)
         warnings.warn(
             f"rule {rule.name!r} leaves more than half of the score unattributed in "
-            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}; use rule='arras' (fastlrp.Arras) "
-            "instead, or read Relevance.unattributed beside the relevance",
+            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}",
+            ConservationWarning,
+            stacklevel=users_line(),
+        )
+    if rule.approximates and (gap := relevance.reconcile().relative_median) > APPROXIMATES_TO:
+        warnings.warn(
+            f"rule {rule!r} misses {gap:.1%} of the scale of a row at the median: take more steps (n_steps=...)",
             ConservationWarning,
             stacklevel=users_line(),
         )

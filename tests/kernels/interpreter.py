@@ -39,6 +39,17 @@ def _sign(z: Array) -> Array:
     return np.where(z >= 0, 1.0, -1.0)
 
 
+#: Derivatives of activations where their output is y.
+OUTPUT_SLOPES = {
+    "linear": np.ones_like,
+    "tanh": lambda y: 1 - y**2,
+    "sigmoid": lambda y: y - y**2,
+    "relu": lambda y: 1.0 * (y > 0),
+    "hard_sigmoid": lambda y: ((y > 0) & (y < 1)) / 6,
+    "hard_sigmoid_keras2": lambda y: ((y > 0) & (y < 1)) / 5,
+}
+
+
 class Interpreter:
     """The rows of one tile with as many lanes as samples; ``months`` (row, month) where windows share theirs."""
 
@@ -146,6 +157,38 @@ class Interpreter:
         a, q, out = (self.read(do, name, int(do["units"])) for name in ("a", "q", "out"))
         out[:] = do["factor"] * a * q + self.rows[do["share"]]
 
+    def gates(self, do: Any) -> None:
+        units = int(do["units"])
+        z, (gate, signal) = self.read(do, "z", 4 * units), self.of_gates(do)
+        zi, zf, zg, zo = np.split(z.copy(), 4)
+        i, f, g, o = gate(zi), gate(zf), signal(zg), gate(zo)
+        c = f * self.read(do, "before", units) + i * g
+        z[:] = np.concatenate([i, f, g, o])
+        self.read(do, "c", units)[:], self.read(do, "tanh_c", units)[:] = c, signal(c)
+        self.read(do, "h", units)[:] = o * signal(c)
+
+    def of_gates(self, do: Any) -> list[Any]:
+        """The activations of gates and of signals."""
+        return [reference.ACTIVATIONS[do_.ACTIVATIONS[do[name]]] for name in ("gate", "activation")]
+
+    def gates_gradient(self, do: Any) -> None:
+        units = int(do["units"])
+        z, dc = self.read(do, "z", 4 * units), self.read(do, "dc", units)
+        before, t, dh = (self.read(do, name, units).copy() for name in ("before", "tanh_c", "dh"))
+        i, f, g, o = np.split(z.copy(), 4)
+        gate, signal = (OUTPUT_SLOPES[do_.ACTIVATIONS[do[name]]] for name in ("gate", "activation"))
+        dc += dh * o * signal(t)
+        z[:] = np.concatenate([dc * g * gate(i), dc * before * gate(f), dc * i * signal(g), dh * t * gate(o)])
+        dc *= f
+
+    def slope(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        out *= OUTPUT_SLOPES[do_.ACTIVATIONS[do["activation"]]](a)
+
+    def along(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        out[:] = self.plan.weights[do["bias"] : do["bias"] + len(out), None] + self.part * a
+
     def activate(self, do: Any) -> None:
         a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
         function = reference.ACTIVATIONS[do_.ACTIVATIONS[do["activation"]]]
@@ -188,13 +231,20 @@ def explain(
     else:
         machine.months[:D] = X.T
         machine.run_before()
-    machine.run(plan.forward)
     rows = machine.rows
+    machine.run(plan.start)
+    for node, (machine.part, weight) in enumerate(plan.nodes if len(plan.nodes) else [(1.0, None)]):
+        machine.run(plan.forward)
+        if weight is not None and node == 0:
+            rows[plan.lost] = rows[plan.pre + target]
+        if plan.explains and weight != 0:
+            rows[plan.top : plan.top + plan.n_outputs] = 0
+            rows[plan.top + target] = rows[plan.pre + target] if weight is None else weight
+            machine.run(plan.relevance)
+    machine.run(plan.end)
     found = {"prediction": rows[plan.output : plan.output + plan.n_outputs].T.copy()}
     if plan.explains:
-        rows[plan.top : plan.top + plan.n_outputs] = 0
-        found["score"] = rows[plan.top + target] = rows[plan.pre + target].copy()
-        machine.run(plan.relevance)
+        found["score"] = rows[plan.pre + target]
         shape = (n, D) if plan.reduced else (n, T, D)
         found["values"] = rows[plan.rel_x : plan.rel_x + plan.width].T.reshape(shape)
         found["initial_state"], found["unattributed"] = rows[plan.initial], rows[plan.lost]

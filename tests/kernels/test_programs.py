@@ -13,7 +13,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from strategies import cases, network, plain, reference_batch, rule_value
+from strategies import cases, gradient_batch, gradient_rule, network, plain, reference_batch, rule_value
 
 import fastlrp as fl
 from fastlrp.kernels.program import instructions
@@ -60,6 +60,25 @@ def test_windows_that_share_months_are_those_windows(seed, layout):
         want = reference_batch(plain(net), windows, rule)
         if want["least_sign"].min() > 1e-10:
             hold(interpreter.explain(plan, rows, value.numbers, quads=layout == "quads"), want, reduced=False)
+
+
+@settings(max_examples=80, deadline=None)
+@given(case=cases(samples=st.integers(1, 5)), reduced=st.booleans(), data=st.data())
+def test_a_program_of_gradients_computes_what_the_reference_does(case, reduced, data):
+    rule, want = gradient_rule(data.draw, case)
+    plan = make_plan(network(case.layers), case.X.shape[1], np.float64, rule=rule, reduced=reduced)
+    hold(interpreter.explain(plan, case.X, rule.numbers, case.target), want, reduced)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_of_windows_that_share_months_are_those_of_the_windows(seed):
+    rng = np.random.default_rng(seed)
+    net, T = golden.network(rng), int(rng.integers(2, 5))
+    rows = rng.normal(size=(T + 6, net.n_features))
+    windows = np.stack([rows[k : k + T] for k in range(len(rows) - T + 1)])
+    for rule in (fl.GradientXInput(), fl.IntegratedGradients(3), fl.IntegratedGradients(2, rows[:T])):
+        plan = make_plan(net, T, np.float64, rule=rule, shared=True)
+        hold(interpreter.explain(plan, rows, rule.numbers), gradient_batch(plain(net), windows, rule), reduced=False)
 
 
 def _branches(path: str) -> set[str]:
@@ -152,7 +171,9 @@ def test_an_unknown_rule_is_an_error():
         numbers = (0.0, 0.0, 0.0)
 
     net = fl.Network([fl.LSTM(np.ones((2, 12)), np.ones((3, 12))), fl.Dense(np.ones((3, 1)))])
-    with pytest.raises(ValueError, match="rule= takes 'arras' or 'rudder'"):
+    with pytest.raises(
+        ValueError, match="rule= takes 'arras' or 'rudder' or 'gradient_x_input' or 'integrated_gradients'"
+    ):
         net.explain(np.ones((1, 2, 2)), rule=Unknown())
     with pytest.raises(ValueError, match="no program is registered for the rule"):
         make_plan(net, 2, "float32", rule=Unknown())
@@ -162,8 +183,8 @@ def test_an_unknown_rule_is_an_error():
     ("file", "function", "apart"),
     [
         ("formulas.py", "activation", {"linear", "softmax"}),  # linear is what is left; softmax needs a whole row
-        ("cpu/tile.py", "activate", {"linear", "softmax"}),
-        ("training/tile.py", "slope", {"linear", "softmax"}),  # a slope of one; softmax is not trained
+        ("cpu/elementwise.py", "activate", {"linear", "softmax"}),
+        ("cpu/gates.py", "slope", {"linear", "softmax"}),  # a slope of one; softmax is only a last layer's
     ],
 )
 def test_an_activation_has_a_branch_wherever_one_is_computed(file, function, apart):

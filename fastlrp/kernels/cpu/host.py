@@ -203,7 +203,7 @@ def profile(
     def seconds(*kinds: int, invert: bool = False) -> float:
         parts = {
             name: part[np.isin(part["kind"], kinds, invert=invert)]
-            for name in ("before", "forward", "relevance")
+            for name in ("before", "start", "forward", "relevance", "end")
             for part in [getattr(plan, name)]
         }
         # a plan with an empty relevance program still explains: it stores rows
@@ -242,10 +242,12 @@ def _run_plan(
     size = plan.rows * lanes + (plan.month_rows + 1) * month_lanes
     n_spans, total = -(-cut.n // cut.span), windows.n(plan.steps)
     threads = min(threads, n_spans)
-    chunks, missing = _chunks(n_spans, threads), _missing(windows) if given is None else _NO_ROWS
+    chunks = _chunks(n_spans, threads, MOST_SPANS // max(1, len(plan.nodes)))
+    missing = _missing(windows) if given is None else _NO_ROWS
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
-    programs, outputs = (plan.before, plan.forward, plan.relevance), tuple(array.reshape(-1) for array in results)
+    programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
+    nodes, outputs = plan.nodes.reshape(-1), tuple(array.reshape(-1) for array in results)
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         scratch, places = memory.scratch(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
@@ -259,7 +261,7 @@ def _run_plan(
             if turn >= len(pieces) + len(chunks):
                 return
             first, last = chunks[turn - len(pieces)]
-            run_tiles(jobs, programs, plan.weights, cut.data, first, last, scratch, places, outputs, status)
+            run_tiles(jobs, programs, nodes, plan.weights, cut.data, first, last, scratch, places, outputs, status)
             if report is not None:
                 report(total * last // n_spans - total * first // n_spans)
 
@@ -289,7 +291,7 @@ def _job(plan: Plan, cut: Cut, rule: Rule | None, target: int, *, own_rows: bool
     return np.array([job], JOB)
 
 
-def _chunks(n_spans: int, threads: int) -> list[tuple[int, int]]:
+def _chunks(n_spans: int, threads: int, most: int) -> list[tuple[int, int]]:
     """Chunks of spans, first to last, that a thread takes at once: smaller and smaller, so that all threads end
     together.
 
@@ -297,7 +299,7 @@ def _chunks(n_spans: int, threads: int) -> list[tuple[int, int]]:
     """
     chunks, first = [], 0
     while first < n_spans:
-        last = first + max(1, min(MOST_SPANS, (n_spans - first) // (4 * threads)))
+        last = first + max(1, min(most, (n_spans - first) // (4 * threads)))
         chunks.append((first, last))
         first = last
     return chunks

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastlrp.kernels.cpu.elementwise import copy
 from fastlrp.kernels.cpu.product import product
-from fastlrp.kernels.cpu.tile import copy
 from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at
 from fastlrp.kernels.program.instructions import Array

@@ -2,126 +2,42 @@
 
 Functions here see pointers into one tile's scratch. Loops over lanes and units are flat wherever units do not differ,
 so that each is one long vector loop. The arithmetic of one number comes from ``formulas``; matrix products are
-``product.product``. Numba compiles callees again at every level of calls, so there are only two: ``execute`` and these.
+``product.product``; ``elementwise`` and ``gates`` have the loops that training runs, too. Numba compiles callees again
+at every level of calls, so there are only two: ``execute`` and these.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
+from fastlrp.kernels.cpu.elementwise import activate, add, add_rows, copy, fill, multiply, scale, softmax
+from fastlrp.kernels.cpu.gates import gates_step, slope
 from fastlrp.kernels.cpu.product import product
-from fastlrp.kernels.lanes import at, distinct, line_numbers, prefetch
+from fastlrp.kernels.lanes import at, distinct, fma, line_numbers, prefetch
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
+    ALONG,
     ARRAS_CELL,
     CELL,
     COPY,
     FILL,
-    HARD_SIGMOID,
-    HARD_SIGMOID_KERAS2,
+    GATES,
+    GATES_GRADIENT,
     LEFT_OUT,
     LINEAR_RULE,
     MERGE_RULE,
     MULTIPLY,
     PRODUCT,
-    RELU,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     SCALE,
-    SIGMOID,
+    SLOPE,
     SOFTMAX,
     SUM,
-    TANH,
 )
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled
-
-
-@compiled
-def fill(n, out, value):
-    """out = value."""
-    for k in range(n):
-        out[k] = value
-
-
-@compiled
-def copy(n, source, out):
-    """out = source."""
-    distinct()
-    for k in range(n):
-        out[k] = source[k]
-
-
-@compiled
-def add(n, source, out, factor):
-    """out += factor * source."""
-    distinct()
-    for k in range(n):
-        out[k] += factor * source[k]
-
-
-@compiled
-def multiply(n, source, out):
-    """out *= source."""
-    distinct()
-    for k in range(n):
-        out[k] *= source[k]
-
-
-@compiled
-def scale(n, out, factor):
-    """out *= factor."""
-    for k in range(n):
-        out[k] *= factor
-
-
-@compiled
-def add_rows(units, lanes, rows, total):
-    """total += the sum of ``units`` rows, lane by lane."""
-    distinct()
-    for j in range(units):
-        for k in range(lanes):
-            total[k] += rows[j * lanes + k]
-
-
-@compiled
-def activate(code, n, source, out):
-    """An activation over whole rows; source and out may be the same rows, so this does not promise ``distinct``."""
-    if code == TANH:
-        for k in range(n):
-            out[k] = formulas.tanh(source[k])
-    elif code == SIGMOID:
-        for k in range(n):
-            out[k] = formulas.sigmoid(source[k])
-    elif code == RELU:
-        for k in range(n):
-            out[k] = formulas.relu(source[k])
-    elif code == HARD_SIGMOID:
-        for k in range(n):
-            out[k] = formulas.hard_sigmoid(source[k])
-    elif code == HARD_SIGMOID_KERAS2:
-        for k in range(n):
-            out[k] = formulas.hard_sigmoid_keras2(source[k])
-    else:
-        for k in range(n):
-            out[k] = source[k]
-
-
-@compiled
-def softmax(units, lanes, source, out):
-    """Softmax over units, lane by lane, shifted by the largest so that nothing overflows."""
-    for k in range(lanes):
-        top = source[k]
-        for j in range(1, units):
-            top = max(top, source[j * lanes + k])
-        total = top - top
-        for j in range(units):
-            value = formulas.exp(source[j * lanes + k] - top)
-            out[j * lanes + k] = value
-            total += value
-        for j in range(units):
-            out[j * lanes + k] /= total
 
 
 @compiled
@@ -229,6 +145,17 @@ def merge_rule(units, lanes, source, q, share, out, weight):
 
 
 @compiled
+def along(units, lanes, source, bias, out, part):
+    """out = bias + part * source: a map's pre-activation where X has gone this part of the way from a baseline."""
+    distinct()
+    for j in range(units):
+        b = bias[j]
+        for k in range(lanes):
+            i = j * lanes + k
+            out[i] = fma(part, source[i], b)
+
+
+@compiled
 def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, n_ahead):
     """Run a program on a tile: row r stands at ``s + r*lanes``, or at ``months + r*month_lanes``.
 
@@ -299,3 +226,9 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
                 softmax(units, lanes, a, out)
             else:
                 activate(do.activation, n, a, out)
+        elif kind in (GATES, GATES_GRADIENT):
+            gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
+        elif kind == SLOPE:
+            slope(do.activation, n, a, out)
+        elif kind == ALONG:  # gradients know no rule's numbers: the part of the way stands in their place
+            along(units, lanes, a, at(weights, do.bias), out, rule[0])

@@ -13,7 +13,8 @@ A tile is scratch of one thread that stays in cache. A row is one unit (or featu
       rel_x               .        .        .             .        the same, or D rows where steps are summed
       h                   .        .        .             .        T H; H where neither a layer nor the rule reads all
       rel_h               .        .        .             .        T H or H
-      state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule)
+      state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule;
+                                                                   6 H for gradients: i, f, g, o, c, tanh(c))
       c                   .        .        .             .        2 H: this step's and the last one's, in turn
       z, out, rel_out     .        .        .             .        M each: the Dense layer and its relevance
 
@@ -26,12 +27,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastlrp.kernels.cpu.elementwise import fill
 from fastlrp.kernels.cpu.months import deal_on, lanes_of, load_months, row_of, share_products, window
-from fastlrp.kernels.cpu.tile import execute, fill
+from fastlrp.kernels.cpu.tile import execute
 from fastlrp.kernels.cpu.transpose import load, store
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.program.rows import LANES
-from fastlrp.kernels.target import compiled, entry
+from fastlrp.kernels.target import compiled, entry, merged
 
 #: What a job takes of the plan.
 PLAN_FIELDS = (
@@ -191,13 +193,37 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
                     values[places[k] + d] = np.nan
 
 
+@merged
+def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rule, ahead, n_ahead):
+    """A tile's programs: start; forward and, if it explains, relevance; end. A gradient goes forward and back at every
+    node, with the part of the way in the place of the rule's numbers; nodes of no weight are there for their score."""
+    _, start, forward, relevance, end = programs
+    number, top, score = type(weights[0]), at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
+    last = 2 * max(nodes.size // 2, 1) + 1
+    for part in range(last + 1):  # a loop, since Numba compiles a callee as often as it is called
+        node, program = (part - 1) // 2 * 2, start if part == 0 else end
+        if 0 < part < last:
+            program = forward if part % 2 else relevance
+            if nodes.size:
+                rule = (nodes[node], number(0), number(0))
+            if part % 2 == 0:
+                if not job.explains or (nodes.size and nodes[node + 1] == 0):
+                    continue
+                fill(job.n_outputs * lanes, top, number(0))
+                for k in range(lanes):
+                    top[job.target * lanes + k] = nodes[node + 1] if nodes.size else score[k]
+        execute(program, s, lanes, months, ld, weights, lost, rule, ahead, n_ahead if part == 1 else 0)
+        if nodes.size and part == 1:
+            for k in range(lanes):
+                lost[k] = score[k]
+
+
 @entry
-def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, places, results, status):
-    """Spans of windows one after the other, tile by tile: load, forward, relevance, store. ``status`` is set, and
-    everyone stops, once a value is infinite."""
+def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scratch, places, results, status):
+    """Spans of windows one after the other, tile by tile: load, forward, relevance, store; gradients go forward and
+    back at each of ``nodes``. ``status`` is set, and everyone stops, once a value is infinite."""
     job = jobs[0]
     X, starts, order, ends, _ = data
-    before, forward, relevance = programs
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
     s = at(scratch, 0)
@@ -212,8 +238,8 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
             if n < 0:
                 status[0] = 1
                 return
-            share_products(before, weights, 0, job.span, months, ld)
-            share_products(before, weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
+            share_products(programs[0], weights, 0, job.span, months, ld)
+            share_products(programs[0], weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
         windows = min(job.span, job.n - first)
         for begin in range(0, windows, job.lanes):
@@ -235,13 +261,7 @@ def run_tiles(jobs, programs, weights, data, first_span, last_span, scratch, pla
                     status[0] = 1
                     return
             if _some(lanes, bad):
-                top = at(s, job.top * lanes)
-                for part in range(2 if job.explains else 1):
-                    if part:
-                        fill(job.n_outputs * lanes, top, number(0))
-                        for k in range(lanes):
-                            top[job.target * lanes + k] = s[(job.pre + job.target) * lanes + k]
-                    execute(relevance if part else forward, s, lanes, at(months, begin), ld, weights, lost, rule,
-                            at(X, (first + begin + lanes) * size), 0 if part else lanes * size)  # fmt: skip
+                _run_programs(job, programs, nodes, weights, s, lanes, at(months, begin), ld, lost, rule,
+                              at(X, (first + begin + lanes) * size), lanes * size)  # fmt: skip
             place = begin if job.months else first + begin
             _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)

@@ -14,19 +14,20 @@ def dense(walk: Walk, layer: Dense, below: Rows) -> tuple[Rows, int]:
     M, K = layer.n_outputs, layer.n_inputs
     W, b = walk.cast(layer.W), walk.cast(layer.b, M)
     up, down, bias = walk.matrix(W.T, b), walk.matrix(W) if walk.rule else 0, walk.keep(b)
+    fed = walk.rule.feed(walk, W, b) if walk.rule else None
     pre, linear = walk.rows(steps * M), layer.activation == "linear"
     step = M if below.sequence else 0
     at = pre if linear else walk.rows(steps * M)
     out = Rows(at, step, walk.rows(steps * M) if walk.rule else 0, step, M, below.sequence, steps)
     for t in range(steps):
         z = pre + t * M
-        walk.forward.append(product(M, out=z, weights=up, a=below.place(t), a_depth=K))
+        walk.forward.append(fed.along(t, z) if fed else product(M, out=z, weights=up, a=below.place(t), a_depth=K))
         if not linear:
             walk.forward.append(activate(M, a=z, out=out.row(t), activation=layer.activation))
     if walk.rule:
         onto = below.sequence and below.rel_step == 0  # steps are summed
         maps = [
-            Map(M, K, pre + t * M, out.relevance(t), walk.zeros, down, bias, below, t, adds=onto and t > 0)
+            Map(M, K, pre + t * M, out.relevance(t), walk.zeros, down, bias, below, t, onto and t > 0, out.row(t), fed)
             for t in range(steps)
         ]
         walk.rule.dense(walk, layer, maps)

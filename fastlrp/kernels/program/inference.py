@@ -26,8 +26,10 @@ class Plan:
 
     Attributes
     ----------
-    before, forward, relevance : record arrays of instructions
-        ``before`` is run once on the months that a span of windows shares.
+    before, start, forward, relevance, end : record arrays of instructions
+        ``before`` is run once on the months that a span of windows shares; ``forward`` and ``relevance`` once, or at
+        every node of a gradient's, between ``start`` and ``end``.
+    nodes : array (node, 2): where gradients are taken, and their weights; no node for rules that hand down the score
     weights : array, packed
     rows, month_rows : numbers of rows of a tile's scratch, and of a span's months (X, then x_t W + b of each LSTM on X)
     x, rel_x : first rows of X (step, feature) and of its relevance (step, feature), or (feature) where steps are summed
@@ -39,8 +41,11 @@ class Plan:
     """
 
     before: Array
+    start: Array
     forward: Array
     relevance: Array
+    end: Array
+    nodes: Array
     weights: Array
     rows: int
     month_rows: int
@@ -87,7 +92,7 @@ def make_plan(
     ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
     plan = net._plans.get(ask)
     if plan is None and not kept:
-        return _plan_of_many(net, ask)
+        return _plan(net, ask) if program is not None and program.mixes else _plan_of_many(net, ask)
     if plan is None:
         plan = net._plans[ask] = _plan(net, ask)
     return plan
@@ -114,10 +119,12 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     """Walk up the network for the forward pass; each layer writes its own way back."""
     T, D = ask.steps, net.n_features
     weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
-    walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0)
+    walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0, len(weighted))
     x = 0 if ask.shared else walk.rows(T * D)
     rel_x = walk.rows((1 if ask.reduced else T) * D) if ask.rule else 0
     below = Rows(x, D, rel_x, 0 if ask.reduced else D, D, sequence=True, kept=T, months=ask.shared)
+    if ask.rule:
+        walk.away = ask.rule.depart(walk, below)
     pre = 0
     for layer in weighted:
         walk.back.append([])
@@ -129,17 +136,22 @@ def _plan(net: Chain, ask: Ask) -> Plan:
             pre = below.at
         else:
             below, pre = dense(walk, layer, below)
+    if ask.rule:
+        ask.rule.finish(walk, (1 if ask.reduced else T) * D)
     relevance = [instruction for layer_ in reversed(walk.back) for instruction in layer_]
-    before, forward, back = (
+    nodes = (ask.rule.nodes if ask.rule else np.empty((0, 2))).astype(ask.dtype)
+    before, start, forward, back, end = (
         assemble(program, ask.layout.kinds, rows=rows, month_rows=walk.n_month_rows, weights=walk.n_weights)
         for program, rows in (
             (walk.before, walk.n_month_rows),  # the only program whose rows all belong to the months
+            (walk.start, walk.n_rows),
             (walk.forward, walk.n_rows),
             (relevance, walk.n_rows),
+            (walk.end, walk.n_rows),
         )
     )
     return Plan(
-        before, forward, back, np.concatenate(walk.packed), walk.n_rows, walk.n_month_rows, x, rel_x, below.at, pre,
-        below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs, ask.reduced,
-        ask.rule is not None,
+        before, start, forward, back, end, nodes, np.concatenate(walk.packed), walk.n_rows, walk.n_month_rows, x, rel_x,
+        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs,
+        ask.reduced, ask.rule is not None,
     )  # fmt: skip

@@ -28,18 +28,23 @@ KINDS = (
     "CELL", "LSTM_STEP",
     # rules
     "LINEAR_RULE", "ARRAS_CELL", "RUDDER_ARRIVAL", "RUDDER_CELL", "LEFT_OUT", "MERGE_RULE",
+    # gradients: of rules and of training; then of rules alone
+    "GATES", "GATES_GRADIENT", "SLOPE", "ALONG",
     # training
-    "GATES", "GATES_GRADIENT", "SLOPE", "CONTRACT", "MOVE", "TIMES", "DRAW",
+    "CONTRACT", "MOVE", "TIMES", "DRAW",
 )  # fmt: skip
 (
     PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
     CELL, LSTM_STEP,
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
-    GATES, GATES_GRADIENT, SLOPE, CONTRACT, MOVE, TIMES, DRAW,
+    GATES, GATES_GRADIENT, SLOPE, ALONG,
+    CONTRACT, MOVE, TIMES, DRAW,
 ) = range(len(KINDS))  # fmt: skip
-#: Kinds that every machine for inference knows, besides one for an LSTM's step; and kinds that training's knows.
+#: Kinds that every machine for inference knows, besides one for an LSTM's step; those of gradients, which a processor
+#: knows; and kinds that training's machine knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP}
-TRAINING = frozenset(range(GATES, len(KINDS))) | {PRODUCT, ACTIVATE, FILL, ADD}
+GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
+TRAINING = GRADIENTS - {ALONG} | {PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW}
 
 #: Activations by their code, which is their place among those that layers accept.
 ACTIVATIONS = DENSE_ACTIVATIONS
@@ -247,7 +252,7 @@ def left_out(units: int, *, upper: int | At, z: int, q: int) -> Instruction:
 def gates(
     units: int, *, z: int, before: int, c: int, tanh_c: int, h: int, activation: str, gate: str
 ) -> Instruction:  # fmt: skip
-    """An LSTM's cell in training: z (four times ``units``) becomes i, f, g, o; c, tanh(c) and h are kept."""
+    """An LSTM's cell where a gradient follows: z (four times ``units``) becomes i, f, g, o; c, tanh(c), h are kept."""
     given = {"units": units, "z": z, "before": before, "c": c, "tanh_c": tanh_c, "h": h}
     return Instruction(GATES, {**given, "activation": _code(activation), "gate": _code(gate)})
 
@@ -264,6 +269,12 @@ def gates_gradient(
 def slope(units: int, *, a: int, out: int, activation: str) -> Instruction:
     """out *= the activation's derivative where its output is a."""
     return Instruction(SLOPE, {"units": units, "a": a, "out": out, "activation": _code(activation)})
+
+
+def along(units: int, *, a: int, bias: int, out: int) -> Instruction:
+    """out = bias + part of a: a map's pre-activation where X has gone a part of the way from a baseline, and ``a`` is
+    what the whole way adds. The machine knows the part."""
+    return Instruction(ALONG, {"units": units, "a": a, "bias": bias, "out": out})
 
 
 def contract(
@@ -361,6 +372,7 @@ _REACH: dict[int, dict[str, _Reach]] = {
         "z": _units(4), "before": _units(), "tanh_c": _units(), "dh": _units(), "dc": _units(), "spare": _units(4),
     },
     SLOPE: {"a": _units(), "out": _units()},
+    ALONG: {"a": _units(), "out": _units()},
     CONTRACT: {"a": _strided("units", "a_step"), "b": _strided("columns", "b_step")},
     MOVE: {"a": _units(), "out": _units()},
     TIMES: {"a": _units(), "b": _units(), "out": _units()},
@@ -374,6 +386,7 @@ _NUMBERS: dict[int, tuple[str, ...]] = {
     PRODUCT: ("weights", "a_depth", "b_depth", "mode", "mul_months", *_PLACED),
     LSTM_STEP: ("weights", "a_depth", "b_depth", "mode", *_PLACED),
     LINEAR_RULE: ("bias",),
+    ALONG: ("bias",),
     LEFT_OUT: ("a_months", "shift"),
     ACTIVATE: ("activation",),
     SLOPE: ("activation",),
@@ -452,9 +465,10 @@ def _check_rows(do: Array, kind: int, rows: int, month_rows: int) -> None:
 
 
 def _check_numbers(do: Array, kind: int, weights: int) -> None:
-    if kind in (PRODUCT, LSTM_STEP, LINEAR_RULE):
+    if kind in (PRODUCT, LSTM_STEP, LINEAR_RULE, ALONG):
         height = do["units"] * (4 if kind == LSTM_STEP else 1)
-        last = do["weights"] + (do["units"] if kind == LINEAR_RULE else height * (1 + do["a_depth"] + do["b_depth"]))
+        biases = kind in (LINEAR_RULE, ALONG)
+        last = do["weights"] + (do["units"] if biases else height * (1 + do["a_depth"] + do["b_depth"]))
         wrong = (do["weights"] < 0) | (last > weights)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import Array, At, activate, add, cell, copy, lstm_step, multiply, product
+from fastlrp.kernels.program.instructions import (
+    Array,
+    At,
+    activate,
+    add,
+    cell,
+    copy,
+    gates,
+    lstm_step,
+    multiply,
+    product,
+)
 from fastlrp.kernels.program.rows import LOG2E, Rows
 from fastlrp.kernels.program.walk import Pass, Walk
 from fastlrp.model.layers import LSTM
@@ -17,8 +28,8 @@ from fastlrp.model.layers import LSTM
 class Weights(NamedTuple):
     """W (D, 4H), U (H, 4H) and b (4H,) as the forward pass multiplies them.
 
-    ``usual``: whether the activations are tanh and sigmoid. Gates that a sigmoid opens (i, f, o) are then multiplied by
-    -log2(e), which saves the cell multiplications for each gate of each sample.
+    ``usual``: whether the activations are tanh and sigmoid, and no gradient needs the gates. Gates that a sigmoid opens
+    (i, f, o) are then multiplied by -log2(e), which saves the cell multiplications for each gate of each sample.
     """
 
     W: Array
@@ -27,10 +38,10 @@ class Weights(NamedTuple):
     usual: bool
 
     @classmethod
-    def of(cls, layer: LSTM, dtype: np.dtype[Any]) -> Weights:
+    def of(cls, layer: LSTM, dtype: np.dtype[Any], *, gradient: bool = False) -> Weights:
         """The weights of a layer."""
         H = layer.units
-        usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid")
+        usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid") and not gradient
         factor = np.repeat([-LOG2E, -LOG2E, 1.0, -LOG2E], H) if usual else np.ones(4 * H)
         b = np.zeros(4 * H) if layer.b is None else layer.b
         W, U, b = ((array * factor).astype(dtype) for array in (layer.W, layer.U, b))
@@ -67,14 +78,18 @@ def run_lstm(
     """Write one LSTM, forward and back; ``adds``: whether the layer below already has relevance from another one."""
     H, rule = layer.units, walk.rule
     upper = rule is not None and rule.keeps_upper and not below.months
-    weights = Weights.of(layer, walk.dtype)
-    shared = _shared_gates(walk, weights) if below.months else -1
+    gradient = rule is not None and rule.gradient
+    weights = Weights.of(layer, walk.dtype, gradient=gradient)
+    fed = rule.feed(walk, weights.W, weights.b) if rule else None
+    shared = _shared_gates(walk, weights) if below.months and not fed else -1
     # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
-    step = (4 if upper else 3) * H if rule else 0
+    step = (6 if gradient else 4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
-    p = Pass(layer, below, out, states, step, walk.rows(2 * H), upper, shared, reverse, out_reverse, adds)
+    p = Pass(layer, below, out, states, step, walk.rows(2 * H), upper, shared, reverse, out_reverse, adds, fed)
     pack_gates = walk.ask.layout.pack_gates
-    if pack_gates and weights.usual:
+    if gradient:
+        _products_and_gates(walk, p, weights)
+    elif pack_gates and weights.usual:
         _steps(walk, p, weights, pack_gates)
     else:
         _products_and_cells(walk, p, weights)
@@ -99,8 +114,8 @@ def _products_and_cells(walk: Walk, p: Pass, weights: Weights) -> None:
     h, before = walk.zeros, walk.zeros
     for k in range(T):
         z, c = p.state(k), p.cells + k % 2 * H
-        for gates in parts:
-            _gate_products(walk, p, gates, k, h, c if gates.first == 3 * H else z + gates.first)
+        for part in parts:
+            _gate_products(walk, p, part, k, h, c if part.first == 3 * H else z + part.first)
         h = p.out.row(p.written(k, T))
         if weights.usual:
             walk.forward.append(cell(H, z=z, before=before, c=c, h=h))
@@ -109,30 +124,49 @@ def _products_and_cells(walk: Walk, p: Pass, weights: Weights) -> None:
         before = c
 
 
+def _products_and_gates(walk: Walk, p: Pass, weights: Weights) -> None:
+    """Write, for each step, the gates and the cell, and keep all that gradients read."""
+    H, T, every = p.layer.units, walk.T, _gates(walk, p, weights, 0, 4 * p.layer.units)
+    h = before = walk.zeros
+    for k in range(T):
+        z, c = p.state(k), p.cell(k)
+        _gate_products(walk, p, every, k, h, z)
+        h = p.out.row(p.written(k, T))
+        walk.forward.append(
+            gates(H, z=z, before=before, c=c, tanh_c=c + H, h=h, activation=p.layer.activation,
+                  gate=p.layer.recurrent_activation)
+        )  # fmt: skip
+        before = c
+
+
 def _gates(walk: Walk, p: Pass, weights: Weights, first: int, end: int) -> _Gates:
     """Columns ``first`` to ``end`` of W, U and b, packed as the products of these gates need them."""
     columns, units = slice(first, end), end - first
     W, U, b = weights.W[:, columns], weights.U[:, columns], weights.b[columns]
-    if p.below.months:
+    if p.fed or p.below.months:
         return _Gates(first, units, -1, -1, walk.matrix(U.T))
     past = walk.matrix(U.T) if p.upper and first == 2 * p.layer.units else -1
     return _Gates(first, units, walk.matrix(W.T, b), walk.matrix(np.concatenate([W, U]).T, b), past)
 
 
-def _gate_products(walk: Walk, p: Pass, gates: _Gates, k: int, h: int, out: int) -> None:
+def _gate_products(walk: Walk, p: Pass, part: _Gates, k: int, h: int, out: int) -> None:
     """x_t W + h_{t-1} U + b of some gates, in one product wherever its first part is not needed alone; h_0 = 0."""
     H, D, emit = p.layer.units, p.layer.n_inputs, walk.forward.append
     t, depth = p.read(k, walk.T), H if k else 0
-    if p.below.months:
-        init = At(p.shared + gates.first, t)
-        emit(product(gates.units, out=out, weights=gates.past, a=0, a_depth=0, b=h, b_depth=depth, init=init))
-    elif p.upper and k and gates.first == 2 * H:
+    if p.fed:
+        emit(p.fed.along(t, out))
+        if k:
+            emit(product(part.units, out=out, weights=part.past, a=0, a_depth=0, b=h, b_depth=depth, init=out))
+    elif p.below.months:
+        init = At(p.shared + part.first, t)
+        emit(product(part.units, out=out, weights=part.past, a=0, a_depth=0, b=h, b_depth=depth, init=init))
+    elif p.upper and k and part.first == 2 * H:
         upper = out + H
-        emit(product(gates.units, out=upper, weights=gates.alone, a=p.below.place(t), a_depth=D))
-        emit(product(gates.units, out=out, weights=gates.past, a=0, a_depth=0, b=h, b_depth=depth, init=upper))
+        emit(product(part.units, out=upper, weights=part.alone, a=p.below.place(t), a_depth=D))
+        emit(product(part.units, out=out, weights=part.past, a=0, a_depth=0, b=h, b_depth=depth, init=upper))
     else:
-        weights = gates.both if k else gates.alone
-        emit(product(gates.units, out=out, weights=weights, a=p.below.place(t), a_depth=D, b=h, b_depth=depth))
+        weights = part.both if k else part.alone
+        emit(product(part.units, out=out, weights=weights, a=p.below.place(t), a_depth=D, b=h, b_depth=depth))
 
 
 def _any_cell(walk: Walk, layer: LSTM, z: int, before: int, c: int, h: int) -> None:

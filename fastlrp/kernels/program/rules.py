@@ -7,7 +7,7 @@ A rule is two objects: the value that a user chooses (``fastlrp/rules.py``: para
 
 A rule whose instructions exist already needs nothing else; a new instruction needs its constructor in
 ``instructions.py``, its formula, and a branch in each machine. ``tests/kernels/test_third_rule.py`` adds one from
-outside.
+outside. Rules that follow gradients are in ``gradients.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
+from fastlrp.kernels.program.gradients import GradientXInputProgram, IntegratedProgram
 from fastlrp.kernels.program.instructions import (
     SPREAD_ADD,
     At,
@@ -84,7 +86,7 @@ class _Epsilon(RuleProgram):
             self.cell(walk, H, z)
             inputs = D + H if self.recurrent else D
             adds = p.adds or (p.below.rel_step == 0 and k < T - 1)
-            self.linear(walk, Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, adds))
+            self.linear(walk, Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, adds, -1, None))
             self._past(walk, p, k, U)
 
     def _past(self, walk: Walk, p: Pass, k: int, U: int) -> None:
@@ -163,3 +165,5 @@ class RudderProgram(_Epsilon):
 
 register(Arras, lambda rule: ArrasProgram(rule.recurrent))
 register(Rudder, lambda rule: RudderProgram())
+register(GradientXInput, lambda rule: GradientXInputProgram())
+register(IntegratedGradients, lambda rule: IntegratedProgram(rule.n_steps, rule.rows))

@@ -15,6 +15,7 @@ from fastlrp.kernels.program.instructions import (
     Array,
     Instruction,
     add,
+    along,
     fill,
     product,
     scale,
@@ -56,6 +57,8 @@ class Walk:
     before : run once on the months that a span of windows shares
     forward : in order
     back : one list per layer, each in order; the last layer runs first
+    start, end : run once, before the forward pass and after the way back, which gradients repeat at several nodes
+    away : X, or its distance from a baseline: what gradients are multiplied by
     lost, initial, share, share_c, bad : single rows: relevance handed to nobody; relevance that arrived at h_0 and c_0;
         even shares of the present map and of the present cell; NaN where a window is missing
     zeros : as many rows of zeros as the widest layer has units
@@ -65,9 +68,13 @@ class Walk:
     ask: Ask
     widest: int
     n_month_rows: int
+    n_layers: int
     before: list[Instruction] = field(default_factory=list)
     forward: list[Instruction] = field(default_factory=list)
     back: list[list[Instruction]] = field(default_factory=list)
+    start: list[Instruction] = field(default_factory=list)
+    end: list[Instruction] = field(default_factory=list)
+    away: Rows = field(init=False)
     packed: list[Array] = field(default_factory=list)
     n_weights: int = 0
     n_rows: int = 0
@@ -119,6 +126,16 @@ class Walk:
         """The present layer's way back."""
         return self.back[-1]
 
+    @property
+    def first(self) -> bool:
+        """Whether the present layer reads X."""
+        return len(self.back) == 1
+
+    @property
+    def last(self) -> bool:
+        """Whether the present layer's pre-activation is the score."""
+        return len(self.back) == self.n_layers
+
     def spread(self, below: Rows, t: int, *, weights: int, q: int, depth: int, adds: bool) -> None:
         """a * (W q) + share for the inputs of a linear map at step t."""
         self.down.append(
@@ -152,11 +169,31 @@ class Walk:
         emit(fill((T - 1) * W, out=out.rel))
 
 
+class Fed(NamedTuple):
+    """A map that reads X on its way from a baseline, step by step: the first rows of what the whole way adds to its
+    pre-activation and of its dz, summed over nodes; and places of the pre-activation at the baseline, one where steps
+    do not differ."""
+
+    units: int
+    added: int
+    sums: int
+    biases: tuple[int, ...]
+
+    def along(self, t: int, out: int) -> Instruction:
+        """The pre-activation at step t."""
+        return along(self.units, a=self.added + t * self.units, bias=self.biases[t % len(self.biases)], out=out)
+
+    def sum(self, t: int) -> int:
+        """The first row of the sum of dz at step t."""
+        return self.sums + t * self.units
+
+
 class Map(NamedTuple):
     """A linear map at one step, on its way back: the places of its pre-activation, relevance, weights and inputs.
 
     ``inputs``: number of units that share evenly, which may exceed those of ``below`` (h_{t-1} besides x_t).
     ``extra``: a row of relevance that each unit has besides its own. ``adds``: whether inputs have relevance already.
+    ``out``: its activated output. ``fed``: the way of X, where it reads X and a rule follows that way.
     """
 
     units: int
@@ -169,6 +206,8 @@ class Map(NamedTuple):
     below: Rows
     t: int
     adds: bool
+    out: int
+    fed: Fed | None
 
 
 class Pass(NamedTuple):
@@ -177,7 +216,7 @@ class Pass(NamedTuple):
     layer: LSTM
     below: Rows
     out: Rows
-    states: int  # first row of its state; at each step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``
+    states: int  # first row of its state; at each step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``; or see ``cell``
     step: int  # rows from step to step of the state; 0 where nobody asks for it later
     cells: int  # first row of c, this step's and the last one's in turn
     upper: bool  # x_t W_g + b_g has rows there
@@ -185,6 +224,11 @@ class Pass(NamedTuple):
     reverse: bool
     out_reverse: bool
     adds: bool
+    fed: Fed | None = None
+
+    def cell(self, k: int) -> int:
+        """The first row of the k-th step's c where gradients are followed: its state is i, f, g, o, c, tanh(c)."""
+        return self.state(k) + 4 * self.layer.units
 
     def state(self, k: int) -> int:
         """The first row of the state of the k-th step."""
@@ -225,6 +269,33 @@ class RuleProgram(ABC):
     def keeps_upper(self) -> bool:
         """Whether it reads x_t W_g + b_g apart from h_{t-1} U_g."""
         return False
+
+    @property
+    def gradient(self) -> bool:
+        """Whether it follows gradients, which need each LSTM's gates, c and tanh(c)."""
+        return False
+
+    @property
+    def nodes(self) -> Array:
+        """Nodes at which a gradient is taken, (node, 2): the part of the way from a baseline to X, and the weight with
+        which the way back begins. The first node's score is unattributed to begin with; the last node is X."""
+        return np.empty((0, 2))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it packs numbers that are not each one weight of the network times a factor."""
+        return False
+
+    def depart(self, walk: Walk, x: Rows) -> Rows:
+        """The rows that gradients by X are multiplied by: X, or its distance from a baseline."""
+        return x
+
+    def feed(self, walk: Walk, W: Array, b: Array) -> Fed | None:
+        """The part of a map that reads X that is the same at every node; None where each node multiplies by W."""
+        return None
+
+    def finish(self, walk: Walk, width: int) -> None:  # noqa: B027  # most have nothing left to do
+        """Write what is left to do with the ``width`` rows of X's relevance."""
 
     @abstractmethod
     def lstm(self, walk: Walk, p: Pass) -> None:

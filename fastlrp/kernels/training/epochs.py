@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastlrp.kernels import gradients
-from fastlrp.kernels.cpu.tile import add, fill
+from fastlrp.kernels.cpu.elementwise import add, fill
 from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.target import compiled, entry, merged
