@@ -309,7 +309,8 @@ def _missing(windows: Windows) -> Array:
     if windows.ends is None:
         return _NO_ROWS
     rows = np.flatnonzero(~windows.ends)
-    return rows if windows.order is None else windows.order[rows]
+    rows = rows if windows.order is None else windows.order[rows]
+    return rows if windows.wanted is None else rows[rows < windows.wanted]
 
 
 def _allocate(plan: Plan, windows: Windows) -> Results:
