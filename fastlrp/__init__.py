@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.files.explain_file import explain_file
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.preprocessing import CrossSectionalRank, CrossSectionalWinsorizer, CrossSectionalZScore
     from fastlrp.learning.regressor import LSTMRegressor
@@ -40,6 +41,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "explain_file",
     "read_keras",
     "write_keras",
 ]
@@ -63,6 +65,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "explain_file": "files.explain_file",
     "read_keras": "keras",
     "write_keras": "keras",
 }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """A user's arguments, checked."""
 
     net: Chain
@@ -52,7 +52,7 @@ def predict(
 ) -> Array | pd.Series | pd.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
-    prediction = _one_or_many(_run(given, device, threads, progress).prediction)
+    prediction = _one_or_many(run(given, device, threads, progress).prediction)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -78,11 +78,11 @@ def explain(
     progress: bool = False,
 ) -> Relevance:
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
-    _check_network(net)
+    check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
-    results = _run(given, device, threads, progress, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced)
+    results = run(given, device, threads, progress, rule=chosen, target=unit, aggregate=aggregate, reduced=reduced)
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
@@ -139,8 +139,8 @@ def _one_or_many(prediction: Array) -> Array:
     return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[:, 0]
 
 
-def _run(
-    given: _Given,
+def run(
+    given: Given,
     device: str,
     threads: int | None,
     progress: bool,
@@ -150,6 +150,8 @@ def _run(
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
 ) -> Results:
+    """Kernels' results for what was given, explained if there is a rule; an infinite value is refused by name."""
+    """Kernels' results for what was given, explained if there is a rule; an infinite value is refused by name."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
     work = 2.0 * windows.n(steps) * steps * net.n_params  # approximate operations: two for each weight and step
@@ -187,7 +189,7 @@ def _look_aside(panel: Panel) -> None:
         raise FloatingPointError("infinite value")
 
 
-def _refuse_infinite(given: _Given) -> NoReturn:
+def _refuse_infinite(given: Given) -> NoReturn:
     from fastlrp.panels.infinities import locate_infinite, locate_infinite_array
 
     X, rows, names = given.X, given.windows.rows, given.net.features
@@ -202,7 +204,8 @@ def _refuse_infinite(given: _Given) -> NoReturn:
     )
 
 
-def _check_network(net: object) -> None:
+def check_network(net: object) -> None:
+    """Refuse what is no network."""
     if not isinstance(net, Chain):
         raise ValueError(f"expected a fastlrp.Network, not {foreign_network(net) or type(net).__name__}")
 
@@ -224,22 +227,23 @@ def target_unit(net: Chain, target: int | str | None) -> int:
     return int(target)
 
 
-def _given(net: Chain, X: Any, steps: int | None, dtype: Any) -> _Given:
+def _given(net: Chain, X: Any, steps: int | None, dtype: Any) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
-    _check_network(net)
+    check_network(net)
     if dtype is not None:
         dtype = as_dtype(dtype)
     if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
         from fastlrp.panels.panel import as_panel
 
-        panel = as_panel(X, _panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
-        return _Given(net, X, panel.windows, panel.steps, panel)
+        panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
+        return Given(net, X, panel.windows, panel.steps, panel)
     batch = batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
-    return _Given(net, X, Windows(batch.reshape((n * T, D))), T)
+    return Given(net, X, Windows(batch.reshape((n * T, D))), T)
 
 
-def _panel_steps(net: Chain, steps: int | None) -> int:
+def panel_steps(net: Chain, steps: int | None) -> int:
+    """T for a panel: the network's, or the one given."""
     if steps is None:
         if net.steps is None:
             raise ValueError("steps= is missing: a panel needs the length of its windows, and the network knows none")

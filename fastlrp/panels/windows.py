@@ -24,8 +24,8 @@ class Windows:
         Whether row r is the last of a full window; there is then one result per row, at ``order[r]``. None: the
         windows are rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
     wanted : int or None
-        Only the first so many of ``rows`` end windows and get results; those after them are others' history. On the
-        CPU alone. None: all rows.
+        Only the first so many of ``rows`` get results; those after them are others' history, and end no window. On
+        the CPU alone. None: all rows.
     """
 
     rows: Array
@@ -40,8 +40,6 @@ class Windows:
 
     def n(self, steps: int) -> int:
         """Number of results."""
-        if self.wanted is not None:
-            return self.wanted
         return self.rows.shape[0] // steps if self.ends is None else self.ends.size
 
 

@@ -1,0 +1,113 @@
+"""A run over blocks: read, explained, turned into tables and written, all at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastlrp.errors import ConservationWarning
+from fastlrp.explain import Given, labelled, run
+from fastlrp.files.blocks import Block, Blocks
+from fastlrp.files.door import Asked
+from fastlrp.files.output import Output
+from fastlrp.files.pipeline import overlapped
+from fastlrp.files.stored import arrow_table, column_names, described, pandas_metadata
+from fastlrp.files.summary import EMPTY, noted
+from fastlrp.messages import users_line
+from fastlrp.model.chain import Chain
+from fastlrp.model.fingerprint import fingerprint
+from fastlrp.progress import progress_bar
+from fastlrp.relevance.result import Relevance
+
+
+class Run:
+    """Blocks on their way from reading to writing.
+
+    Attributes
+    ----------
+    features : sequence of str
+        Names of features, or of groups.
+    """
+
+    def __init__(self, net: Chain, asked: Asked, blocks: Blocks, output: Output, *, by_position: bool) -> None:
+        self.net, self.asked, self.blocks, self.output, self.by_position = net, asked, blocks, output, by_position
+        self.features: Sequence[str] = asked.group_names(blocks.features)
+        self._columns: dict[str, list[str]] = {}
+        self._metadata: dict[bytes, bytes] = {}
+
+    def all(self, progress: bool | None) -> None:
+        """Read, explain and write all blocks that are not done; ``progress`` None: a bar on a terminal."""
+        seen = sys.stderr is not None and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        done, rows = len(self.output.done), [stop - start for start, stop in self.blocks.ranges]
+        with progress_bar(seen if progress is None else progress, sum(rows), "explain", "rows") as advance:
+            advance(sum(rows[:done]))
+
+            def write(pair: tuple[Block, Relevance | None]) -> None:
+                block, relevance = pair
+                if relevance is None:
+                    self.output.append(None, EMPTY)
+                else:
+                    self.output.append(self._stored(block, relevance), noted(relevance))
+                advance(rows[block.number])
+
+            overlapped(self.blocks.read(done), lambda block: (block, self._explained(block)), write)
+
+    def _explained(self, block: Block) -> Relevance | None:
+        if not block.n:
+            return None
+        asked, panel = self.asked, block.panel
+        results = run(
+            Given(self.net, None, panel.windows, panel.steps, panel), "cpu", asked.threads, False, rule=asked.rule,
+            target=asked.unit, aggregate=asked.aggregate, reduced=asked.reduced,
+        )  # fmt: skip
+        relevance = labelled(
+            self.net, results, panel.steps, asked.rule, asked.unit, reduced=asked.reduced,
+            index=panel.index[: block.n], features=panel.features, by_position=self.by_position,
+        )  # fmt: skip
+        return asked.grouped(relevance)
+
+    def _stored(self, block: Block, relevance: Relevance) -> Any:
+        """The block as the output takes it: an Arrow table, or a frame for text."""
+        keys, layout = self.blocks.keys, self.blocks.layout
+        time, asset = (keys.time, block.time, layout.times), (keys.asset, block.asset, layout.assets)
+        levels = {name: time if name == keys.time.name else asset for name in keys.written}
+        if not self._columns:
+            self._columns = column_names(relevance, list(levels))
+        if self.output.kind != "parquet":
+            return _frame(relevance, self._columns)
+        index = {name: level.values.take(codes[: block.n]) for name, (level, codes, _) in levels.items()}
+        table = arrow_table(relevance, self._columns, index, self._metadata)
+        if not self._metadata:
+            dtypes = {name: labels.dtype for name, (_, _, labels) in levels.items()}
+            about = described(relevance, self._columns, dtypes, fingerprint([self.net]))
+            self._metadata = {b"fastlrp": about, b"pandas": pandas_metadata(table, self._columns["index"])}
+            table = table.replace_schema_metadata(self._metadata)
+        return table
+
+    def warn(self) -> None:
+        """Warn as explain does where a rule that need not conserve leaves most of the score unattributed."""
+        lost, rows = (sum(block[key] for block in self.output.done) for key in ("unattributed", "explained"))
+        rule = self.asked.rule
+        if not rule.conserves and 2 * lost > rows:
+            warnings.warn(
+                f"rule {rule.name!r} leaves more than half of the score unattributed in {lost:,} of {rows:,} rows: "
+                f"{rule.conserves_only}; use rule='arras' (fastlrp.Arras) instead, or read the column unattributed",
+                ConservationWarning,
+                stacklevel=users_line(),
+            )
+
+
+def _frame(relevance: Relevance, columns: Mapping[str, list[str]]) -> pd.DataFrame:
+    """A block as a frame, for text."""
+    n = len(relevance)
+    parts = {name: titles for name, titles in columns.items() if name != "index"}
+    flat = [np.asarray(getattr(relevance, name)).reshape(n, len(titles)) for name, titles in parts.items()]
+    index = relevance.index.remove_unused_levels().set_names(columns["index"])  # type: ignore[union-attr]
+    return pd.DataFrame(np.concatenate(flat, axis=1), index, [*chain(*parts.values())])
