@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,52 +117,37 @@ def explain_file(
     )  # fmt: skip
     path, out = Path(source), Path(destination)
     check_places(path, out)
-    tables = open_source(path, where)
-    keys_at = find_index(tables, path, index, columns or net.features or ())
-    features = find_features(tables, path, net, columns, keys_at)
-    tables.declare(keys_at, features)
-    tables.check([*keys_at, *features])
-    kind = compute_dtype(tables, features, dtype)
-    keys = Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)
-    layout = find_layout(keys, str(path))
-    first = 0 if since is None else first_rank(layout, since)
-    settings = {
-        "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
-        "dtype=": str(kind), "where=": None if where is None else str(where), "since=": str(since),
-        "columns=": features, "index=": list(keys_at), "the source": tables.stamps(),
-        "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
-    }  # fmt: skip
-    output = Output(out, settings, resume=resume)
-    blocks = Blocks(
-        tables,
-        keys,
-        layout,
-        features=features,
-        dtype=kind,
-        steps=asked.steps,
-        size=output.settings["size"],
-        since=first,
-    )
-    run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
-    try:
-        run.all(progress)
-        if tables.stamps() != settings["the source"]:
-            output.done.clear()
-            raise ValueError(f"{path} has changed while it was read")
-        summary = summed(out, output.done, run.features)
-        if not summary.explained:
-            output.done.clear()
-            raise ValueError(
-                f"{path} has no row to explain: none of its {count(summary.rows, 'row')} ends a complete window of "
-                f"{count(asked.steps, 'step')} without a missing value"
-            )
-        output.finish()
-    except (ValueError, OSError) as error:
-        kept = f" ({output.path.name} keeps what is done, for resume=True)" if output.leave() else ""
-        text = str(error) if isinstance(error, ValueError) else f"{out} cannot be written: {error.strerror or error}"
-        raise ValueError(text + kept) from None
-    except BaseException:
-        output.leave()
-        raise
+    with ExitStack() as stack:
+        tables = stack.enter_context(closing(open_source(path, where)))
+        keys_at = find_index(tables, path, index, columns or net.features or ())
+        features = find_features(tables, path, net, columns, keys_at)
+        tables.declare(keys_at, features)
+        tables.check([*keys_at, *features])
+        kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
+        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
+        layout = find_layout(keys, str(path))
+        settings = {
+            "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
+            "dtype=": str(kind), "where=": None if where is None else str(where), "since=": str(since),
+            "columns=": features, "index=": list(keys_at), "the source": stamps,
+            "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
+        }  # fmt: skip
+        output = Output(out, settings, resume=resume)
+        blocks = Blocks(
+            tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
+            since=0 if since is None else first_rank(layout, since),
+        )  # fmt: skip
+        run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
+        with output:
+            run.all(progress)
+            if tables.stamps() != stamps:
+                output.useless(f"{path} has changed while it was read")
+            summary = summed(out, output.done, run.features)
+            if not summary.explained:
+                output.useless(
+                    f"{path} has no row to explain: none of its {count(summary.rows, 'row')} ends a complete window "
+                    f"of {count(asked.steps, 'step')} without a missing value"
+                )
+            output.finish()
     run.warn()
     return summary

@@ -98,6 +98,10 @@ class Keys:
         codes.tofile(self._file)
         return len(batch)
 
+    def close(self) -> None:
+        """Give the disk's space back."""
+        self._file.close()
+
     def __len__(self) -> int:
         """Number of rows."""
         return sum(part.rows for part in self.parts)

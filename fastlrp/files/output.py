@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import pyarrow
 from pyarrow import parquet
@@ -82,7 +82,7 @@ class Output:
             with self.path.open("ab") as file:
                 file.truncate(self.done[-1]["end"] if self.done else 0)
         except OSError as error:
-            raise ValueError(f"{out} cannot be written: {error.strerror or error}") from error
+            raise ValueError(f"{out} cannot be written: {_reason(error)}") from error
 
     def _noted(self, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The settings and blocks in the log; a line that a killed process wrote half is left out."""
@@ -117,6 +117,7 @@ class Output:
     def append(self, block: Any, notes: Mapping[str, Any]) -> None:
         """Write one block, an Arrow table, a frame or None, and note it once it is on disk."""
         with self.path.open("ab") as file:
+            start = file.tell()
             if block is None:
                 pass
             elif self.kind == "parquet":
@@ -124,7 +125,7 @@ class Output:
             else:
                 opener = _PACKERS.get(self.out.suffix.lower(), lambda file, *_, **options: _plain(file, **options))
                 with opener(file, "wt", encoding="utf-8", newline="") as text:
-                    write_text(text, [block], _TEXTS[self.kind], header=file.tell() == 0)
+                    write_text(text, [block], _TEXTS[self.kind], header=start == 0)
             file.flush()
             os.fsync(file.fileno())
             end = file.tell()
@@ -136,7 +137,6 @@ class Output:
         if self.kind == "parquet":
             self._add_footer()
         os.replace(self.path, self.out)
-        self._log.close()
         self._log_path.unlink()
 
     def _add_footer(self) -> None:
@@ -163,13 +163,30 @@ class Output:
             file.flush()
             os.fsync(file.fileno())
 
-    def leave(self) -> bool:
-        """Close what is unfinished; it goes unless it holds a block. Returns whether it is kept."""
+    def useless(self, why: str) -> NoReturn:
+        """Refuse what was made, so that nothing of it is kept."""
+        self.done.clear()
+        raise ValueError(why)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the log; what is unfinished is kept if it holds a block, and the message says so."""
         self._log.close()
+        if error is None:
+            return
         if not self.done:
             self.path.unlink(missing_ok=True)
             self._log_path.unlink(missing_ok=True)
-        return bool(self.done)
+        if isinstance(error, ValueError | OSError):
+            text = str(error) if isinstance(error, ValueError) else f"{self.out} cannot be written: {_reason(error)}"
+            kept = f" ({self.path.name} keeps what is done, for resume=True)" if self.done else ""
+            raise ValueError(text + kept) from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _plain(file: Any, **options: Any) -> Any:

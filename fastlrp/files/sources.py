@@ -104,6 +104,9 @@ class Source(ABC):
                     f"as in {self.paths[0].name}"
                 )
 
+    def close(self) -> None:  # noqa: B027  # most are closed as soon as they are read
+        """Close what is open."""
+
     def stamps(self) -> list[list[Any]]:
         """What changes when a file does: names, sizes and times of change."""
         return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in self.paths]
@@ -119,8 +122,14 @@ class _Parquet(Source):
 
     def _file(self, path: Path) -> Any:
         if self._open is None or self._open[0] != path:
+            self.close()
             self._open = path, parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
         return self._open[1]
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
     def schema_of(self, path: Path) -> Any:
         return self._file(path).schema_arrow
@@ -199,7 +208,7 @@ class Filtered(Source):
         self.source, self.paths, self.schema = source, source.paths, source.schema
         self.says_types = source.says_types
         try:
-            self.where = where if isinstance(where, compute.Expression) else _expression(where)
+            self.where: Any = where if isinstance(where, compute.Expression) else _expression(where)
         except (ValueError, TypeError, IndexError) as error:
             raise ValueError(
                 "where= takes a pyarrow.dataset expression or tuples such as [('region', '==', 'US')], "
@@ -210,6 +219,10 @@ class Filtered(Source):
     def overhead(self, n: int) -> int:
         """About how many bytes it takes to read ``n`` columns."""
         return self.source.overhead(n + len(self.columns))
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.source.close()
 
     def sample(self) -> pd.DataFrame:
         """The first rows, with those for which the expression does not hold."""
@@ -269,9 +282,8 @@ def open_source(path: Path, where: Any = None) -> Source:
     for file in paths:
         kinds.setdefault(_kind(file), file)
     if len(kinds) > 1:
-        raise ValueError(
-            f"{path} holds {' and '.join(file.name for file in kinds.values())}, expected files of one kind"
-        )
+        names = " and ".join(file.name for file in kinds.values())
+        raise ValueError(f"{path} holds {names}, expected files of one kind")
     source = next(iter(kinds))(paths)
     return source if where is None else Filtered(source, where)
 
