@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -123,9 +124,11 @@ class Output:
             elif self.kind == "parquet":
                 _write_parquet(file, block)
             else:
-                opener = _PACKERS.get(self.out.suffix.lower(), lambda file, *_, **options: _plain(file, **options))
-                with opener(file, "wt", encoding="utf-8", newline="") as text:
+                packer = _PACKERS.get(self.out.suffix.lower())
+                with packer(file, "wb") if packer else nullcontext(file) as packed:
+                    text = io.TextIOWrapper(packed, "utf-8", newline="")
                     write_text(text, [block], _TEXTS[self.kind], header=start == 0)
+                    text.detach()  # written, and left open
             file.flush()
             os.fsync(file.fileno())
             end = file.tell()

@@ -274,8 +274,10 @@ def open_source(path: Path, where: Any = None) -> Source:
     """
     if not path.exists():
         raise ValueError(f"{path} does not exist, expected a file or folder of tables")
-    hidden = lambda file: any(part[0] in "._" for part in file.relative_to(path).parts)  # noqa: E731
-    paths = sorted(file for file in path.rglob("*") if file.is_file() and not hidden(file)) if path.is_dir() else [path]
+    paths = [path]
+    if path.is_dir():  # what begins with "." or "_" is others' bookkeeping
+        found = (file for file in path.rglob("*") if file.is_file())
+        paths = sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts))
     if not paths:
         raise ValueError(f"{path} is an empty folder, expected Parquet, Arrow or csv files in it")
     kinds: dict[type[Source], Path] = {}

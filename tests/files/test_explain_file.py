@@ -84,10 +84,11 @@ def test_groups_are_those_of_by_group(net, by_asset):
     assert set(summary.shares) == {"Value", "Risk", "Other"}
 
 
-def test_text_is_what_the_command_line_writes(net, by_asset):
+@pytest.mark.parametrize(("out", "separator"), [("out.csv", ","), ("out.csv.gz", ","), ("out.tsv.xz", "\t")])
+def test_text_has_the_numbers_of_to_frame(net, by_asset, out, separator):
     write(by_asset, "panel.parquet")
-    fl.explain_file(net, "panel.parquet", "out.csv.gz", reduce="steps")
-    got = pd.read_csv("out.csv.gz", parse_dates=["date"]).set_index(["ticker", "date"])
+    fl.explain_file(net, "panel.parquet", out, reduce="steps")
+    got = pd.read_csv(out, sep=separator, parse_dates=["date"]).set_index(["ticker", "date"])
     want = net.explain(by_asset, reduce="steps").to_frame()
     assert list(got) == list(want)
     same_bits(got.to_numpy(np.float64), want.to_numpy(np.float64))
