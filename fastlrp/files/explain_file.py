@@ -126,19 +126,19 @@ def explain_file(
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
         layout = find_layout(keys, str(path))
+        first = 0 if since is None else first_rank(layout, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": None if where is None else str(where), "since=": str(since),
             "columns=": features, "index=": list(keys_at), "the source": stamps,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
-        output = Output(out, settings, resume=resume)
-        blocks = Blocks(
-            tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
-            since=0 if since is None else first_rank(layout, since),
-        )  # fmt: skip
-        run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
-        with output:
+        with Output(out, settings, resume=resume) as output:
+            blocks = Blocks(
+                tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
+                since=first,
+            )  # fmt: skip
+            run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
             run.all(progress)
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")

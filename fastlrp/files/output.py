@@ -14,7 +14,7 @@ import json
 import lzma
 import os
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -73,15 +73,17 @@ class Output:
         self.path = self.out.with_name(f".{self.out.name}.unfinished")
         self._log_path = self.path.with_name(f"{self.path.name}.log")
         try:
-            self._log = self._log_path.open("a+", encoding="utf-8")
-            _lock(self._log, out)
-            self.settings, self.done = self._noted(dict(settings)) if resume and self.path.exists() else ({}, [])
-            if not self.settings:
-                self.settings = dict(settings)
-                self._log.truncate(0)
-                self._note(self.settings)
-            with self.path.open("ab") as file:
-                file.truncate(self.done[-1]["end"] if self.done else 0)
+            with ExitStack() as stack:
+                self._log = stack.enter_context(self._log_path.open("a+", encoding="utf-8"))
+                _lock(self._log, out)
+                self.settings, self.done = self._noted(dict(settings)) if resume and self.path.exists() else ({}, [])
+                if not self.settings:
+                    self.settings = dict(settings)
+                    self._log.truncate(0)
+                    self._note(self.settings)
+                with self.path.open("ab") as file:
+                    file.truncate(self.done[-1]["end"] if self.done else 0)
+                stack.pop_all()  # the log stays open
         except OSError as error:
             raise ValueError(f"{out} cannot be written: {_reason(error)}") from error
 
@@ -224,4 +226,4 @@ def _lock(file: Any, out: Path) -> None:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 120 else f"{text[:117]}..."
