@@ -13,6 +13,7 @@ import pyarrow
 from fastlrp.files.keys import Keys
 from fastlrp.files.layout import Layout, cut
 from fastlrp.files.sources import Source, readable
+from fastlrp.kernels.memory import aligned
 from fastlrp.panels.order import sorted_order, window_ends
 from fastlrp.panels.panel import Panel
 from fastlrp.panels.windows import Windows
@@ -101,7 +102,7 @@ class Blocks:
         place = np.arange(len(time)) if order is None else order
         position = self.layout.position[rank[place]]
         ends = window_ends(asset[place], position, self.layout.step, self.steps) & (place < n)
-        values = np.empty((len(time), len(self.features)), self.dtype, order="F" if order is None else "C")
+        values = self._matrix(len(time), by_column=order is None)
         stream.fill(values[:size], stop - start, own)
         if history is not None:
             values[size:] = history.values
@@ -111,6 +112,11 @@ class Blocks:
             return Block(number, panel, n, time, asset), None
         keep = place[self._needed(asset[place], rank[place])]
         return Block(number, panel, n, time, asset), _History(values[keep], time[keep], asset[keep])
+
+    def _matrix(self, n: int, *, by_column: bool) -> Array:
+        """Room for features, in memory that an earlier block had, if it can be; a sorted panel's are read by column."""
+        flat = aligned(n * len(self.features), self.dtype)
+        return flat.reshape(len(self.features), n).T if by_column else flat.reshape(n, len(self.features))
 
     def _needed(self, asset: Array, rank: Array) -> Array:
         """Which sorted rows windows that end after this block, or with it, may read."""

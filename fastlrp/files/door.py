@@ -138,27 +138,32 @@ class Index(NamedTuple):
     asset: str
 
 
-def find_index(source: Source, path: Path, given: tuple[str, str] | None, features: Sequence[str]) -> Index:
-    """The columns of time and asset: those given, or as the command line finds them.
+def find_index(
+    source: Source, path: Path, given: tuple[str | None, str | None] | None, features: Sequence[str]
+) -> Index:
+    """The columns of time and asset: those given, and those not given as the command line finds them.
 
     Raises
     ------
     ValueError
         If there is no such column, or the choice would be a guess.
     """
-    if given is not None:
-        if isinstance(given, str) or len(given) != 2:
-            raise ValueError(f"index= takes the names of two columns, a time and an asset, not {given!r}")
-        missing = [str(name) for name in given if name not in source.schema.names]
-        if missing:
-            raise ValueError(f"{path} has no column {suggest(missing, source.schema.names)}")
-        return Index(*given)
+    if isinstance(given, str) or (given is not None and len(given) != 2):
+        raise ValueError(f"index= takes the names of two columns, a time and an asset, not {given!r}")
+    time, asset = given or (None, None)
+    missing = [str(name) for name in (time, asset) if name is not None and name not in source.schema.names]
+    if missing:
+        raise ValueError(f"{path} has no column {suggest(missing, source.schema.names)}")
+    if time is not None and asset is not None:
+        if time == asset:
+            raise ValueError(f"index= names {time!r} twice, expected a time and an asset")
+        return Index(time, asset)
     sample = source.sample()
     sample = sample[[name for name in sample.columns if name not in features or len(sample.columns) < 4]]
     if sample.shape[1] < 3:  # keys alone are left
         sample = source.sample()
     try:
-        keys = find_keys(sample, SimpleNamespace(panel=path, time=None, asset=None, drop=[]))  # type: ignore[arg-type]
+        keys = find_keys(sample, SimpleNamespace(panel=path, time=time, asset=asset, drop=[]))  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(re.sub(r"say --(time|asset)", "say index=(time, asset)", str(error))) from None
     if len(keys.time) > 1:

@@ -42,7 +42,7 @@ def explain_file(
     groups: Mapping[str, Sequence[str]] | None = None,
     memory: int | str = "1GB",
     columns: Sequence[str] | None = None,
-    index: tuple[str, str] | None = None,
+    index: tuple[str | None, str | None] | None = None,
     where: Any = None,
     since: object = None,
     resume: bool = False,
@@ -79,7 +79,7 @@ def explain_file(
     columns : list of str or None
         The features, in the network's order; None: those that the network names, else all other columns of numbers.
     index : (str, str) or None
-        The columns of time and asset; None: recognised as the command line does.
+        The columns of time and asset; None, also for one of them: recognised as the command line does.
     where : pyarrow expression or list of tuples
         Rows to use, as ``pyarrow.dataset.field("region") == "US"`` or ``[("region", "==", "US")]``.
     since : time or None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastlrp.files.text import MISSING, find_text, unpacked
+from fastlrp.files.text import MISSING, Text, find_text, unpacked
 from fastlrp.messages import install_hint, suggest
 
 try:
@@ -163,12 +163,19 @@ class _Text(Source):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._types: dict[str, Any] = {}
+        self._decimal = "."
         super().__init__(paths)
 
+    def _text(self, path: Path) -> Text:
+        return find_text(path, lambda: path.open("rb"))
+
     def sample(self) -> pd.DataFrame:
-        return find_text(self.paths[0], lambda: self.paths[0].open("rb")).sample()
+        with readable(self.paths[0]):
+            return self._text(self.paths[0]).sample()
 
     def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
+        sample = self.sample()[[name for name in numbers if name in self.schema.names]]
+        self._decimal = "," if self._text(self.paths[0]).has_decimal_commas(sample) else "."
         self._types = {name: pyarrow.string() for name in texts} | {name: pyarrow.float64() for name in numbers}
         with readable(self.paths[0]):
             self.schema = self.schema_of(self.paths[0])
@@ -186,13 +193,15 @@ class _Text(Source):
 
     @contextmanager
     def _reader(self, path: Path, columns: list[str] | None) -> Iterator[Any]:
-        text = find_text(path, lambda: path.open("rb"))
+        text = self._text(path)
         with unpacked(text.source) as file:
             yield csv.open_csv(
                 pyarrow.PythonFile(file, "r"),
                 csv.ReadOptions(skip_rows=text.skipped, encoding=text.encoding.removesuffix("-sig")),
                 csv.ParseOptions(delimiter=text.separator),
-                csv.ConvertOptions(include_columns=columns, column_types=self._types, null_values=MISSING),
+                csv.ConvertOptions(
+                    include_columns=columns, column_types=self._types, null_values=MISSING, decimal_point=self._decimal
+                ),
             )
 
 

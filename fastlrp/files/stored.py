@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow
 
 import fastlrp
+from fastlrp.kernels.memory import aligned
 from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
@@ -82,7 +83,7 @@ def arrow_table(
         if part == "index":
             continue
         flat = np.asarray(getattr(relevance, part)).reshape(n, len(titles))
-        turned = np.empty(flat.shape[::-1], flat.dtype)
+        turned = aligned(flat.size, flat.dtype).reshape(flat.shape[::-1])
         for start in range(0, n, _STRIP):
             turned[:, start : start + _STRIP] = flat[start : start + _STRIP].T
         kind = pyarrow.from_numpy_dtype(flat.dtype)

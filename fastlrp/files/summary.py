@@ -22,11 +22,12 @@ EMPTY = {"rows": 0, "explained": 0, "unattributed": 0, "looked": 0}
 
 def noted(relevance: Relevance) -> dict[str, Any]:
     """A block's numbers of rows, sums of shares, and largest gap, as a log keeps them."""
-    some = relevance[::_EVERY]
-    rows = len(some) - int(np.count_nonzero(some.missing))
+    found = np.flatnonzero(~relevance.missing)
+    some = relevance[found[::_EVERY]]
+    rows = len(some)
     notes: dict[str, Any] = {
         "rows": len(relevance),
-        "explained": len(relevance) - int(np.count_nonzero(relevance.missing)),
+        "explained": len(found),
         "unattributed": relevance._n_unattributed,
         "looked": rows,
     }
@@ -49,9 +50,9 @@ class FileSummary:
     rows, explained : int
         Its rows, and those of them that have a prediction and so relevance.
     shares : dict of str to float
-        Each feature's mean share of |relevance|, the largest first; of every 16th row.
+        Each feature's mean share of |relevance|, the largest first; of every 16th explained row.
     gap, worst_row : float, str
-        The largest |score - sum of its parts| over its scale in every 16th row, and whose it is.
+        The largest |score - sum of its parts| over its scale in every 16th explained row, and whose it is.
     """
 
     path: Path
@@ -65,7 +66,7 @@ class FileSummary:
         """A few lines for a prompt."""
         lines = [f"{self.path}: {count(self.rows, 'row')}, {self.explained:,} of them explained"]
         if self.shares:
-            lines.append(f"Mean share of |relevance|, in every {_EVERY}th row")
+            lines.append(f"Mean share of |relevance|, in every {_EVERY}th explained row")
             top = list(self.shares.items())[:10]
             width = max(len(name) for name, _ in top)
             lines += [f"  {name:<{width}}  {100 * share:5.1f} %" for name, share in top]
