@@ -191,7 +191,7 @@ def find_features(
         spare = [name for name in have if name not in names]
         raise ValueError(f"{path} lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, spare)}")
     odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not _is_number(source, name)]
-    if odd:
+    if odd and source.says_types:  # of text, reading names the cell
         raise ValueError(f"{path} has columns that do not hold real numbers: {', '.join(odd[:8])}")
     if len(names) != net.n_features:
         raise ValueError(

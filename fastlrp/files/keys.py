@@ -86,9 +86,7 @@ class Keys:
                         self.parts.append(Part(piece, rows, start))
                         start += rows
         if not start:
-            raise ValueError(
-                f"{source.paths[0]} has no rows" + (" that where= leaves" if len(source.paths) == 1 else "")
-            )
+            raise ValueError(f"{source.paths[0]} has no rows to explain")
         self._file.flush()
 
     def _add(self, batch: Any, path: Path) -> int:

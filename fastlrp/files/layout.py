@@ -191,8 +191,6 @@ def first_rank(layout: Layout, since: object) -> int:
         if have is not None and want is not None:
             rank = int(np.searchsorted(have, want[0]))
             if rank == len(have):
-                raise ValueError(
-                    f"since={since!r} is after the panel's last time, {latest}: there is nothing to explain"
-                )
+                raise ValueError(f"since={since!r} is after the panel's last time, {latest}, expected one not later")
             return rank
     raise ValueError(f"since={since!r} is not understood as a time such as the panel's {latest!r}")

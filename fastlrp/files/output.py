@@ -202,7 +202,12 @@ def _write_parquet(file: Any, table: Any) -> None:
     """Relevance is as good as random and hardly packs; neither its ranges nor dictionaries of it are of use."""
     keys = table.schema.pandas_metadata["index_columns"]
     with parquet.ParquetWriter(
-        pyarrow.PythonFile(file, "w"), table.schema, use_dictionary=keys, write_statistics=keys, compression="none"
+        pyarrow.PythonFile(file, "w"),
+        table.schema,
+        use_dictionary=keys,
+        write_statistics=keys,
+        compression="none",
+        write_batch_size=max(1, len(table)),
     ) as writer:
         writer.write_table(table, row_group_size=max(1, len(table)))
 
