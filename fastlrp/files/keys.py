@@ -26,23 +26,25 @@ class Level:
 
     def __init__(self, name: str) -> None:
         self.name, self._codes, self._type = name, dict[Any, int](), None
-        self._last: tuple[Any, Array] | None = None
+        self._last: tuple[Any, Array, Array] | None = None  # a dictionary, its codes, and which are missing
 
-    def encode(self, column: Any, where: str) -> Array:
-        """Codes of a batch's column, new values included; ``where`` starts the message about a row without one."""
+    def encode(self, column: Any, where: str, row: int) -> Array:
+        """Codes of a batch's column, new values included; ``where`` and the first one's ``row`` are for a message."""
         if self._type is None:
             self._type = getattr(column.type, "value_type", column.type)
         if not isinstance(column, pyarrow.DictionaryArray):
             column = column.dictionary_encode()
         if self._last is None or not self._last[0].equals(column.dictionary):
-            new = [self._codes.setdefault(value, len(self._codes)) for value in column.dictionary.to_pylist()]
-            self._last = column.dictionary, np.array(new, np.int32)
-        absent = [code for value, code in self._codes.items() if value is None or value == "" or value != value]
-        codes: Array = self._last[1][column.indices.fill_null(0).to_numpy(zero_copy_only=False)]
-        bad = column.is_null().to_numpy(zero_copy_only=False) | np.isin(codes, absent)
+            values = column.dictionary.to_pylist()
+            codes = np.array([self._codes.setdefault(value, len(self._codes)) for value in values], np.int32)
+            absent = np.array([value is None or value == "" or value != value for value in values], bool)
+            self._last = column.dictionary, np.append(codes, -1), np.append(absent, True)
+        at = column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)
+        bad = self._last[2][at]
         if bad.any():
-            raise ValueError(f"{where} has no {self.name!r} in row {int(bad.argmax()) + 1:,} of those read at once")
-        return codes
+            raise ValueError(f"{where} has no {self.name!r} in row {row + int(bad.argmax()) + 1:,}")
+        codes_of: Array = self._last[1][at]
+        return codes_of
 
     def __len__(self) -> int:
         """Number of distinct values."""
@@ -79,9 +81,12 @@ class Keys:
         self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # lives as long as this
         start = 0
         for path in source.paths:
+            before = start
             with readable(path):
                 for piece in source.pieces(path):
-                    rows = sum(self._add(batch, path) for batch in source.read(piece, [time, asset]))
+                    rows = 0
+                    for batch in source.read(piece, [time, asset]):
+                        rows += self._add(batch, path, start + rows - before)
                     if rows:
                         self.parts.append(Part(piece, rows, start))
                         start += rows
@@ -89,10 +94,10 @@ class Keys:
             raise ValueError(f"{source.paths[0]} has no rows to explain")
         self._file.flush()
 
-    def _add(self, batch: Any, path: Path) -> int:
+    def _add(self, batch: Any, path: Path, row: int) -> int:
         codes = np.empty((len(batch), 2), np.int32)
         for k, level in enumerate((self.time, self.asset)):
-            codes[:, k] = level.encode(batch.column(k), str(path))
+            codes[:, k] = level.encode(batch.column(k), str(path), row)
         codes.tofile(self._file)
         return len(batch)
 

@@ -134,7 +134,7 @@ def test_a_row_without_an_asset(by_time):
     frame = by_time.reset_index()
     frame.loc[10, "ticker"] = None
     frame.to_parquet("panel.parquet")
-    refused(r"^panel.parquet has no 'ticker' in row 11")
+    refused(r"^panel.parquet has no 'ticker' in row 11$")
 
 
 def test_files_of_a_folder_must_agree(by_time):
