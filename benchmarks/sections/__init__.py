@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.report import Options
-from benchmarks.sections import latency, market, panel, peak, precision, profile, shapes, starting, threads, training
+from benchmarks.sections import (
+    files,
+    latency,
+    market,
+    panel,
+    peak,
+    precision,
+    profile,
+    shapes,
+    starting,
+    threads,
+    training,
+)
 
 SECTIONS: dict[str, Callable[[Options], str]] = {
     "shapes": shapes.run,
@@ -14,6 +26,7 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "precision": precision.run,
     "panel": panel.run,
     "market": market.run,
+    "files": files.run,
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,

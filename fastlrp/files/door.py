@@ -25,7 +25,7 @@ from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Aggregate, Rule, as_rule
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_MOST_ROWS = 1 << 17  # in a block: more gain nothing, and a block is what a killed process loses
+_MOST_ROWS = 1 << 16  # in a block: more gain nothing, and a block is what a killed process loses
 _FEWEST_ROWS = 1 << 10
 
 
