@@ -106,8 +106,10 @@ def run(options: Options) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for order in ("by month", "by stock"):
             for months in MONTHS:
-                with Worker("benchmarks.sections.files:Files", options.threads, case=PANEL, stocks=stocks, months=months,
-                            order=order, threads=options.threads, folder=folder) as worker:  # fmt: skip
+                given = {"stocks": stocks, "months": months, "order": order, "folder": folder}
+                with Worker(
+                    "benchmarks.sections.files:Files", options.threads, case=PANEL, threads=options.threads, **given
+                ) as worker:
                     before, after = worker.call("peak")
                     peaks.setdefault(order, []).append(after)
                     if months != MONTHS[-1]:
@@ -123,9 +125,9 @@ def run(options: Options) -> str:
     parts = [
         "## Files larger than memory",
         f"`explain_file` from Parquet to Parquet at ({PANEL.label}), summed over steps, in {MEMORY}: the whole run, "
-        "with all keys read first, beside the kernels alone on a panel in memory, reading the features alone (one thread) "
-        "and writing the result alone. Peak is the most memory of the process, before (Python and its packages) and "
-        "after. On a machine of two cores, reading and writing take their time from the kernels'.",
+        "with all keys read first, beside the kernels alone on a panel in memory, reading the features alone (one "
+        "thread) and writing the result alone. Peak is the most memory of the process, before (Python and its packages) "
+        "and after. On a machine of two cores, reading and writing take their time from the kernels'.",
         table(("order", "rows", "file to file, s", "kernels, s", "reading, s", "writing, s", "speed over kernels'",
                "before, MB", "peak, MB"), rows),
         goals([*speeds, *flat]),

@@ -8,9 +8,9 @@ same float64.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ _LINES = 4096  # rows turned into text at once
 
 def write_text(file: TextIO, blocks: Iterable[pd.DataFrame], separator: str, *, header: bool = True) -> None:
     """Write frames, one below the other, their index's columns first."""
-    spell = _by_pyarrow if importlib.util.find_spec("pyarrow") else _by_repr
+    spell = _by_pyarrow if find_spec("pyarrow") else _by_repr
     for i, block in enumerate(blocks):
         if header and i == 0:
             file.write(_line([*block.index.names, *block.columns], separator) + "\n")
