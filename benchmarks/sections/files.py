@@ -126,8 +126,8 @@ def run(options: Options) -> str:
         "## Files larger than memory",
         f"`explain_file` from Parquet to Parquet at ({PANEL.label}), summed over steps, in {MEMORY}: the whole run, "
         "with all keys read first, beside the kernels alone on a panel in memory, reading the features alone (one "
-        "thread) and writing the result alone. Peak is the most memory of the process, before (Python and its packages) "
-        "and after. On a machine of two cores, reading and writing take their time from the kernels'.",
+        "thread) and writing the result alone. Peak is the most memory of the process, before (Python and its "
+        "packages) and after. On a machine of two cores, reading and writing take their time from the kernels'.",
         table(("order", "rows", "file to file, s", "kernels, s", "reading, s", "writing, s", "speed over kernels'",
                "before, MB", "peak, MB"), rows),
         goals([*speeds, *flat]),
