@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.transformer import LRPTransformer
     from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
+    from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
     from fastlrp.rules import Arras, Rudder
 
@@ -42,6 +43,7 @@ __all__ = [
     "Rudder",
     "describe_keras",
     "explain_file",
+    "load_relevance",
     "read_keras",
     "write_keras",
 ]
@@ -66,6 +68,7 @@ _HOMES = {
     "Rudder": "rules",
     "describe_keras": "keras",
     "explain_file": "files.explain_file",
+    "load_relevance": "relevance.loading",
     "read_keras": "keras",
     "write_keras": "keras",
 }

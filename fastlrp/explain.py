@@ -111,8 +111,10 @@ def labelled(
     index: pd.Index | None = None,
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
+    origin: tuple[Chain, ...] | None = None,
 ) -> Relevance:
-    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names."""
+    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
+    the networks that were explained, if there are several."""
     kind = Relevance
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
@@ -130,6 +132,7 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
+        origin=origin or (net,),
     )
 
 

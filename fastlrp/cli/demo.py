@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastlrp.cli.console import installed, say
-from fastlrp.cli.files import whole
 from fastlrp.errors import ConservationWarning
 from fastlrp.messages import install_hint
+from fastlrp.whole import whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,14 +1,12 @@
-"""Files that commands read and write: their kinds, and writing that leaves a whole file or none."""
+"""Files that commands read and write, and their kinds."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import lzma
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +74,3 @@ def check_output(out: Path, inputs: Mapping[str, Path]) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{out} cannot be written: {error.strerror}") from None
-
-
-@contextmanager
-def whole(out: Path) -> Iterator[Path]:
-    """A file beside ``out`` that replaces it at the end, or vanishes: nobody ever sees half a file.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be written.
-    """
-    out = out.resolve()  # a link stays a link
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.open("xb").close()  # with the permissions of the user's umask
-        yield temporary
-        os.replace(temporary, out)
-    except OSError as error:
-        raise ValueError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

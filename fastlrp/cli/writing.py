@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlrp.cli.files import STDOUT, TEXTS, kind_of, packer, whole
+from fastlrp.cli.files import STDOUT, TEXTS, kind_of, packer
 from fastlrp.files.spelling import write_text
 from fastlrp.progress import progress_bar
+from fastlrp.whole import whole
 
 if TYPE_CHECKING:
     import pandas as pd

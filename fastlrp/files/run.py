@@ -18,12 +18,14 @@ from fastlrp.files.blocks import Block, Blocks
 from fastlrp.files.door import Asked
 from fastlrp.files.output import Output
 from fastlrp.files.pipeline import overlapped
-from fastlrp.files.stored import arrow_table, column_names, described, pandas_metadata
+from fastlrp.files.stored import arrow_table, pandas_metadata
 from fastlrp.files.summary import EMPTY, noted
 from fastlrp.messages import users_line
 from fastlrp.model.chain import Chain
-from fastlrp.model.fingerprint import fingerprint
 from fastlrp.progress import progress_bar
+from fastlrp.relevance.as_parquet import columns_of
+from fastlrp.relevance.levels import storable
+from fastlrp.relevance.metadata import KEY, described
 from fastlrp.relevance.result import Relevance
 
 
@@ -40,6 +42,7 @@ class Run:
         self.net, self.asked, self.blocks, self.output, self.by_position = net, asked, blocks, output, by_position
         self.features: Sequence[str] = asked.group_names(blocks.features)
         self._columns: dict[str, list[str]] = {}
+        self._index: list[str] = []
         self._metadata: dict[bytes, bytes] = {}
 
     def all(self, progress: bool | None) -> None:
@@ -75,21 +78,22 @@ class Run:
 
     def _stored(self, block: Block, relevance: Relevance) -> Any:
         """The block as the output takes it: an Arrow table, or a frame for text."""
-        keys, layout = self.blocks.keys, self.blocks.layout
-        time, asset = (keys.time, block.time, layout.times), (keys.asset, block.asset, layout.assets)
-        levels = {name: time if name == keys.time.name else asset for name in keys.written}
+        keys = self.blocks.keys
+        levels = [(keys.time, block.time), (keys.asset, block.asset)][:: 1 if keys.written[0] == keys.time.name else -1]
         if not self._columns:
-            self._columns = column_names(relevance, list(levels))
+            taken: set[str] = set()
+            arrays = columns_of(relevance, taken)
+            _, notes = storable(relevance, taken)
+            self._columns = {name: array["columns"] for name, array in arrays.items()}
+            self._index = [note["column"] for note in notes or ()]
+            self._metadata = {KEY.encode(): described(relevance, notes, arrays=arrays).encode()}
         if self.output.kind != "parquet":
-            return _frame(relevance, self._columns)
-        index = {name: level.values.take(codes[: block.n]) for name, (level, codes, _) in levels.items()}
-        table = arrow_table(relevance, self._columns, index, self._metadata)
-        if not self._metadata:
-            dtypes = {name: labels.dtype for name, (_, _, labels) in levels.items()}
-            about = described(relevance, self._columns, dtypes, fingerprint([self.net]))
-            self._metadata = {b"fastlrp": about, b"pandas": pandas_metadata(table, self._columns["index"])}
-            table = table.replace_schema_metadata(self._metadata)
-        return table
+            return _frame(relevance, self._columns, self._index)
+        labels = [level.values.take(codes[: block.n]) for level, codes in levels]
+        table = arrow_table(relevance, self._columns, dict(zip(self._index, labels, strict=True)), self._metadata)
+        if b"pandas" not in self._metadata:
+            self._metadata[b"pandas"] = pandas_metadata(table, self._index)
+        return table.replace_schema_metadata(self._metadata)
 
     def warn(self) -> None:
         """Warn as explain does where a rule that need not conserve leaves most of the score unattributed."""
@@ -104,10 +108,9 @@ class Run:
             )
 
 
-def _frame(relevance: Relevance, columns: Mapping[str, list[str]]) -> pd.DataFrame:
+def _frame(relevance: Relevance, columns: Mapping[str, list[str]], index: list[str]) -> pd.DataFrame:
     """A block as a frame, for text."""
     n = len(relevance)
-    parts = {name: titles for name, titles in columns.items() if name != "index"}
-    flat = [np.asarray(getattr(relevance, name)).reshape(n, len(titles)) for name, titles in parts.items()]
-    index = relevance.index.remove_unused_levels().set_names(columns["index"])  # type: ignore[union-attr]
-    return pd.DataFrame(np.concatenate(flat, axis=1), index, [*chain(*parts.values())])
+    flat = [np.asarray(getattr(relevance, name)).reshape(n, len(titles)) for name, titles in columns.items()]
+    labels = relevance.index.remove_unused_levels().set_names(index)  # type: ignore[union-attr]
+    return pd.DataFrame(np.concatenate(flat, axis=1), labels, [*chain(*columns.values())])

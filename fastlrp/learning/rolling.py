@@ -394,8 +394,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                     column[rows] = getattr(one, name).reshape(len(rows), *column.shape[1:])
                 advance(1)
         relevance = labelled(
-            net, results, T, chosen, unit, reduced=reduce is not None, index=X.index, features=samples.features
-        )
+            net, results, T, chosen, unit, reduced=reduce is not None, index=X.index, features=samples.features,
+            origin=tuple(net for net in self.networks_ if net is not None),
+        )  # fmt: skip
         warn_if_unattributed(relevance)
         return relevance
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.learning.inputs import refuse_panel_in_columns
-from fastlrp.panels.periods import periods
+from fastlrp.panels.periods import of_one_asset, periods
 from fastlrp.panels.samples import Samples, from_panel, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if is_panel(X):
         return X
     refuse_panel_in_columns(X)
-    levels = [X.index, pd.Index(["series"] * len(X))]
-    index = pd.MultiIndex.from_arrays(levels, names=[X.index.name or "time", "asset"])
-    return X.set_axis(index)
+    return X.set_axis(of_one_asset(X.index))
 
 
 def scaling(values: Array, scaler: str | None) -> tuple[Array, Array]:

@@ -142,6 +142,11 @@ def time_level(index: pd.Index) -> int:
     )
 
 
+def of_one_asset(index: pd.Index) -> pd.MultiIndex:
+    """Times that each stand once, as the index of a panel with one asset."""
+    return pd.MultiIndex.from_arrays([index, ["series"] * len(index)], names=[index.name or "time", "asset"])
+
+
 def periods(index: pd.MultiIndex) -> tuple[Array, pd.Index]:
     """The rank of each row's time (-1 if it has none), and the distinct times, oldest first."""
     level = time_level(index)

@@ -51,7 +51,7 @@ def heat_map(
     Parameters
     ----------
     *relevances : Relevance
-        One to four results of panels, with the same features; the first decides the order.
+        One to four results of panels, or of one row a time, with the same features; the first decides the order.
     statistic : {"share", "abs", "mean"}
         The quantity that :meth:`Relevance.by_time` averages over assets; "mean" keeps the sign, on a diverging scale
         around 0.
@@ -142,7 +142,7 @@ def _map(relevance: Relevance, frame: pd.DataFrame, chosen: list[str], statistic
     wide = -(-len(shown) // _COLUMNS)
     if wide > 1:
         shown = shown.groupby(np.arange(len(shown)) // wide).mean()
-    how = f"mean over {of.assets}"
+    how = f"mean over {of.assets}" if of.assets else "one series"
     if smooth > 1:
         how += f", trailing mean of {counted(smooth, times.unit)}"
     if statistic == "mean":

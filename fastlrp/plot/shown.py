@@ -14,6 +14,7 @@ from fastlrp.messages import suggest
 from fastlrp.panels.periods import periods, time_level
 from fastlrp.plot.canvas import SERIES
 from fastlrp.plot.timeline import Timeline, counted, timeline
+from fastlrp.relevance.parts import of_times, panel_index
 from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
@@ -27,7 +28,7 @@ class Scope(NamedTuple):
 
     text: str  # "20 stocks, 12 months from 1990-01 to 1990-12: 240 windows of 12 months"
     unit: str  # of a step: "month"
-    assets: str  # "stocks"
+    assets: str | None  # "stocks"; None for one row a time
 
 
 def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str] | None, **whole: Any) -> list[str]:
@@ -100,20 +101,21 @@ def scope(relevance: Relevance) -> Scope:
     """The numbers of assets, times and windows that have relevance, and the first and the last time."""
     found = ~relevance.missing
     n = int(np.count_nonzero(found))
-    if not isinstance(relevance.index, pd.MultiIndex):
+    if not of_times(relevance.index):
         return Scope(f"{counted(n, 'sample')} of {counted(relevance.steps, 'step')}", "step", "samples")
     rank, _, times = panel_times(relevance)
+    span = times.take(np.unique(rank[found & (rank >= 0)])).span()
+    windows = f"{counted(n, 'window')} of {counted(relevance.steps, times.unit)}"
+    if not isinstance(relevance.index, pd.MultiIndex):
+        return Scope(f"{span}: {windows}", times.unit, None)
     level = 1 - time_level(relevance.index)
     name = str(relevance.index.names[level]).lower()
     asset = name if name in _ASSETS else "asset"
     assets = len(np.unique(np.asarray(relevance.index.codes[level])[found]))
-    span = times.take(np.unique(rank[found & (rank >= 0)])).span()
-    windows = f"{counted(n, 'window')} of {counted(relevance.steps, times.unit)}"
     return Scope(f"{counted(assets, asset)}, {span}: {windows}", times.unit, f"{asset}s")
 
 
 def panel_times(relevance: Relevance) -> tuple[Array, pd.Index, Timeline]:
     """Each row's time by rank, the distinct times, and their timeline, for all rows, explained or not."""
-    assert isinstance(relevance.index, pd.MultiIndex)
-    rank, times = periods(relevance.index)
+    rank, times = periods(panel_index(relevance, "the picture"))
     return rank, times, timeline(times)

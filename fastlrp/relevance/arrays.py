@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning
 from fastlrp.messages import users_line
+from fastlrp.model.chain import Chain
+from fastlrp.model.fingerprint import fingerprint
 from fastlrp.rules import Rule
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cache (1 MiB), whatever the result's size
+#: Fields with a row a sample, and for each the one whose shape it has; all but the first five may be None.
+SAMPLE_ARRAYS = {name: name for name in ("values", "prediction", "score", "initial_state", "unattributed")}
 _GAPS = ("median", "worst", "relative_median", "relative_worst")
 
 
@@ -84,11 +88,23 @@ class RelevanceArrays:
     outputs: tuple[str, ...] | None = None
     reduced: bool = False
     by_position: bool = False
+    origin: tuple[Chain, ...] | str | None = None
 
     def __post_init__(self) -> None:
         """Name features that have no names."""
         if self.features is None:
             object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
+
+    @cached_property
+    def network(self) -> str | None:
+        """The fingerprint of the networks that were explained; None where they are not known.
+
+        Explaining leaves it out: hashing a network takes as long as explaining one sample.
+        """
+        return self.origin if self.origin is None or isinstance(self.origin, str) else fingerprint(self.origin)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "origin": self.network}  # a pickle holds no networks
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -172,6 +188,13 @@ class RelevanceArrays:
         rows = max(1, _CHUNK // max(1, int(np.prod(self.values.shape[1:]))))
         for start in range(0, len(self), rows):
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
+
+
+def sample_arrays(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
+    """The arrays with a row a sample, by name."""
+    for name in SAMPLE_ARRAYS:
+        if (array := getattr(relevance, name)) is not None:
+            yield name, array
 
 
 def warn_if_unattributed(relevance: RelevanceArrays) -> None:

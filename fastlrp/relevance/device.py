@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.relevance.arrays import sample_arrays
 from fastlrp.relevance.display import title
 from fastlrp.relevance.result import Relevance
 
@@ -31,8 +32,7 @@ class DeviceRelevance(Relevance):
         """The same result with NumPy arrays."""
         if self._copy is None:
             parts = {field.name: getattr(self, field.name) for field in fields(self)}
-            for name in ("values", "prediction", "score", "initial_state", "unattributed"):
-                parts[name] = parts[name].copy_to_host()
+            parts |= {name: cast(Any, array).copy_to_host() for name, array in sample_arrays(self)}
             object.__setattr__(self, "_copy", Relevance(**parts))
         assert self._copy is not None
         return self._copy
@@ -88,6 +88,7 @@ def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (
-    "to_frame", "by_group", "share", "by_time", "reconcile", "summary", "to_shap", "to_xarray", "__getitem__",
+    "to_frame", "by_group", "share", "by_time", "by_lag", "reconcile", "summary", "to_shap", "to_xarray", "save",
+    "__getitem__",
 ):  # fmt: skip
     setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastlrp.relevance.arrays import Array, RelevanceArrays
+from fastlrp.relevance.arrays import Array, RelevanceArrays, sample_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TOTALS = ("score", "initial_state", "unattributed")
+Statistic = Literal["abs", "mean", "share"]
 
 
 class Relevance(RelevanceArrays):
@@ -34,8 +35,8 @@ class Relevance(RelevanceArrays):
         that biases, stabilisers and the rule itself keep.
     rule : Arras or Rudder
         The rule, with its parameters.
-    index : MultiIndex or None
-        The panel's index; None for arrays.
+    index : Index or None
+        The panel's index, or the times of one row a time; None for arrays.
     features : tuple of str or None
         Names of the D features; None calls them x0, x1 ...
     steps : int
@@ -48,6 +49,8 @@ class Relevance(RelevanceArrays):
         Whether ``values`` are already summed over steps.
     by_position : bool
         Whether a panel's columns were taken in their own order, as the network has no names to find them by.
+    origin : tuple of Network, str or None
+        The networks that were explained, or their fingerprint; :attr:`network` is the fingerprint of either.
     """
 
     def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
@@ -98,22 +101,75 @@ class Relevance(RelevanceArrays):
 
         return tables.share(self, signed=signed)
 
-    def by_time(self, statistic: Literal["abs", "mean", "share"] = "abs") -> pd.DataFrame:
+    def by_time(
+        self,
+        statistic: Statistic = "abs",
+        *,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        per_column: bool = False,
+        by: Any = None,
+        weight: Any = None,
+        panel: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
         """Mean over assets by period (rows, oldest first) and feature; periods without relevance are left out.
 
         Parameters
         ----------
         statistic : {"abs", "mean", "share"}
             Mean of |R|, of R, or of each row's :meth:`share`, with R summed over steps.
+        groups : mapping of name to features, or None
+            Columns are groups, each the sum of its features' numbers, whatever the statistic: of their |R|, their R,
+            or their shares. Features in no group are summed as "Other".
+        per_column : bool
+            Divide each group's number by its number of columns; a period's shares are then divided by their sum, so
+            that they add up to 1 again. A group of many features otherwise has a large share by their number alone:
+            equally relevant features give it just that.
+        by : Series or array (n,), mapping of asset to label, str, or None
+            Labels such as sectors or size buckets: the mean is over each period's assets of one label, and rows are
+            (time, label). A Series is on the result's index, or on its assets; a str is a column of ``panel`` or a
+            level of the index. Rows without a label are left out; labels are sorted, or in their categories' order.
+        weight : Series or array (n,), str, or None
+            Weights such as market value, finite and at least 0, for a weighted mean over each period's assets. Rows
+            whose weight is missing or 0 are left out.
+        panel : DataFrame or None
+            A frame on the result's index, where ``by`` and ``weight`` find columns by name.
 
         Raises
         ------
         ValueError
-            If the result is of an array, which has no times.
+            If the result is of an array, which has no times, or an argument is not as described.
         """
-        from fastlrp.relevance import tables
+        from fastlrp.relevance import averages
 
-        return tables.by_time(self, statistic)
+        return averages.by_time(self, statistic, groups, per_column, by, weight, panel)
+
+    def by_lag(
+        self,
+        statistic: Statistic = "abs",
+        *,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        per_column: bool = False,
+        weight: Any = None,
+        panel: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Mean over all rows by lag (rows, T-1, the oldest, to 0) and feature; NaN if no row has relevance.
+
+        Parameters
+        ----------
+        statistic : {"abs", "mean", "share"}
+            Mean of |R|, of R, or of |R| / sum of the row's |R|, for each step on its own; the table of shares sums
+            to 1.
+        groups, per_column, weight, panel
+            As in :meth:`by_time`.
+
+        Raises
+        ------
+        ValueError
+            If steps were summed inside the kernel, or an argument is not as described.
+        """
+        from fastlrp.relevance import averages
+
+        return averages.by_lag(self, statistic, groups, per_column, weight, panel)
 
     def summary(self, top: int = 10) -> str:
         """Lines of text: what was explained, which features matter, and how well it reconciles.
@@ -142,9 +198,9 @@ class Relevance(RelevanceArrays):
         ImportError
             If shap is not installed.
         """
-        from fastlrp.relevance import tables
+        from fastlrp.relevance import foreign
 
-        return tables.to_shap(self, data)
+        return foreign.to_shap(self, data)
 
     def to_xarray(self) -> Any:
         """An ``xarray.Dataset``: relevance over (sample, step, feature) and the totals over sample; steps are lags.
@@ -154,13 +210,38 @@ class Relevance(RelevanceArrays):
         ImportError
             If xarray is not installed.
         """
-        from fastlrp.relevance import tables
+        from fastlrp.relevance import foreign
 
-        return tables.to_xarray(self)
+        return foreign.to_xarray(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result with everything that belongs to it; :func:`fastlrp.load_relevance` reads it again.
+
+        Parameters
+        ----------
+        path : str or path
+            ``.parquet`` (needs pyarrow): a row a sample; the index's levels, "beta_lag4" for each feature and step (the
+            feature alone if steps were summed), and the totals as columns; missing numbers are null. ``.h5`` or
+            ``.hdf5``: a dataset for each array, in its own shape, and labels and codes for each level. Features, rule
+            with its parameters, target, the networks' fingerprint and the like are JSON under the key "fastlrp" of the
+            schema, or of the file's attributes. An existing file is replaced only when the new one is complete.
+
+            Periods are written as the dates of their starts, and times in HDF5 as text.
+
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise or cannot be written, or the index holds what is neither times, numbers nor text.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.relevance.storage import save
+
+        save(self, path)
 
     def __getitem__(self, rows: Any) -> Self:
         """Some rows, by position, slice, list of positions, or boolean mask."""
-        from fastlrp.relevance import tables
+        from fastlrp.relevance.parts import labels
 
         if isinstance(rows, int | np.integer):
             at = range(len(self))[rows]
@@ -169,8 +250,8 @@ class Relevance(RelevanceArrays):
             rows = np.asarray(rows)
             if rows.ndim != 1 or rows.dtype.kind not in "biu":
                 raise ValueError(f"rows are chosen by position, slice or mask, not by {rows!r}")
-        parts = {name: getattr(self, name)[rows] for name in ("values", "prediction", *_TOTALS)}
-        return replace(self, index=tables.labels(self)[rows], **parts)
+        parts = {name: array[rows] for name, array in sample_arrays(self)}
+        return replace(self, index=labels(self)[rows], **parts)
 
     def __repr__(self) -> str:
         """Size and rule, the top features, and some rows with the parts that add up to their score.

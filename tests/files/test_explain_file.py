@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
-from helpers import TOTALS, close, same_bits
+from helpers import TOTALS, close, same_bits, same_relevance
 from pyarrow import dataset, parquet
 
 import fastlrp as fl
@@ -234,3 +234,19 @@ def test_keys_that_are_whole_numbers_in_text_stay_so(net, by_asset):
     fl.explain_file(net, "panel.csv", "out.parquet", reduce="steps")
     schema = parquet.read_schema("out.parquet")
     assert {schema.field(name).type for name in ("ticker", "date")} == {pyarrow.int64()}
+
+
+@pytest.mark.parametrize("reduce", ["none", "steps"])
+def test_the_result_is_loaded_as_one_that_was_saved(net, by_asset, reduce):
+    write(by_asset, "panel.parquet")
+    rule = fl.Arras(eps=0.01, delta=1)
+    fl.explain_file(net, "panel.parquet", "out.parquet", rule=rule, reduce=reduce)
+    want = net.explain(by_asset, rule=rule, reduce=None if reduce == "none" else reduce)
+    got = fl.load_relevance("out.parquet")
+    same_relevance(got, want)
+    assert got.index.equals(want.index)
+    for name in ("rule", "steps", "features", "target", "outputs", "reduced", "by_position", "network"):
+        assert getattr(got, name) == getattr(want, name), name
+    want.save("saved.parquet")
+    about = [parquet.read_schema(f"{name}.parquet").metadata[b"fastlrp"] for name in ("saved", "out")]
+    assert json.loads(about[0]) == json.loads(about[1])

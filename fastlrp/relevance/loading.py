@@ -1,0 +1,73 @@
+"""Reads results that were saved; nothing in a file is trusted, and nothing of it is executed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy.typing as npt
+import pandas as pd
+
+from fastlrp.relevance import as_hdf5, as_parquet
+from fastlrp.relevance.arrays import SAMPLE_ARRAYS
+from fastlrp.relevance.result import Relevance
+from fastlrp.relevance.storage import kind_of
+
+Array = npt.NDArray[Any]
+
+
+def load_relevance(path: str | os.PathLike[str], *, mmap: bool = False) -> Relevance:
+    """Read a result that :meth:`Relevance.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        A ``.parquet`` file (needs pyarrow), or ``.h5`` or ``.hdf5``.
+    mmap : bool
+        Leave ``values`` and the totals in the file, which must be HDF5: they are read as they are used, and methods
+        read some rows at a time, so that a result may be larger than memory. The file must stay as it is.
+
+    Returns
+    -------
+    Relevance
+        Equal to the one that was saved: arrays bit for bit, index, rule and all else. ``network`` is the fingerprint of
+        the networks that were explained, which are not stored themselves.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a file, is damaged, or was made by a rule that is not known here.
+    ImportError
+        If pyarrow is missing.
+    """
+    where = Path(path)
+    if not isinstance(mmap, bool):
+        raise ValueError(f"load_relevance(mmap=...) takes True or False, not {mmap!r}")
+    kind = kind_of(where, "load_relevance")
+    if not where.is_file():
+        raise ValueError(f"{where} {'is no file' if where.exists() else 'does not exist'}")
+    if mmap and kind != "hdf5":
+        raise ValueError(f"load_relevance(mmap=True) needs an HDF5 file, not {where}: Parquet is unpacked into memory")
+    own, arrays, index = as_parquet.read(where) if kind == "parquet" else as_hdf5.read(where, mmap=mmap)
+    _check_shapes(own, arrays, index, str(where))
+    return Relevance(**own, **cast(Any, arrays), index=index)
+
+
+def _check_shapes(own: dict[str, Any], arrays: dict[str, Array], index: pd.Index | None, where: str) -> None:
+    """Refuse arrays that are not there, or whose shapes are not those of one result."""
+    lacking = [name for name in SAMPLE_ARRAYS if name not in arrays and not hasattr(Relevance, name)]
+    if lacking:
+        raise ValueError(f"{where} is damaged: it lacks {lacking[0]!r}")
+    n, steps, features, outputs = arrays["score"].size, own["steps"], len(own["features"]), own["outputs"]
+    many = (len(outputs) if outputs else arrays["prediction"].shape[-1],) if arrays["prediction"].ndim == 2 else ()
+    shapes = {"values": (n, features) if own["reduced"] else (n, steps, features), "prediction": (n, *many)}
+    for name, array in arrays.items():
+        expected = shapes.get(SAMPLE_ARRAYS[name], (n,))
+        if array.shape != expected or array.dtype.kind != "f":
+            raise ValueError(
+                f"{where} is damaged: {name!r} has shape {array.shape} and dtype {array.dtype}, expected numbers of "
+                f"shape {expected}"
+            )
+    if index is not None and len(index) != n:
+        raise ValueError(f"{where} is damaged: its index has {len(index):,} rows, its scores {n:,}")
