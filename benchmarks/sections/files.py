@@ -81,7 +81,7 @@ class Files:
 
     def reading(self) -> float:
         """Seconds of reading the file's features alone, as explain_file reads them."""
-        from fastlrp.files.sources import open_source
+        from fastlrp.files.kinds import open_source
 
         def read() -> None:
             source = open_source(self.path)

@@ -15,10 +15,10 @@ from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
 from fastlrp.files.door import asked_for, block_rows, check_places, compute_dtype, find_features, find_index
 from fastlrp.files.keys import Keys
+from fastlrp.files.kinds import open_source
 from fastlrp.files.layout import find_layout, first_rank
 from fastlrp.files.output import Output
 from fastlrp.files.run import Run
-from fastlrp.files.sources import open_source
 from fastlrp.files.summary import FileSummary, summed
 from fastlrp.keras import read_keras
 from fastlrp.messages import count

@@ -131,7 +131,7 @@ def test_a_monthly_update_reads_the_features_of_the_months_it_needs_alone(net, b
     for month, part in by_time.groupby(level="date"):
         part.to_parquet(folder / f"{month:%Y-%m}.parquet")
     read = []
-    from fastlrp.files.sources import _Parquet
+    from fastlrp.files.kinds import _Parquet
 
     plain = _Parquet.read
 
