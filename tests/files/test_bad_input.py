@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FEATURES, make_network
+from file_cases import FEATURES, make_network
 from helpers import run_python
 
 import fastlrp as fl

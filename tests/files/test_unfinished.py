@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_network
+from file_cases import make_network
 from helpers import ROOT, TESTS, same_bits
 from pyarrow import parquet
 
