@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow
 
+from fastlrp.files.arrow import pyarrow
 from fastlrp.files.keys import Keys
 from fastlrp.files.layout import Layout, cut
 from fastlrp.files.sources import Source, readable

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow
 
 from fastlrp.checks import as_dtype, check
 from fastlrp.explain import checked_options, target_unit
+from fastlrp.files.arrow import pyarrow
 from fastlrp.files.columns import find_keys
 from fastlrp.files.layout import Layout
 from fastlrp.files.output import kind_of

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow
 
+from fastlrp.files.arrow import pyarrow
 from fastlrp.files.columns import whole_numbers
 from fastlrp.files.sources import Piece, Source, readable
 from fastlrp.messages import count

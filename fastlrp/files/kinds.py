@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow
-from pyarrow import compute, csv, ipc, parquet
-
+from fastlrp.files.arrow import compute, csv, ipc, parquet, pyarrow
 from fastlrp.files.sources import Piece, Source, readable
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
 

@@ -18,9 +18,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-import pyarrow
-from pyarrow import parquet
-
+from fastlrp.files.arrow import parquet, pyarrow
 from fastlrp.files.footers import moved
 from fastlrp.files.spelling import write_text
 

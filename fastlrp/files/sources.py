@@ -9,12 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastlrp.messages import install_hint, suggest
-
-try:
-    import pyarrow
-except ImportError:
-    raise ImportError(f"explain_file needs the package pyarrow: {install_hint('pyarrow', 'parquet')}") from None
+from fastlrp.files.arrow import pyarrow
+from fastlrp.messages import suggest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow
 
+from fastlrp.files.arrow import pyarrow
 from fastlrp.kernels.memory import aligned
 from fastlrp.relevance.result import Relevance
 

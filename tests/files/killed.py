@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from conftest import make_network
+from file_cases import make_network
 
 import fastlrp as fl
 from fastlrp.files import door, output

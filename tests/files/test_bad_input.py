@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FEATURES, make_network
+from file_cases import FEATURES, make_network
+from helpers import run_python
 
 import fastlrp as fl
 from fastlrp.data import load_model
@@ -168,3 +169,9 @@ def test_unnamed_inputs_must_be_as_many_as_the_columns(by_time):
     by_time[FEATURES].to_parquet("panel.parquet")
     fl.explain_file(net, "panel.parquet", "out.parquet")
     refused(r"steps= is missing", load_model().replaced(steps=None))
+
+
+def test_without_pyarrow_a_sentence_says_what_to_install():
+    code = "import sys; sys.modules['pyarrow'] = None; import fastlrp; fastlrp.explain_file"
+    done = run_python("-c", code)
+    assert "ImportError: explain_file needs the package pyarrow: pip install pyarrow" in done.stderr

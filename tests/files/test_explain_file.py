@@ -187,7 +187,7 @@ def test_quarters_and_plain_numbers_have_the_grid_of_the_whole_panel(net, by_ass
 
 
 def test_columns_index_types_and_several_outputs(by_time):
-    from conftest import FEATURES, make_network
+    from file_cases import FEATURES, make_network
 
     net = make_network(outputs=2).replaced(features=None, outputs=["up", "down"])
     frame = by_time.reset_index().rename(columns={"date": "when", "ticker": "who"})

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from file_cases import make_network
 from helpers import ROOT, TESTS, same_bits
-from conftest import make_network
 from pyarrow import parquet
 
 import fastlrp as fl
