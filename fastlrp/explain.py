@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeVar, cast
 
@@ -122,7 +122,7 @@ def labelled(
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
     spread: Spread | None = None,
-    origin: tuple[Chain, ...] | None = None,
+    origin: Sequence[AnyNetwork] | None = None,
 ) -> Relevance:
     """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
     the networks that were explained, if there are several."""
@@ -143,9 +143,14 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
-        origin=origin or (net.networks if isinstance(net, Chains) else (net,)),
+        origin=_chains(origin or (net,)),
         **({} if spread is None else _fields(spread)),
     )
+
+
+def _chains(nets: Sequence[AnyNetwork]) -> tuple[Chain, ...]:
+    """Networks, and the members of ensembles."""
+    return tuple([one for net in nets for one in (net.networks if isinstance(net, Chains) else (net,))])
 
 
 def _fields(spread: Spread) -> dict[str, Any]:
