@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.files.explain_file import explain_file
     from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
     from fastlrp.learning.null import null_relevance
@@ -55,6 +56,7 @@ __all__ = [
     "RollingLSTM",
     "Rudder",
     "describe_keras",
+    "explain_file",
     "load_relevance",
     "null_relevance",
     "read_keras",
@@ -85,6 +87,7 @@ _HOMES = {
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
     "describe_keras": "keras",
+    "explain_file": "files.explain_file",
     "load_relevance": "relevance.loading",
     "null_relevance": "learning.null",
     "read_keras": "keras",

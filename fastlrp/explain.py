@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeVar, cast
 
@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 R = TypeVar("R")
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """A user's arguments, checked."""
 
     net: AnyNetwork
@@ -55,7 +55,7 @@ def predict(
 ) -> Array | pd.Series | pd.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
-    prediction = _one_or_many(_run(given, device, threads, progress)[0].prediction)
+    prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -81,13 +81,13 @@ def explain(
     progress: bool = False,
 ) -> Relevance:
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
-    _check_network(net)
+    check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
     chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
-    results, spread = _run(given, device, threads, progress, **ask)
+    results, spread = run(given, device, threads, progress, **ask)
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
@@ -122,7 +122,7 @@ def labelled(
     features: tuple[str, ...] | None = None,
     by_position: bool = False,
     spread: Spread | None = None,
-    origin: tuple[Chain, ...] | None = None,
+    origin: Sequence[AnyNetwork] | None = None,
 ) -> Relevance:
     """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
     the networks that were explained, if there are several."""
@@ -143,9 +143,14 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
-        origin=origin or (net.networks if isinstance(net, Chains) else (net,)),
+        origin=_chains(origin or (net,)),
         **({} if spread is None else _fields(spread)),
     )
+
+
+def _chains(nets: Sequence[AnyNetwork]) -> tuple[Chain, ...]:
+    """Networks, and the members of ensembles."""
+    return tuple([one for net in nets for one in (net.networks if isinstance(net, Chains) else (net,))])
 
 
 def _fields(spread: Spread) -> dict[str, Any]:
@@ -161,8 +166,8 @@ def _one_or_many(prediction: Array) -> Array:
     return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[:, 0]
 
 
-def _run(
-    given: _Given,
+def run(
+    given: Given,
     device: str,
     threads: int | None,
     progress: bool,
@@ -172,7 +177,7 @@ def _run(
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
 ) -> tuple[Results, Spread | None]:
-    """Results of a network; of an ensemble, their mean and spread."""
+    """Results of what was given, explained if there is a rule; of an ensemble, their mean and spread."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
     ask: dict[str, Any] = {
@@ -274,7 +279,7 @@ def _look_aside(panel: Panel) -> None:
         raise FloatingPointError("infinite value")
 
 
-def _refuse_infinite(given: _Given) -> NoReturn:
+def _refuse_infinite(given: Given) -> NoReturn:
     from fastlrp.panels.infinities import locate_infinite, locate_infinite_array
 
     X, rows, names = given.X, given.windows.rows, given.net.features
@@ -289,7 +294,8 @@ def _refuse_infinite(given: _Given) -> NoReturn:
     )
 
 
-def _check_network(net: object) -> None:
+def check_network(net: object) -> None:
+    """Refuse what is no network."""
     if not isinstance(net, Chain | Chains):
         raise ValueError(f"expected a fastlrp.Network, not {foreign_network(net) or type(net).__name__}")
 
@@ -311,22 +317,23 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
     return int(target)
 
 
-def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> _Given:
+def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
-    _check_network(net)
+    check_network(net)
     if dtype is not None:
         dtype = as_dtype(dtype)
     if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
         from fastlrp.panels.panel import as_panel
 
-        panel = as_panel(X, _panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
-        return _Given(net, X, panel.windows, panel.steps, panel)
+        panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
+        return Given(net, X, panel.windows, panel.steps, panel)
     batch = batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
-    return _Given(net, X, Windows(batch.reshape((n * T, D))), T)
+    return Given(net, X, Windows(batch.reshape((n * T, D))), T)
 
 
-def _panel_steps(net: AnyNetwork, steps: int | None) -> int:
+def panel_steps(net: AnyNetwork, steps: int | None) -> int:
+    """T for a panel: the network's, or the one given."""
     if steps is None:
         if net.steps is None:
             raise ValueError("steps= is missing: a panel needs the length of its windows, and the network knows none")

@@ -22,6 +22,7 @@ FLOORS = (
     ),
     ("batches", "explain", "network", "ensemble"),
     ("keras", "data", "learning"),
+    ("files",),
     ("cli",),
 )  # fmt: skip
 #: On the roof: the public names and the command.

@@ -31,11 +31,14 @@ def test_snippets_run_one_after_the_other_and_print_what_they_say(tmp_path, monk
     for number, snippet in enumerate(SNIPPETS):
         if "import torch" not in snippet or importlib.util.find_spec("torch") is not None:
             exec(compile(snippet, f"README.md, python snippet {number}", "exec"), names)
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 11
     printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert len(printed) == 1
     assert printed[0] in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["factors.png", "through-time.png", "trained.keras"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "factors.png", "model.h5", "models", "panel.parquet", "relevance.parquet", "through-time.png", "trained.keras",
+        "update.parquet", "whole.parquet",
+    ]  # fmt: skip
 
 
 def test_the_two_commands_stand_in_the_readme_and_the_second_in_ci():

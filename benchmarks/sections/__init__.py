@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.report import Options
 from benchmarks.sections import (
+    files,
     gradients,
     latency,
     market,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "panel": panel.run,
     "market": market.run,
     "rolling": rolling.run,
+    "files": files.run,
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,

@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import fastlrp
+from fastlrp.cli.blocks import as_target
 from fastlrp.cli.console import as_notes, as_options, drop_stdout, is_of_stdout, quick_to_stop, say, shows_progress
 from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
 from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
-
-if TYPE_CHECKING:
-    from fastlrp.model.ensemble import AnyNetwork
 
 _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
 #: Modules to import before a command runs; what is imported above is light, so that Ctrl-C is heard from the start.
@@ -116,8 +114,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
         "ensemble's")  # fmt: skip
-    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet or .xlsx; - for a "
-        "csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
+    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather or .xlsx; "
+        "or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
     add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
         "with .gz, .bz2 or .xz), .parquet or .xlsx; - for a csv on stdout")  # fmt: skip
     add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
@@ -147,6 +145,11 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto",
         help="auto: a GPU where one answers and there is much to compute (default)")  # fmt: skip
     add("--threads", metavar="N", type=int, help=_THREADS)
+    add("--memory", metavar="SIZE", help="read, explain and write block by block in so much memory, as 500MB (default "
+        "for large files and folders: 1GB)")  # fmt: skip
+    add("--since", metavar="TIME", help="explain the rows from this time on; of earlier ones only those are read that "
+        "are needed")  # fmt: skip
+    add("--resume", action="store_true", help="go on with what an interrupted run left unfinished")
     add("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -174,12 +177,19 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.blocks import explain_in_blocks, in_blocks
     from fastlrp.cli.tables import counted_times, read_panel
     from fastlrp.cli.writing import write_relevance
     from fastlrp.keras import read_keras
 
     out, bar = arguments.output, shows_progress(arguments)
     rule = _rule(arguments)
+    if in_blocks(arguments):
+        summary = explain_in_blocks(arguments, rule, bar=bar)
+        if summary is not None:
+            print(summary)
+            print(f"Wrote {out}: {count(summary.rows, 'row')}")
+            return 0
     if arguments.panel.suffix or arguments.panel.is_file():  # <(...) has no name
         check_kind(kind_of(arguments.panel, reads=True), arguments.panel, "the panel is read from", "to be read")
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
@@ -189,7 +199,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         net = net.with_features(list(panel.columns))
     with as_notes():
         relevance = net.explain(
-            panel, rule=rule, steps=arguments.steps, target=_target(arguments.target, net), dtype=arguments.dtype,
+            panel, rule=rule, steps=arguments.steps, target=as_target(arguments.target, net), dtype=arguments.dtype,
             aggregate=arguments.aggregate, reduce=None if arguments.by_step else "steps",
             device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip
@@ -204,11 +214,6 @@ def _explain(arguments: argparse.Namespace) -> int:
     tell(relevance.summary())
     tell(f"Wrote {'stdout' if out == STDOUT else out}: {count(len(relevance), 'row')}")
     return 0
-
-
-def _target(given: str | None, net: AnyNetwork) -> int | str | None:
-    """The output to explain: one of the network's names, or a number."""
-    return given if given is None or given in (net.outputs or ()) or not given.isdecimal() else int(given)
 
 
 def _rule(arguments: argparse.Namespace) -> Rule:

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from fastlrp.errors import ConservationWarning
 from fastlrp.messages import shown
 
-_OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer"
+_OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule"
+#: What the library calls otherwise.
+_SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume"}
 
 
 def say(text: str) -> None:
@@ -28,6 +30,8 @@ def say(text: str) -> None:
 def as_options(text: str) -> str:
     """The library's sentence, with its arguments spelled as options of this command line."""
     text = text.replace(", or None, not ", ", not ")  # an option that is not given has no value
+    for name, option in _SPELLED.items():
+        text = text.replace(name, option)
     text = re.sub(rf"\b(?:Arras|Rudder)\(({_OPTIONS})=\.\.\.\)", r"--\1", text)
     return re.sub(rf"(?<![-\w])({_OPTIONS})=(?:'([^' ]+)'|([\w.+-]+))?", _as_option, text)
 

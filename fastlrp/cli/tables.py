@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from fastlrp.cli.columns import Keys, check_column, find_keys, whole_numbers
 from fastlrp.cli.console import say
 from fastlrp.cli.files import STDIN, check_kind, kind_of
-from fastlrp.cli.text import find_text, is_workbook
+from fastlrp.files.columns import Keys, check_column, find_keys, whole_numbers
+from fastlrp.files.text import find_text, is_workbook
 from fastlrp.messages import count
 from fastlrp.model.ensemble import AnyNetwork
 

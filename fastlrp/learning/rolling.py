@@ -402,7 +402,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         relevance = labelled(
             net, results, self.steps_, chosen, unit, reduced=reduced, index=X.index, features=rolled.panel.features,
-            origin=tuple(net for m in range(self._n_members) for net in self._members(m) if net is not None),
+            origin=[net for net in self.networks_ if net is not None],
             spread=spread,
         )  # fmt: skip
         warn_if_unattributed(relevance)

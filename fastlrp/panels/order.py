@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.panels.periods import grid, label, ranked_times, time_level
+from fastlrp.panels.periods import Jumps, grid, label, month_jumps, ranked_times, time_level
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ def _search(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
             raise ValueError(f"the panel's index has no {'asset' if k != level else 'time'} in row {missing[0]}")
     times, time, _ = ranked_times(index, level)
     asset = np.asarray(index.codes[1 - level])
-    order = _order(asset, time, len(index.levels[1 - level]), len(times.key))
+    order = sorted_order(asset, time, len(index.levels[1 - level]), len(times.key))
     if order is not None:
         asset, time = asset[order], time[order]
     same = asset[1:] == asset[:-1]
@@ -65,20 +65,32 @@ def _search(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
     if len(twice):
         row = int(twice[0] if order is None else order[twice].min())
         raise ValueError(f"the panel has row {_row(index, level, row)} twice, expected one row a time and asset")
-    position, step = grid(times, time, same, lambda r: _row(index, level, r if order is None else int(order[r])))
-    gap = ~(same & (np.diff(position[time]) == step))
-    rows: Array = np.arange(len(time), dtype=np.int32 if len(time) < 2**31 else np.int64)
+    months = None if times.month is None else times.month[time]
+
+    def clash() -> tuple[str, str]:
+        r = int(np.flatnonzero(same & (np.diff(cast(Array, months)) == 0))[0])
+        first, second = (r, r + 1) if order is None else order[[r, r + 1]].tolist()
+        return _row(index, level, first), _row(index, level, second)
+
+    position, step = grid(times, Jumps() if months is None else month_jumps(months, same), clash)
+    return order, window_ends(asset, position[time], step, steps)
+
+
+def window_ends(asset: Array, position: Array, step: int, steps: int) -> Array:
+    """Whether each row, sorted by asset and time, ends a full window; bool."""
+    gap = ~((asset[1:] == asset[:-1]) & (np.diff(position) == step))
+    rows: Array = np.arange(len(asset), dtype=np.int32 if len(asset) < 2**31 else np.int64)
     since: Array = np.zeros_like(rows)
     since[1:][gap] = rows[1:][gap]
     np.maximum.accumulate(since, out=since)
-    return order, np.asarray(rows - since >= steps - 1)
+    return np.asarray(rows - since >= steps - 1)
 
 
 def _row(index: pd.MultiIndex, level: int, row: int) -> str:
     return f"({label(index[row][level])}, {label(index[row][1 - level])})"
 
 
-def _order(asset: Array, time: Array, n_assets: int, n_times: int) -> Array | None:
+def sorted_order(asset: Array, time: Array, n_assets: int, n_times: int) -> Array | None:
     """The order that sorts rows by asset and time; None if each asset's rows are already together and ascending."""
     same = asset[1:] == asset[:-1]
     together = np.count_nonzero(~same) + 1 == np.count_nonzero(np.bincount(asset))

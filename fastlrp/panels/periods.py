@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,31 +58,47 @@ class Times:
         return Times(self.key[rows], month, day, self.step, self.per_year)
 
 
-def grid(times: Times, time: Array, same: Array, row: Any) -> tuple[Array, int]:
+class Jumps(NamedTuple):
+    """The months between each asset's rows that follow each other: how many pairs, how many of 0, and their greatest
+    common divisor. They are all that :func:`grid` asks of rows, so that parts of a panel can be added up."""
+
+    pairs: int = 0
+    none: int = 0
+    step: int = 0
+
+    def __add__(self, other: Jumps) -> Jumps:  # type: ignore[override]  # a sum, not a tuple of six
+        return Jumps(self.pairs + other.pairs, self.none + other.none, math.gcd(self.step, other.step))
+
+
+def month_jumps(months: Array, same: Array) -> Jumps:
+    """Jumps of sorted rows' months; ``same`` says whether a row has the asset of the one before it."""
+    within = np.diff(months)[same]
+    step = int(np.gcd.reduce(np.flatnonzero(np.bincount(within)))) if len(within) else 0
+    return Jumps(len(within), int(np.count_nonzero(within == 0)), step)
+
+
+def grid(times: Times, jumps: Jumps, clash: Callable[[], tuple[str, str]]) -> tuple[Array, int]:
     """A position for each distinct time, and the step between consecutive ones.
 
-    ``time`` holds ranks of sorted rows; ``same`` says whether a row has the asset of the one before it.
+    ``clash`` names two rows of an asset that share a month, for a message.
     """
     if times.month is None:
         return times.key, times.step or common_step(times.key) or 1
-    month_of = times.month[time]
-    within = np.diff(month_of)[same]
     if (np.diff(times.month) == 0).any():
-        clash = int(np.count_nonzero(within == 0))
-        if 0 < clash < 0.1 * len(within):  # 95 % of a daily and 77 % of a weekly panel's rows share a month
-            r = int(np.flatnonzero(same & (np.diff(month_of) == 0))[0]) + 1
+        if 0 < jumps.none < 0.1 * jumps.pairs:  # 95 % of a daily and 77 % of a weekly panel's rows share a month
+            one, two = clash()
             raise ValueError(
-                f"the panel has about one date a month for each asset, but rows {row(r - 1)} and {row(r)} share a "
-                "month: drop one of them"
+                f"the panel has about one date a month for each asset, but rows {one} and {two} share a month: "
+                "drop one of them"
             )
-        if clash:
+        if jumps.none:
             days = common_step(times.day) if times.day is not None else 0
             if times.day is not None and days and days % 7 == 0 and (np.diff(times.day) > 0).all():
                 return times.day, days
             return np.arange(len(times.key)), 1
     step = month_step(common_step(times.month))
-    if len(within) >= 20:  # annual rows in months that differ from asset to asset, as fiscal years do
-        step = max(step, month_step(int(np.gcd.reduce(np.flatnonzero(np.bincount(within))))))
+    if jumps.pairs >= 20:  # annual rows in months that differ from asset to asset, as fiscal years do
+        step = max(step, month_step(jumps.step))
     return times.month, step
 
 

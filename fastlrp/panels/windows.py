@@ -25,12 +25,16 @@ class Windows:
         windows are rows 0 ... T-1, T ... 2T-1 and so on, each a sample.
     places : int64 array or None
         Where the result of row r (or sample r) goes, in results that are given; None: as above.
+    wanted : int or None
+        Only the first so many of ``rows`` get results; those after them are others' history, and end no window. On
+        the CPU alone. None: all rows.
     """
 
     rows: Array
     order: Array | None = None
     ends: Array | None = None
     places: Array | None = None
+    wanted: int | None = None
 
     def starts(self, steps: int) -> Array:
         """Sorted rows at which full windows begin, if each row may end one."""

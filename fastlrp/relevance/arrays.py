@@ -238,14 +238,25 @@ def warn_if_unattributed(relevance: RelevanceArrays) -> None:
     """
     rule = relevance.rule
     if not rule.conserves and relevance.mostly_unattributed():
-        rows = len(relevance) - np.count_nonzero(relevance.missing)
-        warnings.warn(
-            f"rule {rule.name!r} leaves more than half of the score unattributed in "
-            f"{relevance._n_unattributed:,} of {rows:,} rows: {rule.conserves_only}",
-            ConservationWarning,
-            stacklevel=users_line(),
-        )
-    if rule.approximates and (gap := relevance.reconcile().relative_median) > APPROXIMATES_TO:
+        rows = len(relevance) - int(np.count_nonzero(relevance.missing))
+        warn_of_unattributed(rule, relevance._n_unattributed, rows)
+    if rule.approximates:
+        warn_if_missed(rule, relevance.reconcile().relative_median)
+
+
+def warn_of_unattributed(rule: Rule, lost: int, rows: int) -> None:
+    """Warn of rows with more than half of the score unattributed."""
+    warnings.warn(
+        f"rule {rule.name!r} leaves more than half of the score unattributed in {lost:,} of {rows:,} rows: "
+        f"{rule.conserves_only}",
+        ConservationWarning,
+        stacklevel=users_line(),
+    )
+
+
+def warn_if_missed(rule: Rule, gap: float) -> None:
+    """Warn where the median gap over scale is large."""
+    if gap > APPROXIMATES_TO:
         warnings.warn(
             f"rule {rule!r} misses {gap:.1%} of the scale of a row at the median: take more steps (n_steps=...)",
             ConservationWarning,

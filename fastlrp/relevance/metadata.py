@@ -27,18 +27,25 @@ def described(relevance: RelevanceArrays, index: list[dict[str, Any]] | None, **
     ValueError
         If JSON cannot hold a value.
     """
-    rule: Any = relevance.rule
-    parameters = {field.name: getattr(rule, field.name) for field in fields(rule)}
     own = {field.name: getattr(relevance, field.name) for field in fields(relevance) if field.name not in _APART}
-    of_rule = {"class": type(rule).__name__, "name": rule.name, "parameters": parameters}
     whole = {
-        "format": _FORMAT, "fastlrp": fastlrp.__version__, "rule": of_rule, "network": relevance.network, **own,
-        "index": index, **more,
+        "format": _FORMAT, "fastlrp": fastlrp.__version__, "rule": _of_rule(relevance.rule),
+        "network": relevance.network, **own, "index": index, **more,
     }  # fmt: skip
     try:
         return json.dumps(whole, default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the result cannot be saved: JSON cannot hold what describes it ({error})") from None
+
+
+def rule_as_json(rule: Rule) -> str:
+    """A rule with its parameters, in full."""
+    return json.dumps(_of_rule(rule), default=_plain)
+
+
+def _of_rule(rule: Any) -> dict[str, Any]:
+    parameters = {field.name: getattr(rule, field.name) for field in fields(rule)}
+    return {"class": type(rule).__name__, "name": rule.name, "parameters": parameters}
 
 
 def _plain(value: Any) -> Any:

@@ -308,7 +308,7 @@ def test_panels_that_are_no_such_files(run, panel_csv, nameless, tmp_path):
     out, folder = tmp_path / "out.csv", tmp_path / "folder.csv"
     folder.mkdir()
     refused(run("explain", MODEL, tmp_path / "none.csv", "-o", out), "does not exist")
-    refused(run("explain", MODEL, folder, "-o", out), "is a folder")
+    refused(run("explain", MODEL, folder, "-o", out), "is an empty folder")
     refused(run("explain", MODEL, tmp_path / "panel.dta", "-o", out), ".csv, .csv.gz or .parquet", "panel.dta")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--time", "mnth"), "no column 'mnth'", "did you mean 'month'?")
     refused(run("explain", MODEL, panel_csv, "-o", out, "--drop", "size"), "no column 'size'")

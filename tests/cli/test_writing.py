@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from fastlrp.cli import writing
+from fastlrp.files import spelling
 from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Arras
 
@@ -35,7 +36,7 @@ def result(n=30, T=3, D=4, dtype=np.float64):
 @pytest.fixture(params=["pyarrow", "repr"])
 def speller(request, monkeypatch):
     if request.param == "repr":
-        monkeypatch.setattr(writing, "installed", lambda name: False)
+        monkeypatch.setattr(spelling, "find_spec", lambda name: None)
     else:
         pytest.importorskip("pyarrow")
     return request.param
@@ -46,7 +47,7 @@ def speller(request, monkeypatch):
 @pytest.mark.parametrize("by_step", [False, True])
 def test_numbers_and_names_read_back_as_they_were(speller, tmp_path, monkeypatch, dtype, by_step):
     monkeypatch.setattr(writing, "_BLOCK", 11)  # blocks of rows and texts of lines end at different places
-    monkeypatch.setattr(writing, "_LINES", 4)
+    monkeypatch.setattr(spelling, "_LINES", 4)
     rel, out = result(dtype=dtype), tmp_path / "out.csv"
     writing.write_relevance(rel, out, by_step=by_step, bar=False)
     with out.open(newline="") as file:
@@ -68,7 +69,7 @@ def test_both_spell_the_same_numbers(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     rel = result()
     writing.write_relevance(rel, tmp_path / "a.csv", by_step=True, bar=False)
-    monkeypatch.setattr(writing, "installed", lambda name: False)
+    monkeypatch.setattr(spelling, "find_spec", lambda name: None)
     writing.write_relevance(rel, tmp_path / "b.csv", by_step=True, bar=False)
     rows = []
     for name in ("a.csv", "b.csv"):

@@ -271,7 +271,9 @@ def _run_plan(
     _spread(work, threads, advance, stop)
     if status[0]:
         raise FloatingPointError("infinite value")
-    return results
+    if windows.wanted is None:
+        return results
+    return Results(*(array[: windows.wanted] for array in results))  # pages behind are hardly ever touched
 
 
 def _numbers_of(plan: Plan) -> tuple[int, ...]:
@@ -358,7 +360,8 @@ def _missing(windows: Windows) -> Array:
     if windows.ends is None:
         return _NO_ROWS
     rows = np.flatnonzero(~windows.ends)
-    return rows if windows.order is None else windows.order[rows]
+    rows = rows if windows.order is None else windows.order[rows]
+    return rows if windows.wanted is None else rows[rows < windows.wanted]
 
 
 def _allocate(plan: Plan, windows: Windows) -> Results:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 if TYPE_CHECKING:
     import pandas as pd
 
-_MISSING = [
+MISSING = [
     "",
     "NA",
     "N/A",
@@ -78,10 +78,10 @@ class Text:
         names = [name or f"Unnamed: {i}" for i, name in enumerate(self._header())]
         options: dict[str, Any] = {
             "low_memory": False, "dtype": dict.fromkeys(texts, str), "keep_default_na": False,
-            "na_values": {name: [""] if name in texts else _MISSING for name in names},
+            "na_values": {name: [""] if name in texts else MISSING for name in names},
         }  # fmt: skip
         frame = self._read(**options)
-        if self._has_decimal_commas(frame.drop(columns=list(texts))):
+        if self.has_decimal_commas(frame.drop(columns=list(texts))):
             frame = self._read(**options, decimal=",")
         return frame
 
@@ -131,7 +131,7 @@ class Text:
         frame.columns = frame.columns.map(str)
         return frame
 
-    def _has_decimal_commas(self, frame: pd.DataFrame) -> bool:
+    def has_decimal_commas(self, frame: pd.DataFrame) -> bool:
         """Whether numbers are written as 0,5; a file whose commas may also separate thousands is refused."""
         import pandas as pd
 

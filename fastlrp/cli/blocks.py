@@ -1,0 +1,104 @@
+"""``fastlrp explain`` block by block: for files that are large, folders, and where it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from fastlrp.cli.console import as_notes, installed, say
+from fastlrp.cli.files import STDIN, STDOUT, kind_of
+
+if TYPE_CHECKING:
+    from fastlrp.files.summary import FileSummary
+    from fastlrp.model.ensemble import AnyNetwork
+    from fastlrp.rules import Rule
+
+#: Bytes of a file from which it is read block by block; a smaller one fits memory, whatever its order.
+LARGE = 1 << 28
+_ALWAYS = (".feather", ".arrow", ".ipc")  # kinds that are read in no other way
+
+
+def as_target(given: str | None, net: AnyNetwork) -> int | str | None:
+    """The output to explain: one of the network's names, or a number."""
+    return given if given is None or given in (net.outputs or ()) or not given.isdecimal() else int(given)
+
+
+def in_blocks(arguments: argparse.Namespace) -> bool:
+    """Whether the panel is explained block by block.
+
+    Raises
+    ------
+    ValueError
+        If that is asked for, or the only way, and another option does not go with it.
+    """
+    path, odd = arguments.panel, _odd(arguments)
+    if _asked(arguments) or path.is_dir() or path.suffix.lower() in _ALWAYS:
+        if odd is not None:
+            why = "--memory, --since and --resume read" if _asked(arguments) else f"{path} is read"
+            raise ValueError(f"{why} block by block, which does not go with {odd}")
+        return True
+    return odd is None and installed("pyarrow") and path.is_file() and path.stat().st_size >= LARGE
+
+
+def _asked(arguments: argparse.Namespace) -> bool:
+    return arguments.memory is not None or arguments.since is not None or bool(arguments.resume)
+
+
+def _odd(arguments: argparse.Namespace) -> str | None:
+    """What cannot be read, written or done block by block."""
+    if arguments.panel == STDIN:
+        return "a csv on stdin"
+    if arguments.output == STDOUT or kind_of(arguments.output) == "xlsx":
+        return f"the output {arguments.output}: write a .parquet or .csv file"
+    if kind_of(arguments.panel, reads=True) == "xlsx":
+        return "an Excel workbook: save it as csv"
+    if arguments.model.is_dir():
+        return f"the ensemble {arguments.model}"
+    if arguments.drop:
+        return "--drop: name the network's inputs with --features"
+    if arguments.device == "cuda":
+        return "--device cuda"
+    if arguments.dates is not None or "," in (arguments.time or ""):
+        return "--dates and times in several columns: write times as 2015-01-31 or 2015-01 in one column"
+    return None
+
+
+def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -> FileSummary | None:
+    """Write the relevance; None where a large file is in no order, and is read into memory instead.
+
+    Raises
+    ------
+    ValueError
+        If the files, the model or an option is not what is expected.
+    """
+    try:
+        from fastlrp.files.explain_file import explain_file
+        from fastlrp.files.layout import UnsortedError
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    from fastlrp.keras import read_keras
+
+    net = read_keras(arguments.model, architecture=arguments.architecture)
+    try:
+        with as_notes():
+            return explain_file(
+                net, arguments.panel, arguments.output, steps=arguments.steps, rule=rule,
+                target=as_target(arguments.target, net), aggregate=arguments.aggregate,
+                reduce="none" if arguments.by_step else "steps", memory=arguments.memory or "1GB",
+                columns=_columns(arguments, net), index=(arguments.time, arguments.asset), since=arguments.since,
+                resume=arguments.resume, device=arguments.device, dtype=arguments.dtype, threads=arguments.threads,
+                progress=bar,
+            )  # fmt: skip
+    except UnsortedError as error:
+        if _asked(arguments) or arguments.panel.is_dir() or arguments.panel.suffix.lower() in _ALWAYS:
+            raise
+        say(f"note: the whole file is read into memory: {error}")
+        return None
+
+
+def _columns(arguments: argparse.Namespace, net: AnyNetwork) -> list[str] | None:
+    """The features that were named, unless they are the network's own in another order."""
+    if arguments.features is None:
+        return None
+    asked = [name.strip() for name in arguments.features.split(",")]
+    return None if set(asked) == set(net.features or ()) else asked

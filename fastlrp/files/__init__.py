@@ -1,0 +1,1 @@
+"""Panels in files: read, explained and written block by block, in bounded memory."""

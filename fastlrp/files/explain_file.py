@@ -1,0 +1,157 @@
+"""explain_file: relevance of a panel in files, read, explained and written block by block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+import fastlrp
+from fastlrp.explain import check_network, panel_steps
+from fastlrp.files.blocks import Blocks
+from fastlrp.files.door import asked_for, block_rows, check_places, compute_dtype, find_features, find_index
+from fastlrp.files.keys import Keys
+from fastlrp.files.kinds import open_source
+from fastlrp.files.layout import find_layout, first_rank
+from fastlrp.files.output import Output
+from fastlrp.files.run import Run
+from fastlrp.files.summary import FileSummary, summed
+from fastlrp.keras import read_keras
+from fastlrp.messages import count
+from fastlrp.model.chain import Chain
+from fastlrp.model.ensemble import AnyNetwork
+from fastlrp.model.fingerprint import fingerprint
+from fastlrp.rules import Aggregate, Rule
+
+PathLike = str | os.PathLike[str]
+
+
+def explain_file(
+    model: PathLike | AnyNetwork,
+    source: PathLike,
+    destination: PathLike,
+    *,
+    steps: int | None = None,
+    rule: str | Rule = "arras",
+    target: int | str | None = None,
+    aggregate: Aggregate = "sequence",
+    reduce: Literal["none", "steps", "groups"] | None = "none",
+    groups: Mapping[str, Sequence[str]] | None = None,
+    memory: int | str = "1GB",
+    columns: Sequence[str] | None = None,
+    index: tuple[str | None, str | None] | None = None,
+    where: Any = None,
+    since: object = None,
+    resume: bool = False,
+    device: str = "auto",
+    dtype: npt.DTypeLike | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> FileSummary:
+    """Relevance of every row of a panel in files, written to a file, in bounded memory.
+
+    Numbers are those of :meth:`fastlrp.Network.explain` on the whole panel, bit for bit. Rows must be together by asset
+    (then whole assets are a block) or in the order of time, one file a month for instance (then the last T-1 rows of
+    every asset are carried on). Reading, explaining and writing go on at once.
+
+    Parameters
+    ----------
+    model : path or Network
+        A Keras file, or the network.
+    source : path
+        A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset.
+    destination : path
+        ``.parquet``, or ``.csv`` or ``.tsv`` (also with .gz, .bz2 or .xz): a row for each of the source's, in its
+        order, with nulls where no full window ends: the time and the asset, relevance, and the totals. It is there
+        once it is whole; until then it grows in ``.NAME.unfinished`` beside it.
+    steps, rule, target, aggregate, dtype, threads
+        As in :meth:`fastlrp.Network.explain`. ``threads`` explain; one more reads and one more writes.
+    reduce : {"none", "steps", "groups"}
+        Columns ``NAME_lagK`` for every feature and step; summed over steps; or also over the features of ``groups``.
+    groups : mapping of name to features, for ``reduce="groups"``
+        Features in no group are summed as "Other".
+    memory : int or str
+        Most bytes for blocks and buffers, as ``2_000_000_000`` or "2GB", beside Python and its packages (about 0.3 GB).
+        Blocks get smaller with it, down to single assets, and results stay the same.
+    columns : list of str or None
+        The features, in the network's order; None: those that the network names, else all other columns of numbers.
+    index : (str, str) or None
+        The columns of time and asset; None, also for one of them: recognised as the command line does.
+    where : pyarrow expression or list of tuples
+        Rows to use, as ``pyarrow.dataset.field("region") == "US"`` or ``[("region", "==", "US")]``.
+    since : time or None
+        Explain and write rows from this time on, as "2026-10". Of earlier ones only those are read, beside all times
+        and assets, that windows need; so a month can be added to what is there.
+    resume : bool
+        Take up what a killed run left unfinished with the same arguments and files; if nothing is left, begin.
+    device : {"auto", "cpu"}
+        The CPU computes.
+    progress : bool or None
+        A bar of rows with the time left (needs tqdm); None: on a terminal.
+
+    Returns
+    -------
+    FileSummary
+        Numbers of rows, features' mean shares, and how well rows reconcile; ``print`` it.
+
+    Raises
+    ------
+    ValueError
+        If an argument, the model or a file is not what is expected; nothing then stands at ``destination``. What is
+        done is kept where blocks were, and the message says so.
+    ImportError
+        If pyarrow is missing, or tqdm with ``progress=True``.
+
+    Examples
+    --------
+    >>> print(fl.explain_file("model.h5", "panel.parquet", "relevance.parquet", memory="500MB"))  # doctest: +SKIP
+    """
+    net = read_keras(model) if isinstance(model, str | os.PathLike) else model
+    check_network(net)
+    if not isinstance(net, Chain):
+        raise ValueError("explain_file takes one network, not an Ensemble: explain its members, or a panel in memory")
+    asked = asked_for(
+        net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
+        device=device, threads=threads, memory=memory,
+    )  # fmt: skip
+    path, out = Path(source), Path(destination)
+    check_places(path, out)
+    with ExitStack() as stack:
+        tables = stack.enter_context(closing(open_source(path, where)))
+        keys_at = find_index(tables, path, index, columns or net.features or ())
+        features = find_features(tables, path, net, columns, keys_at)
+        tables.declare(keys_at, features)
+        tables.check([*keys_at, *features])
+        kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
+        asked.rule.check_fits(asked.steps, len(features), kind)
+        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
+        layout = find_layout(keys, str(path))
+        first = 0 if since is None else first_rank(layout, since)
+        settings = {
+            "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
+            "dtype=": str(kind), "where=": None if where is None else str(where), "since=": str(since),
+            "columns=": features, "index=": list(keys_at), "the source": stamps,
+            "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
+        }  # fmt: skip
+        with Output(out, settings, resume=resume) as output:
+            blocks = Blocks(
+                tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
+                since=first,
+            )  # fmt: skip
+            run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
+            run.all(progress)
+            if tables.stamps() != stamps:
+                output.useless(f"{path} has changed while it was read")
+            summary = summed(out, output.done, run.features)
+            if not summary.explained:
+                output.useless(
+                    f"{path} has no row to explain: none of its {count(summary.rows, 'row')} ends a complete window "
+                    f"of {count(asked.steps, 'step')} without a missing value"
+                )
+            output.finish()
+    run.warn()
+    return summary

@@ -1,0 +1,111 @@
+"""A run over blocks: read, explained, turned into tables and written, all at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastlrp.explain import Given, labelled, run
+from fastlrp.files.blocks import Block, Blocks
+from fastlrp.files.door import Asked
+from fastlrp.files.output import Output
+from fastlrp.files.pipeline import overlapped
+from fastlrp.files.stored import arrow_table, pandas_metadata
+from fastlrp.files.summary import EMPTY, noted
+from fastlrp.model.chain import Chain
+from fastlrp.progress import progress_bar
+from fastlrp.relevance.arrays import warn_if_missed, warn_of_unattributed
+from fastlrp.relevance.as_parquet import columns_of
+from fastlrp.relevance.levels import storable
+from fastlrp.relevance.metadata import KEY, described
+from fastlrp.relevance.result import Relevance
+
+
+class Run:
+    """Blocks on their way from reading to writing.
+
+    Attributes
+    ----------
+    features : sequence of str
+        Names of features, or of groups.
+    """
+
+    def __init__(self, net: Chain, asked: Asked, blocks: Blocks, output: Output, *, by_position: bool) -> None:
+        self.net, self.asked, self.blocks, self.output, self.by_position = net, asked, blocks, output, by_position
+        self.features: Sequence[str] = asked.group_names(blocks.features)
+        self._columns: dict[str, list[str]] = {}
+        self._index: list[str] = []
+        self._metadata: dict[bytes, bytes] = {}
+
+    def all(self, progress: bool | None) -> None:
+        """Read, explain and write all blocks that are not done; ``progress`` None: a bar on a terminal."""
+        seen = sys.stderr is not None and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        done, rows = len(self.output.done), [stop - start for start, stop in self.blocks.ranges]
+        with progress_bar(seen if progress is None else progress, sum(rows), "explain", "rows") as advance:
+            advance(sum(rows[:done]))
+
+            def write(pair: tuple[Block, Relevance | None]) -> None:
+                block, relevance = pair
+                if relevance is None:
+                    self.output.append(None, EMPTY)
+                else:
+                    self.output.append(self._stored(block, relevance), noted(relevance))
+                advance(rows[block.number])
+
+            overlapped(self.blocks.read(done), lambda block: (block, self._explained(block)), write)
+
+    def _explained(self, block: Block) -> Relevance | None:
+        if not block.n:
+            return None
+        asked, panel = self.asked, block.panel
+        results, _ = run(
+            Given(self.net, None, panel.windows, panel.steps, panel), "cpu", asked.threads, False, rule=asked.rule,
+            target=asked.unit, aggregate=asked.aggregate, reduced=asked.reduced,
+        )  # fmt: skip
+        relevance = labelled(
+            self.net, results, panel.steps, asked.rule, asked.unit, reduced=asked.reduced,
+            index=panel.index[: block.n], features=panel.features, by_position=self.by_position,
+        )  # fmt: skip
+        return asked.grouped(relevance)
+
+    def _stored(self, block: Block, relevance: Relevance) -> Any:
+        """The block as the output takes it: an Arrow table, or a frame for text."""
+        keys = self.blocks.keys
+        levels = [(keys.time, block.time), (keys.asset, block.asset)][:: 1 if keys.written[0] == keys.time.name else -1]
+        if not self._columns:
+            taken: set[str] = set()
+            arrays = columns_of(relevance, taken)
+            _, notes = storable(relevance, taken)
+            self._columns = {name: array["columns"] for name, array in arrays.items()}
+            self._index = [note["column"] for note in notes or ()]
+            self._metadata = {KEY.encode(): described(relevance, notes, arrays=arrays).encode()}
+        if self.output.kind != "parquet":
+            return _frame(relevance, self._columns, self._index)
+        labels = [level.values.take(codes[: block.n]) for level, codes in levels]
+        table = arrow_table(relevance, self._columns, dict(zip(self._index, labels, strict=True)), self._metadata)
+        if b"pandas" not in self._metadata:
+            self._metadata[b"pandas"] = pandas_metadata(table, self._index)
+        return table.replace_schema_metadata(self._metadata)
+
+    def warn(self) -> None:
+        """Warn as explain does where much of the score is unattributed, or the median block's median gap is large."""
+        lost, rows = (sum(block[key] for block in self.output.done) for key in ("unattributed", "explained"))
+        rule = self.asked.rule
+        if not rule.conserves and 2 * lost > rows:
+            warn_of_unattributed(rule, lost, rows)
+        if rule.approximates:
+            warn_if_missed(rule, float(np.median([block["median"] for block in self.output.done if block["looked"]])))
+
+
+def _frame(relevance: Relevance, columns: Mapping[str, list[str]], index: list[str]) -> pd.DataFrame:
+    """A block as a frame, for text."""
+    n = len(relevance)
+    flat = [np.asarray(getattr(relevance, name)).reshape(n, len(titles)) for name, titles in columns.items()]
+    labels = relevance.index.remove_unused_levels().set_names(index)  # type: ignore[union-attr]
+    return pd.DataFrame(np.concatenate(flat, axis=1), labels, [*chain(*columns.values())])

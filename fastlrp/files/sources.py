@@ -1,0 +1,113 @@
+"""A source of rows: files of one kind with the same columns, read piece by piece."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastlrp.files.arrow import pyarrow
+from fastlrp.messages import suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SAMPLE = 1000  # rows shown to whoever must recognise columns
+
+
+class Piece(NamedTuple):
+    """A part of a source that can be read by itself: a file's ``number``-th row group, or a whole file."""
+
+    path: Path
+    number: int
+
+
+class Source(ABC):
+    """Files of one kind with the same columns, in the order of their names.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        The first file's columns; the other files have them, too.
+    says_types : bool
+        Whether files say what their columns hold; of csv it is known from the first rows alone.
+    """
+
+    says_types = True
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+        with readable(self.paths[0]):
+            self.schema = self.schema_of(self.paths[0])
+
+    @abstractmethod
+    def schema_of(self, path: Path) -> Any:
+        """A file's columns."""
+
+    @abstractmethod
+    def pieces(self, path: Path) -> list[Piece]:
+        """A file's pieces, in its order."""
+
+    @abstractmethod
+    def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
+        """A piece's record batches, with these columns."""
+
+    def overhead(self, n: int) -> int:
+        """About how many bytes it takes to read ``n`` columns, whatever the number of rows."""
+        return 16 << 20
+
+    def sample(self) -> pd.DataFrame:
+        """The first rows, the levels of pandas' index first."""
+        with readable(self.paths[0]):
+            batch = next(self.read(self.pieces(self.paths[0])[0], self.schema.names), None)
+        table = self.schema.empty_table() if batch is None else pyarrow.Table.from_batches([batch[:_SAMPLE]])
+        frame: pd.DataFrame = table.to_pandas()
+        if any(name is not None for name in frame.index.names):
+            frame = frame.reset_index()
+        if not set(map(str, frame.columns)) <= set(self.schema.names):
+            frame = table.to_pandas(ignore_metadata=True)
+        return frame
+
+    def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:  # noqa: B027  # most files say it
+        """Say which columns are read as they are written, and which as numbers."""
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Refuse a file that lacks a column, or holds another type in it."""
+        for path in self.paths:
+            with readable(path):
+                schema = self.schema if path == self.paths[0] else self.schema_of(path)
+            missing = [name for name in columns if name not in schema.names]
+            if missing:
+                spare = [name for name in schema.names if name not in columns]
+                raise ValueError(f"{path} lacks {len(missing)} of the columns to read: {suggest(missing, spare)}")
+            odd = next((name for name in columns if schema.field(name).type != self.schema.field(name).type), None)
+            if odd is not None:
+                raise ValueError(
+                    f"{path} holds {schema.field(odd).type} in column {odd!r}, expected {self.schema.field(odd).type} "
+                    f"as in {self.paths[0].name}"
+                )
+
+    def close(self) -> None:  # noqa: B027  # most are closed as soon as they are read
+        """Close what is open."""
+
+    def stamps(self) -> list[list[Any]]:
+        """What changes when a file does: names, sizes and times of change."""
+        return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in self.paths]
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong as a file is read into one sentence.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

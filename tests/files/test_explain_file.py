@@ -1,0 +1,263 @@
+"""explain_file gives, bit for bit, what explain gives on the whole panel in memory; and how it is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pytest
+from helpers import TOTALS, close, same_bits, same_relevance
+from pyarrow import dataset, parquet
+
+import fastlrp as fl
+from fastlrp.files import door
+
+pytestmark = pytest.mark.usefixtures("here", "small_blocks")
+
+
+def write(frame, name, rows=200):
+    """A panel as a file of that name, in pieces of a few rows."""
+    if name.endswith(".parquet"):
+        frame.to_parquet(name, row_group_size=rows)
+    elif name.endswith(".feather"):
+        frame.reset_index().to_feather(name, chunksize=rows)
+    else:
+        frame.to_csv(name)
+    return name
+
+
+def same_as_memory(out, want):
+    """Check that the file holds the values and totals of a result, row by row."""
+    got = pd.read_parquet(out)
+    assert got.index.names == want.index.names
+    for name in got.index.names:  # of csv, dates are texts
+        level, wanted = got.index.get_level_values(name), want.index.get_level_values(name)
+        assert level.astype(wanted.dtype).equals(wanted)
+    n = int(np.prod(want.values.shape[1:]))
+    same_bits(got.iloc[:, :n].to_numpy(want.values.dtype).reshape(want.values.shape), want.values)
+    for name in ("prediction", *TOTALS):
+        same_bits(got[name].to_numpy(want.score.dtype), getattr(want, name))
+    return got
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "csv", "csv.gz"])
+@pytest.mark.parametrize("order", ["by_time", "by_asset"])
+def test_every_kind_in_both_orders_has_the_bits_of_memory(net, order, kind, request):
+    panel = request.getfixturevalue(order)
+    source = write(panel, f"panel.{kind}")
+    if kind.startswith("csv"):
+        panel = panel.astype(str).astype(np.float64)  # as the text reads: doubles of the shortest float32 texts
+    summary = fl.explain_file(net, source, "out.parquet")
+    want = net.explain(panel)
+    same_as_memory("out.parquet", want)
+    assert (summary.rows, summary.explained) == (len(panel), int((~want.missing).sum()))
+    assert parquet.ParquetFile("out.parquet").num_row_groups > 3
+    assert sorted(path.name for path in Path().iterdir()) == ["out.parquet", source]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("arras", None),
+        ("rudder", "'rudder' leaves more than half of the score unattributed in .*use rule='arras'"),
+        (fl.Arras(eps=1e-2, delta=1, recurrent=False), None),
+        (fl.IntegratedGradients(12, baseline=[0.1, 0.2, -0.3, 0.0, 1.0]), None),
+        (fl.IntegratedGradients(1), r"IntegratedGradients\(.*misses .* at the median"),
+    ],
+)
+def test_rules_and_sums_over_steps(net, by_time, rule, words):
+    write(by_time, "panel.parquet")
+    with nothing() if words is None else pytest.warns(fl.ConservationWarning, match=words) as seen:
+        fl.explain_file(net, "panel.parquet", "out.parquet", rule=rule, reduce="steps", threads=1)
+        want = net.explain(by_time, rule=rule, reduce="steps")
+    assert words is None or len(seen) == 2
+    same_as_memory("out.parquet", want)
+    assert fl.load_relevance("out.parquet").rule == want.rule
+
+
+def nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def test_groups_are_those_of_by_group(net, by_asset):
+    groups = {"Value": ["f0", "f3"], "Risk": ["f1"]}
+    write(by_asset, "panel.parquet")
+    summary = fl.explain_file(net, "panel.parquet", "out.parquet", reduce="groups", groups=groups)
+    want = net.explain(by_asset, reduce="steps").by_group(groups)
+    got = pd.read_parquet("out.parquet")
+    assert list(got)[:3] == list(want) == ["Value", "Risk", "Other"]
+    same_bits(got[list(want)].to_numpy(), want.to_numpy())
+    assert set(summary.shares) == {"Value", "Risk", "Other"}
+
+
+@pytest.mark.parametrize(("out", "separator"), [("out.csv", ","), ("out.csv.gz", ","), ("out.tsv.xz", "\t")])
+def test_text_has_the_numbers_of_to_frame(net, by_asset, out, separator):
+    write(by_asset, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", out, reduce="steps")
+    got = pd.read_csv(out, sep=separator, parse_dates=["date"]).set_index(["ticker", "date"])
+    want = net.explain(by_asset, reduce="steps").to_frame()
+    assert list(got) == list(want)
+    same_bits(got.to_numpy(np.float64), want.to_numpy(np.float64))
+
+
+def test_a_folder_with_a_file_for_each_month_in_any_order_of_names(net, by_time):
+    folder = Path("months")
+    folder.mkdir()
+    for k, (_, month) in enumerate(by_time.groupby(level="date")):
+        month.to_parquet(folder / f"{k + 1}.parquet")  # 1, 10, 11 ... 2, 20
+    fl.explain_file(net, folder, "out.parquet")
+    same_as_memory("out.parquet", net.explain(by_time))
+
+
+def test_a_folder_with_a_file_for_each_asset(net, by_asset):
+    for asset, part in by_asset.groupby(level="ticker"):
+        folder = Path("assets") / str(asset)[:3]
+        folder.mkdir(parents=True, exist_ok=True)
+        part.iloc[::-1].to_parquet(folder / f"{asset}.parquet")  # newest first: an asset's own rows may have any order
+    fl.explain_file(net, "assets", "out.parquet", reduce="steps")
+    got = pd.read_parquet("out.parquet").sort_index()
+    want = net.explain(by_asset, reduce="steps").to_frame()
+    same_bits(got.to_numpy(), want.to_numpy())
+
+
+@pytest.mark.parametrize("order", ["by_time", "by_asset"])
+@pytest.mark.parametrize("since", ["2002-02", pd.Timestamp("2002-02-28"), 20020228, "2000-01"])
+def test_a_monthly_update_has_the_rows_of_the_whole(net, order, since, request):
+    panel = request.getfixturevalue(order)
+    write(panel, "panel.parquet", rows=60)
+    fl.explain_file(net, "panel.parquet", "out.parquet", since=since)
+    date = panel.index.get_level_values("date")
+    new = date >= ("2002-02-01" if str(since) != "2000-01" else "1999-01-01")
+    same_as_memory("out.parquet", net.explain(panel)[new])
+
+
+def test_a_monthly_update_reads_the_features_of_the_months_it_needs_alone(net, by_time, monkeypatch):
+    folder = Path("months")
+    folder.mkdir()
+    for month, part in by_time.groupby(level="date"):
+        part.to_parquet(folder / f"{month:%Y-%m}.parquet")
+    read = []
+    from fastlrp.files.kinds import _Parquet
+
+    plain = _Parquet.read
+
+    def spied(self, piece, columns):
+        if "f0" in columns:
+            read.append(piece.path.stem)
+        return plain(self, piece, columns)
+
+    monkeypatch.setattr(_Parquet, "read", spied)
+    fl.explain_file(net, folder, "out.parquet", since="2002-05", index=("date", "ticker"))
+    assert sorted(set(read)) == ["2002-02", "2002-03", "2002-04", "2002-05", "2002-06"]
+
+
+@pytest.mark.parametrize("where", [[("f1", ">", -0.5)], dataset.field("f1") > -0.5])
+def test_rows_are_chosen_by_where(net, by_asset, where):
+    write(by_asset, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet", where=where)
+    same_as_memory("out.parquet", net.explain(by_asset[by_asset["f1"] > -0.5]))
+
+
+def test_one_block_or_many_give_the_same_numbers(net, by_time, monkeypatch):
+    write(by_time, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "many.parquet")
+    monkeypatch.setattr(door, "_MOST_ROWS", 1 << 20)
+    fl.explain_file(net, "panel.parquet", "one.parquet")
+    many, one = parquet.ParquetFile("many.parquet"), parquet.ParquetFile("one.parquet")
+    assert (many.num_row_groups > 5, one.num_row_groups) == (True, 1)
+    assert many.read().equals(one.read(), check_metadata=True)
+
+
+def test_quarters_and_plain_numbers_have_the_grid_of_the_whole_panel(net, by_asset):
+    """A block of few assets with rows half a year apart must not take that for its period."""
+    dates = by_asset.index.get_level_values("date")
+    number = (dates.year - 2000) * 12 + dates.month
+    keep = (by_asset.index.get_level_values("ticker") < "A020") | (number % 2 == 0)
+    frame = by_asset[keep]
+    frame.index = pd.MultiIndex.from_arrays([frame.index.get_level_values(0), np.asarray(number)[keep]],
+                                            names=["ticker", "month"])  # fmt: skip
+    write(frame, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet")
+    same_as_memory("out.parquet", net.explain(frame))
+
+
+def test_columns_index_types_and_several_outputs(by_time):
+    from file_cases import FEATURES, make_network
+
+    net = make_network(outputs=2).replaced(features=None, outputs=["up", "down"])
+    frame = by_time.reset_index().rename(columns={"date": "when", "ticker": "who"})
+    frame["f2"] = frame["f2"].astype("float64")
+    frame["who"] = frame["who"].astype("category")
+    frame["note"] = "x"
+    frame.to_parquet("panel.parquet", row_group_size=100)
+    fl.explain_file(net, "panel.parquet", "out.parquet", columns=FEATURES[::-1], index=("when", "who"), target="down",
+                    dtype="float32")  # fmt: skip
+    panel = frame.set_index(["when", "who"])[FEATURES[::-1]]
+    want = net.explain(panel, target="down", dtype="float32")
+    got = pd.read_parquet("out.parquet")
+    same_bits(got.iloc[:, : 4 * 5].to_numpy(), want.values.reshape(len(want), -1))
+    same_bits(got[["prediction[up]", "prediction[down]"]].to_numpy(), want.prediction)
+    about = json.loads(parquet.read_schema("out.parquet").metadata[b"fastlrp"])
+    assert about["features"] == FEATURES[::-1]
+    assert (about["target"], about["outputs"], about["steps"]) == ("down", ["up", "down"], 4)
+    assert about["rule"]["parameters"]["eps"] == 1e-3
+    assert len(about["network"]) == 64
+    assert about["arrays"]["values"]["columns"][:2] == ["f4_lag3", "f3_lag3"]
+
+
+def test_the_models_file_and_the_embedded_panel(here):
+    from fastlrp.data import load_model, load_panel
+
+    panel, model = load_panel(), load_model()
+    fl.write_keras(model, "model.h5")
+    panel.to_parquet("panel.parquet")
+    summary = fl.explain_file("model.h5", "panel.parquet", "out.parquet", reduce="steps", memory="200MB")
+    want = model.explain(panel, reduce="steps")
+    same_as_memory("out.parquet", want)
+    assert summary.gap < 1e-4
+    close(sum(summary.shares.values()), 1.0, 1e-6)
+    assert next(iter(summary.shares)) in str(summary)
+
+
+def test_one_step_and_wide_numbers(here, by_time):
+    """Windows of one month need no history; whole numbers, with some missing, are numbers as in a frame."""
+    rng = np.random.default_rng(5)
+    lstm = fl.LSTM(rng.normal(size=(5, 12)), rng.normal(size=(3, 12)), rng.normal(size=12))
+    net = fl.Network([lstm, fl.Dense(rng.normal(size=(3, 1)))], steps=1, features=[f"f{j}" for j in range(5)])
+    frame = (100 * by_time).round()
+    frame["f0"] = frame["f0"].astype("Int64")
+    frame["f1"] = frame["f1"] > 0
+    write(frame, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet")
+    same_as_memory("out.parquet", net.explain(frame))
+
+
+def test_keys_that_are_whole_numbers_in_text_stay_so(net, by_asset):
+    frame = by_asset.reset_index()
+    frame["ticker"] = frame["ticker"].str[1:].astype(int) + 10_000
+    frame["date"] = frame["date"].dt.strftime("%Y%m").astype(int)
+    frame.to_csv("panel.csv", index=False, sep=";")
+    fl.explain_file(net, "panel.csv", "out.parquet", reduce="steps")
+    schema = parquet.read_schema("out.parquet")
+    assert {schema.field(name).type for name in ("ticker", "date")} == {pyarrow.int64()}
+
+
+@pytest.mark.parametrize("reduce", ["none", "steps"])
+def test_the_result_is_loaded_as_one_that_was_saved(net, by_asset, reduce):
+    write(by_asset, "panel.parquet")
+    rule = fl.Arras(eps=0.01, delta=1)
+    fl.explain_file(net, "panel.parquet", "out.parquet", rule=rule, reduce=reduce)
+    want = net.explain(by_asset, rule=rule, reduce=None if reduce == "none" else reduce)
+    got = fl.load_relevance("out.parquet")
+    same_relevance(got, want)
+    assert got.index.equals(want.index)
+    for name in ("rule", "steps", "features", "target", "outputs", "reduced", "by_position", "network"):
+        assert getattr(got, name) == getattr(want, name), name
+    want.save("saved.parquet")
+    about = [parquet.read_schema(f"{name}.parquet").metadata[b"fastlrp"] for name in ("saved", "out")]
+    assert json.loads(about[0]) == json.loads(about[1])
