@@ -93,8 +93,9 @@ class TakesWindows:
                 "(steps=12) says it for 12 periods"
             )
         samples = from_panel(X, self._asked_steps, self._chosen, self._dtype)
-        names = [name for name in X.columns if isinstance(name, str)]
-        self._learn_features(X.shape[1], names if len(names) == X.shape[1] else None)
+        names = self._chosen or [name for name in X.columns if isinstance(name, str)]
+        width = samples.rows.shape[1]
+        self._learn_features(width, names if len(names) == width else None)
         return samples
 
     def _learn_features(self, width: int, names: list[str] | None) -> None:
@@ -165,7 +166,7 @@ class TakesTargets(TakesWindows):
                 f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
             )
         self._note_outputs(y, targets, reset)
-        targets = targets.reshape(samples.n_given, -1).astype(self._dtype)
+        targets = targets.reshape(samples.n_given, -1)
         usable = np.isfinite(targets).all(axis=1)
         if weight is not None:
             weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)

@@ -78,7 +78,12 @@ def first_network(
         if has != due:
             given = f"X has {due}" if what == "feature" else f"y has {due}"
             raise ValueError(f"{type(model).__name__}(network=...) has {count(has, what)}, but {given}")
-    return net.replaced(steps=steps, features=net.features or features, outputs=net.outputs or outputs)
+    if None not in (features, net.features) and tuple(features or ()) != net.features:
+        raise ValueError(
+            f"X's columns are not the inputs of {type(model).__name__}(network=...) in their order, "
+            f"{', '.join((net.features or ())[:5])} ...: choose them by X[list(net.features)]"
+        )
+    return net.replaced(steps=steps, features=net.features or features, outputs=outputs or net.outputs)
 
 
 def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int) -> Trainer[Network]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_random_state
@@ -20,7 +20,7 @@ from fastlrp.ensemble import Ensemble
 from fastlrp.explain import predict_windows
 from fastlrp.learning.inputs import TakesTargets
 from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
-from fastlrp.learning.targets import TargetTransform
+from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
 from fastlrp.messages import count, users_line
 from fastlrp.model.plain import layers_of, plain_layers
@@ -90,13 +90,16 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     threads : int or None
         CPU threads; None: Numba's own setting.
     n_members : int
-        Number of networks, each from its own seed, that are trained side by side and predict as one.
+        Number of networks, each from its own seed, that are trained side by side and predict as one. With ``network``
+        they differ only by the order of samples and by dropout. Ctrl-C keeps what was trained once every member has
+        had an epoch.
     target_transform : {"standardize", "rank", "demean"}, transformer or None
         What the networks learn instead of y, fitted on the targets that train: y less its mean, over its standard
         deviation; its rank among the assets of each period (scaled to [-1, 1]) or its deviation from their mean; or
         any transformer of scikit-learn with an inverse. ``predict`` undoes it, except for ranks and deviations, which
         have no way back: there predictions are ranks and deviations, and :meth:`score` compares them with y's.
-        Relevance always adds up to the network's own output, in the transformed units.
+        Relevance always adds up to the network's own output, in the transformed units. Scores by ranks and by y cannot
+        be compared, as in a grid search over both. The rows of an array are one period.
     network : Network or None
         The network to start from, instead of one drawn as ``units``, ``dense_units``, ``dense_activation``,
         ``bidirectional`` and ``dropout`` say: from :func:`fastlrp.read_keras`, or built from layers.
@@ -115,7 +118,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     loss_curves_ : list of list of float
         Mean loss of each member's epochs.
     validation_scores_, best_validation_score_ : list of float or None, float or None
-        R^2 on the held-out samples, in the units that the networks learn; None without ``early_stopping``.
+        R^2 on the held-out samples, in the units that the networks learn, of an ensemble the mean of its members' own;
+        None without ``early_stopping``.
     n_iter_, t_ : int
         Number of epochs of the last call (of an ensemble, its longest), and of samples seen in all, by all members.
     stopped_ : str
@@ -226,19 +230,24 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
         first = not (self.warm_start and hasattr(self, "_networks"))
+        if not first and len(self._networks) != self.n_members:
+            raise ValueError(
+                f"LSTMRegressor(n_members={self.n_members}) was given, but warm_start=True goes on from "
+                f"{count(len(self._networks), 'member')}: set warm_start=False"
+            )
         samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
         if len(samples) < 2:
             raise ValueError(
                 f"there is 1 sample to train on (n_samples = 1, of {count(samples.n_given, 'row')}), expected more"
             )
-        if (targets == targets[0]).all():
-            warnings.warn(
-                f"y is constant ({targets[0, 0]:g}): that value is all the network can learn", stacklevel=users_line()
-            )
         if first:
             self._begin(samples, targets.shape[1])
         index = X.index[samples.caller] if is_panel(X) else None
         used, held_out = self._split(samples, targets, weight, index, first)
+        if (used[1] == used[1][0]).all():
+            warnings.warn(
+                f"y is constant ({used[1][0, 0]:g}): that value is all the network can learn", stacklevel=users_line()
+            )
         self._run(*used, epochs=self.max_iter, held_out=held_out)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -263,14 +272,16 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         """Set the initial weights, and everything that counts from here."""
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.steps_, self.n_outputs_ = samples.steps, n_outputs
-        self._features = None if samples.features is None else list(samples.features)
         self._networks = [
             first_network(
                 self, samples.rows.shape[1], n_outputs, seed, self._dtype, steps=samples.steps,
-                features=self._features, outputs=self._outputs,
+                features=samples.features, outputs=self._outputs,
             )
             for seed in member_seeds(self._seed, self.n_members)
         ]  # fmt: skip
+        named = self._networks[0]
+        self._features = None if named.features is None else list(named.features)
+        self._outputs = None if named.outputs is None else list(named.outputs)
         self.target_transformer_ = None
         self.loss_curves_: list[list[float]] = [[] for _ in self._networks]
         self.loss_curve_: list[float] = []
@@ -282,8 +293,10 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         if fit:
             chosen = TargetTransform.of(self.target_transform, type(self).__name__)
             self.target_transformer_ = None if chosen is None else chosen.transformer
-            return targets if chosen is None else chosen.fit(targets, index)
-        return targets if self._transform is None else self._transform.transform(targets, index)
+            targets = targets if chosen is None else chosen.fit(targets, index)
+        elif self._transform is not None:
+            targets = self._transform.transform(targets, index)
+        return as_learnt(targets, self._dtype)
 
     @property
     def _transform(self) -> TargetTransform | None:
@@ -314,7 +327,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         histories: list[History | None] = [None] * M
         tol = self.tol if held_out else self.tol * constant_loss(y, weight, self.loss, self.huber_delta)
         interrupted = threading.Event()
-        with epoch_bar(self.verbose, epochs * M, type(self).__name__) as report:
+        with epoch_bar(self.verbose, epochs, type(self).__name__, M) as report:
 
             def member(k: int) -> int:
                 schedule = Schedule(
@@ -324,7 +337,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 histories[k] = train(trainers[k], samples, y, weight, schedule)
                 return 1
 
-            run_tasks([partial(member, k) for k in range(M)], side)
+            run_tasks([partial(member, k) for k in range(M)], side, stop=interrupted.set)
         done = [history for history in histories if history is not None]
         self._networks = [trainer.network() for trainer in trainers]
         self._moments = [trainer.get_state() for trainer in trainers]
@@ -512,6 +525,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         panel = is_panel(X)
         if panel:
             refuse_other_index(X, y, "y")
+            refuse_other_index(X, sample_weight, "sample_weight")
         predicted = np.asarray(self.predict(X), np.float64)
         return scored(predicted, y, X.index if panel else None, self._transform, sample_weight, missing=panel)
 
@@ -525,7 +539,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        if "_networks" in state:  # as plain arrays, which any version of this class understands
+        if "_networks" in state:  # as plain arrays, which skops and other safe formats hold
             state["layers_"] = [plain_layers(net) for net in state.pop("_networks")]
         return state
 
@@ -560,7 +574,11 @@ def scored(
     ValueError
         If no row is left.
     """
-    rows = np.ones(len(predicted), bool)
+    n, rows = len(predicted), np.ones(len(predicted), bool)
+    if missing and np.size(y) != predicted.size:
+        raise ValueError(f"y has shape {np.shape(y)}, expected {predicted.shape}: a target for each prediction")
+    if missing and weight is not None and np.shape(weight) != (n,):
+        raise ValueError(f"sample_weight has shape {np.shape(weight)}, expected ({n},)")
     if missing:
         y = np.asarray(y, np.float64).reshape(predicted.shape)
         rows = np.isfinite(predicted + y).reshape(len(predicted), -1).all(axis=1)
@@ -571,7 +589,8 @@ def scored(
         y = y[rows]
     if transform is not None and not transform.undone:
         y = np.asarray(y, np.float64)
-        y = transform.fit(y.reshape(len(y), -1), None if index is None else index[rows]).reshape(y.shape)
+        fresh = TargetTransform(clone(transform.transformer))  # what was fitted stays as it is
+        y = fresh.fit(y.reshape(len(y), -1), None if index is None else index[rows]).reshape(y.shape)
     weight = None if weight is None else np.asarray(weight, np.float64)[rows]
     return float(r2_score(y, predicted[rows], sample_weight=weight))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from fastlrp.learning.rolling_parts import Models, RollingPanel, predictors
 from fastlrp.learning.rolling_records import read_record, record, settings_of
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.learning.training import Diverged, all_or_nothing
-from fastlrp.messages import count
+from fastlrp.messages import count, users_line
 from fastlrp.network import Network
 from fastlrp.panels.samples import refuse_other_index
 from fastlrp.progress import progress_bar
@@ -38,9 +39,11 @@ Array = npt.NDArray[Any]
 
 #: Parameters of the estimator that every window has in common, so that ``settings`` cannot choose them.
 _COMMON = {
-    "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state", "rule", "device",
-    "threads", "verbose", "validation_fraction",
+    "network", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state",
+    "rule", "device", "threads", "verbose", "validation_fraction",
 }  # fmt: skip
+#: Parameters that describe a network, which a user's own does by itself.
+_ARCHITECTURE = {"units", "dense_units", "dense_activation", "bidirectional", "dropout"}
 
 
 class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -82,7 +85,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         by more than ``tol`` for ``n_iter_no_change`` epochs, and its best epoch's weights are kept.
     settings : list of dict or None
         Parameters of the estimator to choose from, such as ``[{"units": (8,)}, {"units": (16,), "alpha": 1.0}]``: each
-        window keeps the setting whose mean prediction over members has the highest R^2 on ``validation``'s periods.
+        window keeps the setting whose mean prediction over members has the least error on ``validation``'s periods.
     warm_start : {False, "first", "previous"}
         Where a window's first weights come from: drawn for it; the same in every window; or those that the window
         before has learnt, where its layers are the same.
@@ -98,7 +101,8 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     loss_curves_ : list of array (epochs,)
         Mean losses, over members too.
     validation_scores_ : list of array (settings,)
-        R^2 of each setting, empty without ``validation``; -inf where training diverged.
+        R^2 of each setting's mean prediction, empty without ``validation``; NaN where the targets held out do not
+        vary, -inf where training diverged.
     target_transformers_ : list of transformer or None
     centers_, scales_ : array (windows, feature)
         Networks take ``(x - center) / scale``.
@@ -156,8 +160,6 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             The message says what and where and, if a window is at fault, which.
         """
         models = self._models()
-        for model in models:
-            check_parameters(model)
         with all_or_nothing(self):
             self._fit(RollingData.read(X, y, sample_weight, models[0]), models)
         return self
@@ -167,6 +169,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self._flat_target = data.flat
         self._n_outputs = data.y.shape[1]
         self.times_, self.steps_ = data.times, data.steps
+        self._first, self._step, self._target = self.window + self.gap, self.step, models[0].target_transform
         spans = self._spans(len(data.times))
         seed = int(check_random_state(models[0].random_state).randint(np.iinfo(np.int32).max))
         store = None
@@ -190,12 +193,14 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """The estimator with each of the settings; parameters checked."""
         for name in ("window", "step", "gap", "scaler", "expanding", "validation", "threads"):
             check(name, getattr(self, name), "RollingLSTM")
-        if not (self.warm_start is False or self.warm_start in ("first", "previous")):
+        known = isinstance(self.warm_start, str) and self.warm_start in ("first", "previous")
+        if self.warm_start is not False and not known:
             raise ValueError(f"RollingLSTM(warm_start=...) takes False, 'first' or 'previous', not {self.warm_start!r}")
         model = self._model()
+        check_parameters(model)
         if self.settings is None:
             return [model]
-        if isinstance(self.settings, Mapping | str) or not len(self.settings):
+        if not isinstance(self.settings, list | tuple) or not self.settings:
             raise ValueError(f"RollingLSTM(settings=...) takes a list of dicts of parameters, not {self.settings!r}")
         if self.validation is None:
             raise ValueError("RollingLSTM(settings=...) needs validation=, the number of periods to choose by")
@@ -205,11 +210,16 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         where = f"RollingLSTM: settings[{k}]"
         if not isinstance(setting, Mapping):
             raise ValueError(f"{where} takes a dict of LSTMRegressor's parameters, not {setting!r}")
-        can = sorted(model.get_params(deep=False).keys() - _COMMON)
+        own = set() if model.network is None else _ARCHITECTURE
+        can = sorted(model.get_params(deep=False).keys() - _COMMON - own)
         odd = next((name for name in setting if name not in can), None)
         if odd is not None:
             raise ValueError(f"{where} names {odd!r}, expected some of {', '.join(can)}")
         chosen: LSTMRegressor = clone(model).set_params(**setting)
+        try:
+            check_parameters(chosen)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         return chosen
 
     def _spans(self, n: int) -> list[Span]:
@@ -259,7 +269,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 if found is not None:
                     kept[k], scaling = read_record(found, blanks, M, dtype, D, f"window {k} in {self.directory}")
                     self.centers_[k], self.scales_[k] = scaling
-                    data.learnt(data.parts(span, *scaling)[0], transforms[k], fit=True)
+                    data.fit_transform(span, transforms[k])
         todo = [(k, span) for k, span in enumerate(spans) if counts[k] and kept[k] is None]
         with progress_bar(self.verbose, len(todo) * S * M, "RollingLSTM.fit", "networks") as advance:
             for chunk in fits.chunks(todo):
@@ -269,7 +279,17 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                     kept[k] = one
                     if store is not None:
                         store.save(k, record(one, self.centers_[k], self.scales_[k]))
+        self._warn(fits)
         self._set(spans, counts, kept, transforms)
+
+    def _warn(self, fits: Fits) -> None:
+        for windows, what in (
+            (fits.constant, "y is constant, and that value is all a network can learn,"),
+            (fits.fell_back, "training diverged after it had improved, and the best epoch's weights are kept,"),
+        ):
+            if windows:
+                where = f"in {count(len(windows), 'window')}, first in window {windows[0]}"
+                warnings.warn(f"{what} {where}", RuntimeWarning, stacklevel=users_line())
 
     def _train(
         self, fits: Fits, chunk: Any, transforms: list[TargetTransform | None], before: Kept | None, advance: Any
@@ -335,9 +355,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """
         rolled = self._rolled(X)
         out = self._run(rolled, None)[0].prediction
-        of_row = rolled.networks_of_rows() if any(one is not None for one in self.target_transformers_) else None
-        for k, transformer in enumerate(self.target_transformers_):
-            if of_row is not None and transformer is not None:
+        if any(one is not None for one in self.target_transformers_):
+            of_row, out = rolled.networks_of_rows(), out.astype(np.float64)
+            for k, transformer in enumerate(self.target_transformers_):
                 rows = np.flatnonzero(of_row == k)
                 out[rows] = TargetTransform(transformer).undo(out[rows])
         if self._flat_target:
@@ -414,7 +434,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         refuse_other_index(X, y, "y")
         refuse_other_index(X, sample_weight, "sample_weight")
         predicted = np.asarray(self.predict(X), np.float64)
-        transform = TargetTransform.of(self._model().target_transform, "LSTMRegressor")
+        transform = TargetTransform.of(self._target, "LSTMRegressor")
         return scored(predicted, y, as_frame(X).index, transform, sample_weight, missing=True)
 
     @property
@@ -427,7 +447,7 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         models = Models(self._members(0), self.centers_, self.scales_, self.steps_)
 
         def model_of(times: pd.Index) -> Array:
-            return predictors(times, self.times_, self.window + self.gap, self.step, len(self.networks_))
+            return predictors(times, self.times_, self._first, self._step, len(self.networks_))
 
         return RollingPanel.read(as_frame(X), models, self._net_names["features"], model_of)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fastlrp.learning.inputs import refuse_panel_in_columns
 from fastlrp.learning.parameters import asked_steps
-from fastlrp.learning.targets import TargetTransform
+from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
@@ -75,7 +75,10 @@ class RollingData:
         targets = _targets(y, len(X))
         usable = np.asarray(np.isfinite(targets).all(axis=1))
         if weight is not None:
-            weight = np.asarray(weight, np.float64)
+            try:
+                weight = np.asarray(weight, np.float64)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"sample_weight must hold numbers: {error}") from None
             if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
                 raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
             usable &= weight > 0
@@ -84,6 +87,7 @@ class RollingData:
         trains &= usable if panel.order is None else usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
         outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
+        outputs = outputs if outputs and len(set(outputs)) == len(outputs) else None
         flat = np.ndim(y) == 1
         return cls(panel, steps, targets, weight, times, flat, outputs, period, trains)
 
@@ -130,14 +134,21 @@ class RollingData:
         weight = None
         if self.weight is not None and len(caller):  # a mean of one in each window: none may look at another
             weight = (self.weight[caller] / self.weight[caller].mean()).astype(values.dtype)
-        return Part(samples, self.y[caller].astype(values.dtype), weight)
+        return Part(samples, self.y[caller], weight)
 
     def learnt(self, part: Part, transform: TargetTransform | None, *, fit: bool) -> Part:
-        """A part with the targets that networks learn."""
-        if transform is None or not len(part.samples):
-            return part
-        index = self.panel.index[part.samples.caller]
-        return part._replace(y=(transform.fit if fit else transform.transform)(part.y, index))
+        """A part with the targets that networks learn, in the dtype of its rows."""
+        y = part.y
+        if transform is not None and len(y):
+            index = self.panel.index[part.samples.caller]
+            y = (transform.fit if fit else transform.transform)(y, index)
+        return part._replace(y=as_learnt(y, part.samples.rows.dtype))
+
+    def fit_transform(self, span: Span, transform: TargetTransform | None) -> None:
+        """Fit a finished window's target transform anew, as it was fitted when the window was trained."""
+        if transform is not None:
+            caller = self.caller(self.ends(span.start + self.steps - 1, span.cut))
+            transform.fit(self.y[caller], self.panel.index[caller])
 
 
 def _targets(y: Any, n: int) -> Array:

@@ -6,20 +6,22 @@ are fewer than threads, each has several. What a window keeps depends on nothing
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import r2_score
+from sklearn.metrics import mean_squared_error, r2_score
 
 from fastlrp.explain import predict_windows
 from fastlrp.learning.parameters import first_network, member_seeds, trainer_of
 from fastlrp.learning.rolling_data import Part, RollingData, Span
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.learning.training import Diverged, Schedule, constant_loss, train, train_through
+from fastlrp.model.plain import arrays_of, with_arrays
 from fastlrp.network import Network
 from fastlrp.panels.periods import label
 
@@ -40,12 +42,14 @@ class Kept(NamedTuple):
     networks: list[Network]
     losses: Array
     setting: int
-    scores: Array  # R^2 of each setting on the months held out, -inf where it diverged; empty if none are held out
+    scores: Array  # R^2 of each setting on the months held out (NaN where their targets do not vary), -inf where
+    # training diverged; empty if none are held out
 
 
 class _Fitted(NamedTuple):
     network: Network
     losses: Array
+    fell_back: bool  # whether training diverged after it had improved, so that the best epoch's weights are kept
 
 
 class _Window(NamedTuple):
@@ -68,6 +72,8 @@ class Fits:
     centers: Array
     scales: Array
     threads: int | None
+    fell_back: list[int] = field(default_factory=list)  # windows whose training did
+    constant: list[int] = field(default_factory=list)  # windows whose targets are all the same
 
     def chunks(self, todo: Sequence[tuple[int, Span]]) -> Iterator[list[tuple[int, Span]]]:
         """Windows to train together."""
@@ -106,12 +112,12 @@ class Fits:
         windows = [self._window(k, span, transforms[k]) for k, span in chunk]
         M, S = self.models[0].n_members, len(self.models)
         fits: dict[tuple[int, int, int], _Fitted | Diverged] = {}
-        threads = threads_of(self.threads)
+        threads, interrupted = threads_of(self.threads), threading.Event()
         each = max(1, threads // (len(windows) * S * M))
 
         def fit(window: _Window, s: int, m: int) -> int:
             try:
-                fits[window.k, s, m] = self._fit(window, s, m, before, each)
+                fits[window.k, s, m] = self._fit(window, s, m, before, each, interrupted)
             except Diverged as error:
                 first, last = (label(self.data.times[at]) for at in (window.span.start, window.span.cut - 1))
                 fits[window.k, s, m] = Diverged(
@@ -121,7 +127,7 @@ class Fits:
             return 1
 
         tasks = [partial(fit, window, s, m) for window in windows for s in range(S) for m in range(M)]
-        run_tasks(tasks, threads, advance)
+        run_tasks(tasks, threads, advance, interrupted.set)
         return [self._keep(window, [[fits[window.k, s, m] for m in range(M)] for s in range(S)]) for window in windows]
 
     def _window(self, k: int, span: Span, transform: TargetTransform | None) -> _Window:
@@ -129,6 +135,8 @@ class Fits:
         self.centers[k], self.scales[k] = self.data.scaling(span, self.scaler)
         trains, held = self.data.parts(span, self.centers[k], self.scales[k])
         trains = self.data.learnt(trains, transform, fit=True)
+        if (trains.y == trains.y[:1]).all():
+            self.constant.append(k)
         return _Window(k, span, trains, None if held is None else self.data.learnt(held, transform, fit=False))
 
     def first(self, s: int, seed: int) -> Network:
@@ -136,25 +144,36 @@ class Fits:
         D, K, dtype = self.centers.shape[1], self.data.y.shape[1], self.centers.dtype
         return first_network(self.models[s], D, K, seed, dtype, steps=self.data.steps, **self.names)
 
-    def _fit(self, window: _Window, s: int, m: int, before: list[Network] | None, threads: int) -> _Fitted:
+    def _fit(
+        self,
+        window: _Window,
+        s: int,
+        m: int,
+        before: list[Network] | None,
+        threads: int,
+        interrupted: threading.Event,
+    ) -> _Fitted:
         model = self.models[s]
         seed = member_seeds(window_seed(self.seed, window.k), model.n_members)[m]
         born = member_seeds(window_seed(self.seed, 0), model.n_members)[m] if self.warm_start == "first" else seed
         net = self.first(s, born)
         if before is not None and alike(net, before[m]):
-            net = before[m]
+            net = with_arrays(net, arrays_of(before[m]))
         trainer = trainer_of(model, net, self.data.steps, self.centers.dtype, seed, threads)
         (samples, y, weight), held = window.trains, window.held
         tol = model.tol * constant_loss(y, weight, model.loss, model.huber_delta)
         score = None if held is None or not len(held.samples) else _score(held)
         schedule = Schedule(
-            model.max_iter, model.batch_size, model.shuffle, seed, tol, model.n_iter_no_change, score=score
-        )
+            model.max_iter, model.batch_size, model.shuffle, seed, tol, model.n_iter_no_change, score=score,
+            interrupted=interrupted,
+        )  # fmt: skip
         if score is None:
             losses = train_through(trainer, samples, y, weight, schedule)
-        else:
-            losses = np.array(train(trainer, samples, y, weight, schedule).losses)
-        return _Fitted(trainer.network(), losses)
+            return _Fitted(trainer.network(), losses, False)
+        history = train(trainer, samples, y, weight, schedule)
+        if interrupted.is_set():  # half a window must not be kept
+            raise KeyboardInterrupt
+        return _Fitted(trainer.network(), np.array(history.losses), history.warning is not None)
 
     def _keep(self, window: _Window, fits: list[list[_Fitted | Diverged]]) -> Kept:
         """The best setting of a window by its members' mean prediction of the months held out; the first where none
@@ -163,13 +182,16 @@ class Fits:
         if not whole:
             raise next(fit for fit in fits[0] if isinstance(fit, Diverged))
         if window.held is not None and len(window.held.samples):
-            scores = np.full(len(fits), -np.inf)
+            scores, errors = np.full(len(fits), -np.inf), np.full(len(fits), np.inf)
             for s, fitted in whole.items():
-                scores[s] = _r2([fit.network for fit in fitted], window.held, self.threads)
-        best = max(whole, key=lambda s: scores[s]) if len(scores) else min(whole)
-        return Kept(
-            [fit.network for fit in whole[best]], mean_losses([fit.losses for fit in whole[best]]), best, scores
-        )
+                scores[s], errors[s] = _judged([fit.network for fit in fitted], window.held, self.threads)
+            best = min(whole, key=lambda s: errors[s])
+        else:
+            best = min(whole)
+        fitted = whole[best]
+        if any(fit.fell_back for fit in fitted):
+            self.fell_back.append(window.k)
+        return Kept([fit.network for fit in fitted], mean_losses([fit.losses for fit in fitted]), best, scores)
 
 
 def window_seed(seed: int, k: int) -> int:
@@ -179,8 +201,9 @@ def window_seed(seed: int, k: int) -> int:
 
 def alike(one: Network, other: Network) -> bool:
     """Whether two networks have the same layers, whatever their weights."""
-    shapes = [[(layer.kind, *(array.shape for array in layer.arrays)) for layer in net.layers] for net in (one, other)]
-    return shapes[0] == shapes[1]
+    zeros = [[np.zeros_like(array) for array in arrays_of(net)] for net in (one, other)]
+    shapes = [[array.shape for array in arrays] for arrays in zeros]
+    return shapes[0] == shapes[1] and with_arrays(one, zeros[0]).layers == with_arrays(other, zeros[1]).layers
 
 
 def mean_losses(curves: Sequence[Array]) -> Array:
@@ -199,11 +222,14 @@ def _all(fits: Sequence[_Fitted | Diverged]) -> list[_Fitted] | None:
     return fitted if len(fitted) == len(fits) else None
 
 
-def _r2(networks: Sequence[Network], held: Part, threads: int | None) -> float:
-    """R^2 of the networks' mean prediction, against the mean of the targets held out."""
+def _judged(networks: Sequence[Network], held: Part, threads: int | None) -> tuple[float, float]:
+    """R^2 of the networks' mean prediction, against the mean of the targets held out, and its mean squared error,
+    which orders settings even where targets do not vary."""
     windows, total = held.samples.in_place(), np.zeros(held.y.shape)
     for net in networks:
         total += predict_windows(net, windows, held.samples.steps, device="cpu", threads=threads)
-    if len(held.y) < 2:  # R^2 needs two; their error orders settings as well
-        return -float(np.square(held.y - total / len(networks)).mean())
-    return float(r2_score(held.y, total / len(networks), sample_weight=held.weight))
+    predicted = total / len(networks)
+    error = float(mean_squared_error(held.y, predicted, sample_weight=held.weight))
+    if (held.y == held.y[0]).all(axis=0).any():
+        return np.nan, error
+    return float(r2_score(held.y, predicted, sample_weight=held.weight)), error

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastlrp.learning.checkpoints import fingerprint
 from fastlrp.learning.rolling_data import RollingData
 from fastlrp.learning.rolling_fit import Kept
+from fastlrp.model.fingerprint import fingerprint as network_fingerprint
 from fastlrp.model.plain import arrays_of, with_arrays
 from fastlrp.network import Network
 
@@ -39,19 +40,26 @@ def _mark(data: RollingData) -> str:
     """A hash of the data, row by row as they are sorted."""
     rows = np.arange(len(data.period))
     blocks = [block for _, block in data.read_blocks(rows)]
-    arrays = [*blocks, data.period, data.trains, data.y, *([] if data.weight is None else [data.weight])]
+    at = data.caller(rows)
+    arrays = [*blocks, data.period, data.trains, data.y[at], *([] if data.weight is None else [data.weight[at]])]
     return fingerprint(arrays, [*map(str, data.times), *data.panel.features])
 
 
 def _plain(value: Any) -> Any:
     """A parameter as a JSON value; a network by a hash of its weights, a transformer by its text."""
     if isinstance(value, Network):
-        return fingerprint(arrays_of(value), [repr(value)])
+        return network_fingerprint([value])
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    if hasattr(value, "get_params"):
+        return [type(value).__qualname__, _plain(value.get_params(deep=False))]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple | list | np.ndarray):
         return [_plain(one) for one in value]
-    return value if isinstance(value, str | int | float | dict) or value is None else repr(value)
+    return value if isinstance(value, str | int | float) or value is None else repr(value)
 
 
 def record(kept: Kept, center: Array, scale: Array) -> dict[str, Array]:

@@ -41,11 +41,13 @@ class TargetTransform:
             return None
         if isinstance(chosen, str) and chosen in _NAMED:
             return cls(_NAMED[chosen]())
+        func, back = getattr(chosen, "func", None), getattr(chosen, "inverse_func", None)
         takes = f"{owner}(target_transform=...) takes {', '.join(map(repr, _NAMED))}, a transformer or None"
-        if isinstance(chosen, type) or not (hasattr(chosen, "fit") and hasattr(chosen, "transform")):
+        if isinstance(chosen, type) or not all(hasattr(chosen, name) for name in ("fit", "transform", "get_params")):
             raise ValueError(f"{takes}, not {chosen!r}")
-        if not is_cross_sectional(chosen) and not hasattr(chosen, "inverse_transform"):
-            raise ValueError(f"{takes}, but {type(chosen).__name__} has no inverse_transform to undo it in predictions")
+        one_way = not hasattr(chosen, "inverse_transform") or (func is not None and back is None)
+        if not is_cross_sectional(chosen) and one_way:
+            raise ValueError(f"{takes}, but {type(chosen).__name__} has no inverse to undo it in predictions")
         return cls(clone(chosen))
 
     @property
@@ -54,14 +56,22 @@ class TargetTransform:
         return not is_cross_sectional(self.transformer)
 
     def fit(self, y: Array, index: pd.Index | None) -> Array:
-        """Fit it on the targets that train, and return these transformed, in their dtype."""
-        self.transformer.fit(self._given(y, index))
+        """Fit it on the targets that train, and return these transformed."""
+        try:
+            self.transformer.fit(self._given(y, index))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"target_transform: {type(self.transformer).__name__} cannot be fitted: {error}") from None
         return self.transform(y, index)
 
     def transform(self, y: Array, index: pd.Index | None) -> Array:
         """Other targets, as the fitted transformer sees them."""
         with np.errstate(divide="ignore", invalid="ignore"):  # refused below
-            done = np.asarray(self.transformer.transform(self._given(y, index)), y.dtype).reshape(y.shape)
+            done = np.asarray(self.transformer.transform(self._given(y, index)))
+        if done.shape != y.shape or done.dtype.kind not in "fiu":
+            raise ValueError(
+                f"target_transform: {type(self.transformer).__name__} made targets of shape {done.shape} and dtype "
+                f"{done.dtype}, expected numbers of shape {y.shape}"
+            )
         if not np.isfinite(done).all():
             raise ValueError(
                 f"target_transform: {type(self.transformer).__name__} made targets that are not finite, such as that "
@@ -70,12 +80,12 @@ class TargetTransform:
         return done
 
     def undo(self, prediction: Array) -> Array:
-        """Predictions (n, K) in the units of y, where there is a way back; NaN stays NaN."""
+        """Predictions (n, K) in the units of y, in float64, where there is a way back; NaN stays NaN."""
         if not self.undone:
             return prediction
-        out, rows = prediction.copy(), np.isfinite(prediction).all(axis=1)
+        out, rows = prediction.astype(np.float64), np.isfinite(prediction).all(axis=1)
         if rows.any():
-            back = np.asarray(self.transformer.inverse_transform(prediction[rows].astype(np.float64)))
+            back = np.asarray(self.transformer.inverse_transform(out[rows]))
             out[rows] = back.reshape(-1, prediction.shape[1])
         return out
 
@@ -83,3 +93,22 @@ class TargetTransform:
         """Targets as the transformer takes them: on the panel's index, if it compares the assets of a period."""
         wide = y.astype(np.float64)
         return wide if index is None or self.undone else pd.DataFrame(wide, index, [f"y{k}" for k in range(y.shape[1])])
+
+
+def as_learnt(y: Array, dtype: npt.DTypeLike) -> Array:
+    """Targets in the dtype of training.
+
+    Raises
+    ------
+    ValueError
+        If one is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        learnt = np.ascontiguousarray(y, dtype)
+    if not np.isfinite(learnt).all():
+        too_large = float(y[~np.isfinite(learnt)][0])
+        raise ValueError(
+            f"y holds {too_large:g}, too large for {learnt.dtype}: train with dtype='float64', or scale y "
+            "(target_transform='standardize')"
+        )
+    return learnt

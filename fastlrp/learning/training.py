@@ -84,10 +84,14 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
     for epoch in range(1, schedule.epochs + 1):
         before = trainer.get_state()
         order = epoch_order(len(samples), schedule.seed, schedule.first_epoch + epoch - 1, schedule.shuffle)
+        score = None
         try:
-            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
             if schedule.interrupted.is_set():
                 raise KeyboardInterrupt
+            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
+            sound = np.isfinite(loss) and trainer.finite()
+            if sound and schedule.score is not None:
+                score = float(schedule.score(trainer))
         except KeyboardInterrupt:
             schedule.interrupted.set()
             if not history.losses:
@@ -96,15 +100,15 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
             history.stopped = f"training was interrupted in epoch {epoch}"
             history.warning = f"{history.stopped}: the weights are those of the epoch before", UserWarning
             break
-        if not (np.isfinite(loss) and trainer.finite()):
+        if not sound:
             what = f"training diverged in epoch {epoch} (loss {loss:g})"
             history.stopped = f"training diverged in epoch {epoch}"
             history.warning = _fall_back(trainer, best, what), RuntimeWarning
             return history
         history.losses.append(float(loss))
         floor = best.value
-        if schedule.score is not None:
-            history.scores.append(float(schedule.score(trainer)))
+        if score is not None:
+            history.scores.append(score)
             best.offer(-history.scores[-1], epoch, trainer.get_state())
             waited = waited + 1 if -history.scores[-1] > floor - schedule.tol else 0
         else:
@@ -136,6 +140,8 @@ def train_through(
     n, losses = len(samples), []
     at_once = max(1, _ORDERS // n)
     for first in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs, at_once):
+        if schedule.interrupted.is_set():
+            raise KeyboardInterrupt
         epochs = range(first, min(first + at_once, schedule.first_epoch + schedule.epochs))
         orders = np.array([epoch_order(n, schedule.seed, epoch, schedule.shuffle) for epoch in epochs])
         losses.append(trainer.epochs((samples.rows, samples.starts), y, weight, orders, schedule.batch_size))
@@ -180,7 +186,7 @@ def all_or_nothing(estimator: object) -> Iterator[None]:
 
 
 @contextmanager
-def epoch_bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int, float], object] | None]:
+def epoch_bar(shown: bool, epochs: int, what: str, members: int = 1) -> Iterator[Callable[[int, float], object] | None]:
     """Progress by epoch, with the loss: a bar if tqdm is installed, lines otherwise; None if not wanted."""
     if not shown:
         yield None
@@ -188,9 +194,9 @@ def epoch_bar(shown: bool, total: int, what: str) -> Iterator[Callable[[int, flo
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        yield lambda epoch, loss: print(f"{what}: epoch {epoch}/{total}, loss {loss:.6g}")
+        yield lambda epoch, loss: print(f"{what}: epoch {epoch}/{epochs}, loss {loss:.6g}")
         return
-    with tqdm(total=total, desc=what, unit=" epochs") as bar:
+    with tqdm(total=epochs * members, desc=what, unit=" epochs") as bar:
 
         def report(epoch: int, loss: float) -> None:
             bar.set_postfix_str(f"loss {loss:.6g}", refresh=False)

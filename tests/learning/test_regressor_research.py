@@ -13,6 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
@@ -261,6 +262,43 @@ def test_bad_parameters(cube, changes, message):
         model(**changes).fit(*cube)
 
 
+def test_what_a_network_is_called(cube, real, rng):
+    X, y = cube
+    named = model().fit(X, y).network_.replaced(features=["a", "b", "c"], outputs=["ret"])
+    again = pickle.loads(pickle.dumps(model(network=named).fit(X, y)))
+    assert again.explain(X, target="ret").features == ("a", "b", "c")
+    flat = pd.DataFrame(rng.standard_normal((30, 3)), columns=["c", "b", "a"])
+    with pytest.raises(ValueError, match=r"X's columns are not the inputs of LSTMRegressor\(network=...\) in"):
+        model(network=named.replaced(steps=1)).fit(flat, flat["a"])
+    panel, target = real
+    some = model(steps=T).fit(panel.iloc[:, [0, 2]], target).network_
+    fitted = model(network=some).fit(panel, target)
+    assert fitted.n_features_in_ == 2
+    assert list(fitted.feature_names_in_) == list(panel.columns[[0, 2]])
+    assert fitted.predict(np.zeros((3, T, 2))).shape == (3,)
+
+
+def test_scores_that_cannot_be(real):
+    X, y = real
+    fitted = model(steps=T, target_transform="rank").fit(X, y)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError, match=r"y has shape \(5,\), expected \(240,\): a target for each prediction"):
+        fitted.score(X, y.to_numpy()[:5])
+    with pytest.raises(ValueError, match=r"sample_weight has shape \(3,\), expected \(240,\)"):
+        fitted.score(X, y, sample_weight=np.ones(3))
+    with pytest.raises(ValueError, match="sample_weight is not on the panel's index"):
+        fitted.score(X, y, sample_weight=pd.Series(1.0, X.index[::-1]))
+    assert_array_equal(fitted.predict(X), before)
+    fitted.partial_fit(X, y)
+
+
+def test_constant_after_the_transform(real):
+    X, y = real
+    same = y.groupby(level="month").transform("mean")
+    with pytest.warns(UserWarning, match=r"y is constant \(0\)"):
+        model(steps=T, target_transform="rank").fit(X, same)
+
+
 def test_networks_and_transformers_that_do_not_fit(cube, real):
     X, y = cube
     start = model().fit(X, y).network_
@@ -272,12 +310,21 @@ def test_networks_and_transformers_that_do_not_fit(cube, real):
         model(network=start, steps=3).fit(X, y)
 
     class OneWay:
-        fit = transform = None
+        fit = transform = get_params = None
 
-    with pytest.raises(ValueError, match="but OneWay has no inverse_transform to undo it in predictions"):
+    with pytest.raises(ValueError, match="but OneWay has no inverse to undo it in predictions"):
         model(target_transform=OneWay()).fit(X, y)
     log = FunctionTransformer(np.log1p, np.expm1, check_inverse=False)
     with pytest.raises(ValueError, match="FunctionTransformer made targets that are not finite, such as that of y = "):
         model(target_transform=log).fit(X, np.where(y == y.max(), -1.0, abs(y)))
+    with pytest.raises(ValueError, match="FunctionTransformer has no inverse to undo it in predictions"):
+        model(target_transform=FunctionTransformer(np.log1p)).fit(X, y)
+    with pytest.raises(ValueError, match=r"PCA made targets of shape \(80, 1\) and dtype float64, expected numbers of"):
+        model(target_transform=PCA(1)).fit(X, np.c_[y, -y])
+    warm = model(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_members=2\) was given, but warm_start=True goes on from 1 member"):
+        warm.set_params(n_members=2).fit(X, y)
+    with pytest.raises(ValueError, match="y holds 1e\\+39, too large for float32: train with dtype='float64'"):
+        model().fit(X, np.where(y == y.max(), 1e39, y))
     with pytest.raises(ValueError, match="steps= is missing: X is a panel, which needs the length of its windows"):
         model().fit(*real)

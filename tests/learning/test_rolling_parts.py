@@ -55,6 +55,7 @@ def fitted(X, rng, *, outputs: int = 1, dtype: str = "float32", without=(), netw
     model.scales_ = rng.uniform(1, 3, (K, D)).astype(dtype)
     model.times_, model._net_names, model.target_transformers_ = dates, names, [None] * K
     model._flat_target, model._n_outputs = outputs == 1, outputs
+    model._first, model._step, model._target = WINDOW + model.gap, model.step, None
     return model
 
 

@@ -65,7 +65,8 @@ def test_nothing_looks_ahead(real, name, tmp_path):
     for k in (WINDOW + gap + 3, 23):
         later, unknown = of > months[k], of >= months[k - gap]  # a target lies a month ahead
         other_X = X.where(~later[:, None] & np.ones(X.shape, bool), 9.0)
-        other_y, other_weight = y.mask(unknown, 77.0), weight.mask(unknown, 1e4)  # known where it was missing, too
+        poison = pd.Series(77.0 + np.arange(len(y)) % 13, y.index)
+        other_y, other_weight = y.mask(unknown, poison), weight.mask(unknown, 1e4)  # known where it was missing, too
         other = rolling(estimator, directory=tmp_path / str(k), **changes)
         other.fit(other_X, other_y, sample_weight=other_weight)
         assert_array_equal(other.predict(other_X)[~later], predicted[~later])
@@ -267,6 +268,83 @@ def test_where_windows_start(real):
     assert 0 < step < 0.1 * abs(W(cold)[1] - W(before)[0]).max() + 0.1 * 0.03 * 10
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_interrupted_window_is_not_kept(real, tmp_path, monkeypatch, alone):
+    X, y = real
+    real_epoch, seen = Trainer.epoch, []
+
+    def epoch(*arguments):
+        seen.append(1)
+        if len(seen) == 25:
+            raise KeyboardInterrupt
+        return real_epoch(*arguments)
+
+    monkeypatch.setattr(Trainer, "epoch", epoch)
+    model = rolling(validation=HELD, directory=tmp_path, threads=1 if alone else 3)
+    monkeypatch.setattr("fastlrp.learning.rolling_fit.AT_ONCE", 3)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert len(list(tmp_path.glob("*.npz"))) == 3  # of 18 epochs; the next three windows' were not all run
+    monkeypatch.setattr(Trainer, "epoch", real_epoch)
+    assert_array_equal(model.fit(X, y).predict(X), rolling(validation=HELD).fit(X, y).predict(X))
+
+
+def test_the_window_before_is_gone_on_from_only_if_alike(real, tmp_path):
+    X, y = real
+    settings = [{"dense_units": (4,)}, {"dense_units": (4,), "dense_activation": "tanh"}]
+    given = {"validation": HELD, "settings": settings, "warm_start": "previous", "step": 2}
+    model = rolling(directory=tmp_path, **given).fit(X, y)
+    assert set(model.windows_["setting"]) == {0, 1}
+    for net, chosen in zip(model.networks_, model.windows_["setting"], strict=True):
+        assert net.layers[-2].activation == ("relu", "tanh")[chosen]
+    next(tmp_path.glob("window_00003.npz")).unlink()
+    assert_array_equal(rolling(directory=tmp_path, **given).fit(X, y).predict(X), model.predict(X))
+
+
+def test_what_was_fitted_decides_who_predicts(real):
+    X, y = real
+    model = rolling({"target_transform": "rank"}).fit(X, y)
+    predicted, score = model.predict(X), model.score(X, y)
+    model.set_params(window=4, gap=3, step=1, estimator__target_transform=None)
+    assert_array_equal(model.predict(X), predicted)
+    assert model.score(X, y) == score
+
+
+def test_large_targets_keep_their_digits(real):
+    X, y = real
+    one = rolling({"target_transform": "standardize"}).fit(X, y)
+    far = rolling({"target_transform": "standardize"}).fit(X, y + 1e8)
+    assert_allclose(far.predict(X) - 1e8, one.predict(X), rtol=0, atol=1e-4)  # float32 alone knows 1e8 to 8
+    with pytest.raises(ValueError, match=r"y holds \S+e\+3[89], too large for float32: train with dtype='float64', or"):
+        rolling().fit(X, y * 1e39)
+
+
+def test_folders_tell_networks_and_transformers_apart(real, tmp_path):
+    X, y = real
+    nets = [
+        fl.LSTMRegressor((3,), (2,), steps=T, max_iter=1, n_iter_no_change=1, random_state=0, dense_activation=name)
+        .fit(X, y).network_.replaced(features=list(X.columns)) for name in ("relu", "tanh")
+    ]  # fmt: skip
+    nets[1] = nets[0].replaced(layers=[*nets[0].layers[:1], nets[1].layers[1], nets[0].layers[2]])
+    rolling({"network": nets[0]}, directory=tmp_path / "a").fit(X, y)
+    with pytest.raises(ValueError, match="holds the windows of another fit: network is"):
+        rolling({"network": nets[1]}, directory=tmp_path / "a").fit(X, y)
+    power = {"target_transform": PowerTransformer()}
+    rolling(power, directory=tmp_path / "b").fit(X, y)
+    mixed = np.random.default_rng(0).permutation(len(X))
+    again = rolling(power, directory=tmp_path / "b").fit(X.iloc[mixed], y.iloc[mixed])  # the order of rows is no matter
+    assert_array_equal(again.predict(X), rolling(power).fit(X, y).predict(X))
+    with pytest.raises(ValueError, match="another fit: target_transform is"):
+        rolling({"target_transform": PowerTransformer(standardize=False)}, directory=tmp_path / "b").fit(X, y)
+
+
+def test_constant_targets_are_said(real):
+    X, y = real
+    with pytest.warns(RuntimeWarning, match="y is constant, and that value .* in 6 windows, first in window 0"):
+        model = rolling(validation=HELD).fit(X, y * 0)
+    assert np.isnan(model.windows_["validation_score"]).all()
+
+
 # ------------------------------------------------------------------------------------------------------- bad input
 
 
@@ -286,6 +364,9 @@ def test_where_windows_start(real):
         ({}, {"validation": 4, "settings": [{}, {"unit": 3}]}, r"settings\[1\] names 'unit', expected some of alpha, "),
         ({}, {"validation": 4, "settings": [{"steps": 3}]}, r"settings\[0\] names 'steps', expected some of alpha, "),
         ({}, {"validation": 4, "settings": [{"units": 0}]}, r"LSTMRegressor\(units=...\) takes a tuple"),
+        ({}, {"validation": 4, "settings": [{"network": None}]}, r"settings\[0\] names 'network', expected some of"),
+        ({}, {"validation": 4, "settings": 3}, r"settings=...\) takes a list of dicts of parameters, not 3"),
+        ({}, {"validation": 4, "settings": [{"alpha": -1}]}, r"settings\[0\]: LSTMRegressor\(alpha=...\) takes"),
         ({}, {"warm_start": True}, r"RollingLSTM\(warm_start=...\) takes False, 'first' or 'previous', not True"),
         (
             {"steps": None},

@@ -141,9 +141,20 @@ def threads_of(threads: int | None) -> int:
     return get_num_threads() if threads is None else threads
 
 
-def run_tasks(tasks: Sequence[Callable[[], int]], threads: int, advance: Callable[[int], object] | None = None) -> None:
-    """Run tasks side by side, each of which returns the number of its results, for ``advance``."""
+def run_tasks(
+    tasks: Sequence[Callable[[], int]],
+    threads: int,
+    advance: Callable[[int], object] | None = None,
+    stop: Callable[[], object] | None = None,
+) -> None:
+    """Run tasks side by side, each of which returns the number of its results, for ``advance``. Once one fails or the
+    user interrupts, no other begins, and ``stop`` asks those that run to end."""
     stopped = threading.Event()
+
+    def halt() -> None:
+        stopped.set()
+        if stop is not None:
+            stop()
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         for turn in turns:
@@ -153,7 +164,7 @@ def run_tasks(tasks: Sequence[Callable[[], int]], threads: int, advance: Callabl
             if report is not None:
                 report(done)
 
-    _spread(work, min(threads, len(tasks)), advance, stopped.set)
+    _spread(work, min(threads, len(tasks)), advance, halt)
 
 
 def _prepared(
@@ -343,7 +354,9 @@ def _spread(
 
     try:
         work(turns, report if advance else None)
-    except BaseException:
+        for thread in others:
+            thread.join()
+    except BaseException:  # an interruption may come while this thread waits for the others
         stop()
         raise
     finally:
