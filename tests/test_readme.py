@@ -31,7 +31,7 @@ def test_snippets_run_one_after_the_other_and_print_what_they_say(tmp_path, monk
     for number, snippet in enumerate(SNIPPETS):
         if "import torch" not in snippet or importlib.util.find_spec("torch") is not None:
             exec(compile(snippet, f"README.md, python snippet {number}", "exec"), names)
-    assert len(SNIPPETS) == 11
+    assert len(SNIPPETS) == 12
     printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert len(printed) == 1
     assert printed[0] in capsys.readouterr().out
