@@ -135,7 +135,7 @@ class Fits:
         self.centers[k], self.scales[k] = self.data.scaling(span, self.scaler)
         trains, held = self.data.parts(span, self.centers[k], self.scales[k])
         trains = self.data.learnt(trains, transform, fit=True)
-        if (trains.y == trains.y[:1]).all():
+        if len(trains.y) > 1 and (trains.y == trains.y[0]).all():
             self.constant.append(k)
         return _Window(k, span, trains, None if held is None else self.data.learnt(held, transform, fit=False))
 
