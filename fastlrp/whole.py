@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ def whole(out: Path) -> Iterator[Path]:
         If it cannot be written.
     """
     out = out.resolve()  # a link stays a link
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.open("xb").close()  # with the permissions of the user's umask
         yield temporary

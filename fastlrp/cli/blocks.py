@@ -64,7 +64,7 @@ def _odd(arguments: argparse.Namespace) -> str | None:
 
 
 def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -> FileSummary | None:
-    """Write the relevance; None where a large file is in no order, and is read into memory instead.
+    """Write the relevance; None where a large file cannot be, and is read into memory instead.
 
     Raises
     ------
@@ -73,7 +73,6 @@ def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -
     """
     try:
         from fastlrp.files.explain_file import explain_file
-        from fastlrp.files.layout import UnsortedError
     except ImportError as error:
         raise ValueError(str(error)) from None
     from fastlrp.keras import read_keras
@@ -89,7 +88,7 @@ def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -
                 resume=arguments.resume, device=arguments.device, dtype=arguments.dtype, threads=arguments.threads,
                 progress=bar,
             )  # fmt: skip
-    except UnsortedError as error:
+    except ValueError as error:  # memory takes tables that blocks do not, and says what it does not take
         if _asked(arguments) or arguments.panel.is_dir() or arguments.panel.suffix.lower() in _ALWAYS:
             raise
         say(f"note: the whole file is read into memory: {error}")

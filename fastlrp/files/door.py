@@ -94,6 +94,11 @@ def asked_for(
         raise ValueError(f"reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
     if (reduce == "groups") != (groups is not None):
         raise ValueError("reduce='groups' and groups={name: [features]} go together, but only one of them was given")
+    if groups is not None and not isinstance(groups, Mapping):
+        raise ValueError(f"groups= takes a dict of name to list of features, not {groups!r}")
+    odd = next((name for name, members in (groups or {}).items() if not hasattr(members, "__iter__")), None)
+    if odd is not None:
+        raise ValueError(f"groups= takes a list of features for {odd!r}, not {(groups or {})[odd]!r}")
     check("device", device)
     if device == "cuda":
         raise ValueError("explain_file computes on the CPU, not on device='cuda': leave device= out")
@@ -140,6 +145,12 @@ class Index(NamedTuple):
     asset: str
 
 
+def check_columns(columns: object) -> None:
+    """Refuse what is no list of names."""
+    if columns is not None and (isinstance(columns, str) or not hasattr(columns, "__iter__")):
+        raise ValueError(f"columns= takes a list of names, not {columns!r}")
+
+
 def find_index(
     source: Source, path: Path, given: tuple[str | None, str | None] | None, features: Sequence[str]
 ) -> Index:
@@ -150,7 +161,7 @@ def find_index(
     ValueError
         If there is no such column, or the choice would be a guess.
     """
-    if isinstance(given, str) or (given is not None and len(given) != 2):
+    if given is not None and (not isinstance(given, tuple | list) or len(given) != 2):
         raise ValueError(f"index= takes the names of two columns, a time and an asset, not {given!r}")
     time, asset = given or (None, None)
     missing = [str(name) for name in (time, asset) if name is not None and name not in source.schema.names]
@@ -195,6 +206,8 @@ def find_features(
     odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not _is_number(source, name)]
     if odd and source.says_types:  # of text, reading names the cell
         raise ValueError(f"{path} has columns that do not hold real numbers: {', '.join(odd[:8])}")
+    if given is not None and len(names) == net.n_features:
+        net.with_features(names)  # refuses its own names in another order, and a name twice
     if len(names) != net.n_features:
         raise ValueError(
             f"{path} has {count(len(names), 'column')} of numbers besides time and asset, the network takes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -13,7 +14,15 @@ import numpy.typing as npt
 import fastlrp
 from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
-from fastlrp.files.door import asked_for, block_rows, check_places, compute_dtype, find_features, find_index
+from fastlrp.files.door import (
+    asked_for,
+    block_rows,
+    check_columns,
+    check_places,
+    compute_dtype,
+    find_features,
+    find_index,
+)
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
 from fastlrp.files.layout import find_layout, first_rank
@@ -122,6 +131,7 @@ def explain_file(
     check_places(path, out)
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where)))
+        check_columns(columns)
         keys_at = find_index(tables, path, index, columns or net.features or ())
         features = find_features(tables, path, net, columns, keys_at)
         tables.declare(keys_at, features)
@@ -133,7 +143,7 @@ def explain_file(
         first = 0 if since is None else first_rank(layout, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
-            "dtype=": str(kind), "where=": None if where is None else str(where), "since=": str(since),
+            "dtype=": str(kind), "where=": _said(where), "since=": str(since),
             "columns=": features, "index=": list(keys_at), "the source": stamps,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
@@ -155,3 +165,11 @@ def explain_file(
             output.finish()
     run.warn()
     return summary
+
+
+def _said(where: Any) -> Any:
+    """A filter as a record of it, in full: the text of a pyarrow expression leaves out the middle of long lists."""
+    if where is None or isinstance(where, list | tuple):
+        return None if where is None else repr([[sorted(x) if isinstance(x, set) else x for x in one] for one in where])
+    content = b"".join(bytes(part) for part in where.__reduce__()[1])
+    return [str(where), hashlib.sha256(content).hexdigest()]

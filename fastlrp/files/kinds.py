@@ -77,7 +77,9 @@ class _Text(Source):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._types: dict[str, Any] = {}
-        self._decimal = "."
+        self.paths = list(paths)
+        with readable(self.paths[0]):
+            self._decimal = "," if self._text(self.paths[0]).has_decimal_commas(self.sample()) else "."
         super().__init__(paths)
 
     def _text(self, path: Path) -> Text:
@@ -88,8 +90,6 @@ class _Text(Source):
             return self._text(self.paths[0]).sample()
 
     def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
-        sample = self.sample()[[name for name in numbers if name in self.schema.names]]
-        self._decimal = "," if self._text(self.paths[0]).has_decimal_commas(sample) else "."
         self._types = {name: pyarrow.string() for name in texts} | {name: pyarrow.float64() for name in numbers}
         with readable(self.paths[0]):
             self.schema = self.schema_of(self.paths[0])

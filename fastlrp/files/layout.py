@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +176,11 @@ def _look(
     return total, clash
 
 
+def _months(times: Times) -> Array | None:
+    """Months from year 0, also of years and quarters; None where times are counted."""
+    return times.key * (12 // times.per_year) if times.month is None and times.per_year else times.month
+
+
 def first_rank(layout: Layout, since: object) -> int:
     """The rank of the first time at or after ``since``.
 
@@ -183,9 +189,16 @@ def first_rank(layout: Layout, since: object) -> int:
     ValueError
         If it is no time of the panel's kind, or none is as late.
     """
+    if re.search(r"\d:\d", str(since)) and pd.Timestamp(str(since)).normalize() != pd.Timestamp(str(since)):
+        raise ValueError(f"since={since!r} names a time of day, expected a day, month, quarter or year")
     given, times = plain_level(pd.Index([since])), layout.distinct
-    asked = read_dates(given) or read_numbers(given)
-    pairs = [] if asked is None else [(getattr(times, name), getattr(asked, name)) for name in ("day", "month", "key")]
+    if isinstance(given, pd.PeriodIndex):
+        given = given.to_timestamp()
+    counted = _months(times) is None
+    asked = None if given.hasnans else (read_numbers if counted else read_dates)(given)
+    pairs: list[tuple[Any, Any]] = []
+    if asked is not None:
+        pairs = [(times.key, asked.key)] if counted else [(times.day, asked.day), (_months(times), _months(asked))]
     latest = label(layout.times[int(np.argmax(layout.rank))])
     for have, want in pairs:
         if have is not None and want is not None:

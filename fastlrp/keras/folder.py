@@ -85,7 +85,7 @@ def _refuse_others(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ValueError(f"{folder} is there and is no folder: an Ensemble is written as a folder of Keras files")
-    others = sorted(path.name for path in folder.iterdir() if not _WRITTEN.fullmatch(path.name))
+    others = sorted(path.name for path in folder.iterdir() if path.is_dir() or not _WRITTEN.fullmatch(path.name))
     if others:
         more = f" and {count(len(others) - 1, 'other')}" if others[1:] else ""
         raise ValueError(

@@ -56,6 +56,8 @@ def labels_of(rows: pd.Index, index: pd.MultiIndex, by: Any, panel: pd.DataFrame
         name = by if isinstance(by, str) else getattr(by, "name", None)
         return (*_coded(column, where), name or "label")
     level = 1 - time_level(index)
+    if isinstance(by, pd.Series) and len(by) == len(rows) > len(index.levels[level]):
+        raise ValueError(f"{where} has a value a row, but its index is not the result's: give it that, or to_numpy()")
     code, distinct = _coded(_of_assets(by, index.levels[level], where), where)
     asset = np.asarray(index.codes[level])
     return np.where(asset < 0, -1, code[asset]), distinct, by.name or "label"

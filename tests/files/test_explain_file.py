@@ -261,3 +261,50 @@ def test_the_result_is_loaded_as_one_that_was_saved(net, by_asset, reduce):
     want.save("saved.parquet")
     about = [parquet.read_schema(f"{name}.parquet").metadata[b"fastlrp"] for name in ("saved", "out")]
     assert json.loads(about[0]) == json.loads(about[1])
+
+
+@pytest.mark.parametrize("since", ["2002", 2002, "2002Q1", pd.Period("2002-01"), pd.Timestamp("2002-01-01")])
+def test_a_year_a_quarter_and_a_period_begin_where_they_begin(net, by_time, since):
+    write(by_time, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet", since=since)
+    times = pd.read_parquet("out.parquet").index.get_level_values("date")
+    assert times.min() >= pd.Timestamp("2002-01-01")
+    assert len(times) == (by_time.index.get_level_values("date") >= "2002-01-01").sum()
+
+
+@pytest.mark.parametrize("since", [pd.NaT, "2002-01-02 12:00"])
+def test_what_is_no_day_is_refused(net, by_time, since):
+    write(by_time, "panel.parquet")
+    with pytest.raises(ValueError, match="since="):
+        fl.explain_file(net, "panel.parquet", "out.parquet", since=since)
+
+
+def test_columns_are_not_taken_in_another_order_than_the_networks(net, by_time):
+    write(by_time, "panel.parquet")
+    names = list(by_time.columns)
+    named = net.replaced(features=names)
+    with pytest.raises(ValueError, match="which is the network's input"):
+        fl.explain_file(named, "panel.parquet", "out.parquet", columns=[names[1], names[0], *names[2:]])
+    with pytest.raises(ValueError, match="twice"):
+        fl.explain_file(net, "panel.parquet", "out.parquet", columns=[names[0], names[0], *names[2:]])
+    for wrong, message in ((3, "columns= takes a list of names, not 3"), ("f", "columns= takes a list")):
+        with pytest.raises(ValueError, match=message):
+            fl.explain_file(net, "panel.parquet", "out.parquet", columns=wrong)
+    with pytest.raises(ValueError, match="index= takes the names of two columns"):
+        fl.explain_file(net, "panel.parquet", "out.parquet", index=3)
+    for groups in (names, {"a": None}):
+        with pytest.raises(ValueError, match="groups= takes a"):
+            fl.explain_file(net, "panel.parquet", "out.parquet", reduce="groups", groups=groups)
+
+
+def test_a_filter_is_recorded_in_full():
+    """Long lists are cut in an expression's text; two filters that differ in the middle are two filters."""
+    from fastlrp.files.explain_file import _said
+
+    one, two = list(range(100)), [*range(50), 777, *range(51, 100)]
+    field = dataset.field("asset")
+    assert str(field.isin(one)) == str(field.isin(two))
+    assert _said(field.isin(one)) != _said(field.isin(two))
+    assert _said(field.isin(one)) == _said(field.isin(list(one)))
+    assert _said([("a", "in", {"x", "y", "z"})]) == _said([("a", "in", {"z", "y", "x"})])
+    assert _said(None) is None

@@ -338,3 +338,16 @@ def test_lags_refuse_in_their_own_name():
         ONE.by_lag(weight=np.ones(3))
     with pytest.raises(ValueError, match="by_time needs the result of a panel"):
         replace(ONE, index=None).by_time(by=np.ones(12))
+
+
+def test_a_column_without_its_index_is_not_taken_for_assets():
+    """Whole numbers as assets: a Series numbered by rows must not be looked up by asset."""
+    index = pd.MultiIndex.from_product([pd.period_range("2001-01", periods=4, freq="M"), range(6)], names=["m", "id"])
+    rng = np.random.default_rng(0)
+    net = fl.LSTMRegressor((2,), steps=2, max_iter=1, n_iter_no_change=1, random_state=0)
+    X = pd.DataFrame(rng.standard_normal((24, 2)), index, ["a", "b"])
+    rel = net.fit(X, X["a"]).explain(X)
+    by = pd.Series(rng.permutation(np.repeat(["x", "y"], 12)))
+    with pytest.raises(ValueError, match="has a value a row, but its index is not the result's"):
+        rel.by_time(by=by)
+    assert rel.by_time(by=by.set_axis(index)).equals(rel.by_time(by=by.to_numpy()))
