@@ -192,10 +192,6 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _plain(file: Any, **options: Any) -> Any:
-    return open(os.dup(file.fileno()), "w", **options)  # closed by the caller
-
-
 def _write_parquet(file: Any, table: Any) -> None:
     """Relevance is as good as random and hardly packs; neither its ranges nor dictionaries of it are of use."""
     keys = table.schema.pandas_metadata["index_columns"]

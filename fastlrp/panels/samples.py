@@ -66,10 +66,6 @@ class Samples:
         ends[last], places[last] = True, np.arange(len(last))
         return Windows(self.rows, None, ends, places)
 
-    def windows(self) -> Array:
-        """The samples as an array (n, T, D), copied."""
-        return self.rows[self.starts[:, None] + np.arange(self.steps)]
-
 
 def is_panel(X: object) -> TypeGuard[pd.DataFrame]:
     """Whether X is a DataFrame with two index levels."""

@@ -358,4 +358,4 @@ def test_windows_of_samples(rng):
     for samples in (from_panel(X, T, None, "float32"), from_array(given, T)):
         some = samples.take(rng.permutation(len(samples))[:33])
         got = predict_windows(net, some.in_place(), T, device="cpu", threads=2)
-        assert_array_equal(got[:, 0], net.predict(some.windows()))
+        assert_array_equal(got[:, 0], net.predict(some.rows[some.starts[:, None] + np.arange(some.steps)]))
