@@ -16,8 +16,12 @@ import pytest
 # Numba reads the variable once, when it is imported; subprocesses inherit it.
 if "numba" in sys.modules:
     raise RuntimeError("numba was imported before tests/conftest.py, so a fresh NUMBA_CACHE_DIR would come too late")
-_SCRATCH = tempfile.mkdtemp(prefix="fastlrp-tests-")
-atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+# The processes that pytest-xdist starts share their parent's.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _SCRATCH = os.environ["FASTLRP_TESTS_SCRATCH"]
+else:
+    _SCRATCH = os.environ["FASTLRP_TESTS_SCRATCH"] = tempfile.mkdtemp(prefix="fastlrp-tests-")
+    atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once; scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")

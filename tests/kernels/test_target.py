@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT, run_python
 
 PACKAGE = ROOT / "fastlrp"
+FAST = {"NUMBA_OPT": "0"}  # where code is only to be compiled, in two thirds of the time
 
 EXPLAIN = """
 import numpy as np
@@ -44,7 +45,7 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
         (tmp_path / "fastlrp" / "kernels" / folder / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     nowhere = str(tmp_path / "home" / "cache")
-    environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)}
+    environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)} | FAST
     done = run_python(
         "-c",
         EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.training.epochs",
@@ -58,7 +59,7 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
 def test_code_that_is_kept_is_not_used_once_another_file_has_changed(tmp_path):
     """Numba itself looks at a function's own file only, and would go on with the old formula without a word."""
     shutil.copytree(PACKAGE, tmp_path / "fastlrp", ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)} | FAST
     predict = (
         "import numpy as np, fastlrp as fl\n"
         "net = fl.Network([fl.LSTM(np.ones((1, 4)), np.ones((1, 4))), fl.Dense(np.full((1, 1), -1.0), None, 'relu')])\n"
