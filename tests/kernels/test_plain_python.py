@@ -9,7 +9,7 @@ from helpers import TESTS, run_python
 
 
 def test_kernels_agree_with_the_reference_uncompiled():
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "test_against_reference.py")]
+    command = ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(TESTS / "test_against_reference.py")]
     command += ["-k", "agrees_with_the_reference or (missing_value and shallow) or infinity"]
     command += ["-W", "ignore:invalid value:RuntimeWarning"]  # inf - inf warns for a NumPy scalar, not when compiled
     run = run_python(*command, NUMBA_DISABLE_JIT="1")

@@ -45,7 +45,12 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
         (tmp_path / "fastlrp" / "kernels" / folder / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     nowhere = str(tmp_path / "home" / "cache")
-    environment = {"XDG_CACHE_HOME": nowhere, "HOME": nowhere, "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(tmp_path)} | FAST
+    environment = {
+        "XDG_CACHE_HOME": nowhere,
+        "HOME": nowhere,
+        "NUMBA_CACHE_DIR": "",
+        "PYTHONPATH": str(tmp_path),
+    } | FAST
     done = run_python(
         "-c",
         EXPLAIN + "net.explain(X.astype('f4')); import fastlrp.kernels.training.epochs",

@@ -244,7 +244,9 @@ def test_random_networks_along_a_random_direction(drawn, T, n, loss):
 def test_kernels_agree_uncompiled():
     """Run as plain Python: coverage and debuggers see inside only this way, and intrinsics have a second form."""
     chosen = "test_gradients_and_loss and (1-7 or 3-20 or 1-5) or under_its_masks"
-    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen, NUMBA_DISABLE_JIT="1")
+    run = run_python(
+        "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__, "-k", chosen, NUMBA_DISABLE_JIT="1"
+    )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
 
