@@ -26,7 +26,7 @@ os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once; scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
-from hypothesis import HealthCheck, settings  # noqa: E402  # after its storage directory is set
+from hypothesis import HealthCheck, settings  # after its storage directory is set
 
 # The examples are the same on every machine and every day. There is no deadline and no check for slow drawing, because
 # the first example pays for Numba's compilation and the machine may be busy.

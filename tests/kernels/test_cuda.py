@@ -33,8 +33,8 @@ def small_network():
 
 
 def test_kernels_agree_with_the_reference_in_the_simulator():
-    run = run_python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(TESTS / "cuda"), NUMBA_ENABLE_CUDASIM="1",
-                     NUMBA_DISABLE_JIT="1")  # fmt: skip
+    run = run_python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(TESTS / "cuda"),
+                     NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
     assert "skipped" not in run.stdout
