@@ -142,6 +142,15 @@ def test_sensitivity_is_the_largest_move_of_all_draws(rng, by):
     close(got["norm"], [np.linalg.norm(explained(x)) for x in X], 1e-9)
 
 
+def test_float32_agrees_with_float64(rng):
+    net, _ = network(rng, dtype=np.float32)
+    X = rng.normal(size=(40, T, D)).astype(np.float32)
+    one, two = (fl.faithfulness(net, x, net.explain(x), by="cell", random_state=0) for x in (X, X.astype(np.float64)))
+    for name in ("most", "least", "random", "infidelity", "squared_change"):
+        close(one.samples[name], two.samples[name], 1e-4)
+    close(one.samples["norm"], two.samples["norm"], 1e-3)
+
+
 def test_blocks_do_not_matter(rng, monkeypatch):
     net, _ = network(rng)
     panel = panel_of(rng)
