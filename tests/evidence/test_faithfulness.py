@@ -312,6 +312,15 @@ def bad_calls(rng):
     yield {}, r"infinite \(inf\) at sample 1, step 0, feature 2", net, with_value(X, np.inf), rel
     gone = with_value(X[:2], np.nan)[1:]
     yield {}, "no row of X has a prediction: of 1 row none ends a full window", net, gone, net.explain(gone)
+    yield (
+        {},
+        "mean of the sample's cross-section, but there is one sample, which is its own mean",
+        net,
+        X[:1],
+        net.explain(X[:1]),
+    )
+    alone = panel_of(rng, assets=1, months=60).fillna(0.0)
+    yield {}, "but each period has one complete window, which is its own mean: take r", net, alone, net.explain(alone)
     yield {}, "relevance is missing in all of 1 row", net, with_value(X, np.nan), net.explain(with_value(X, np.nan))[1]
     deep = fl.Network([fl.LSTM(**lstm_of(rng, D), return_sequences=True), fl.LSTM(**lstm_of(rng, H))], steps=T)
     averaged = deep.replaced(layers=[*deep.layers, fl.Dense(rng.normal(size=(H, 1)))])
