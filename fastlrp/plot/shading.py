@@ -66,8 +66,10 @@ def _days(where: str, value: Any) -> tuple[int, int]:
     """The first and the last day of a date, month, quarter or year."""
     if isinstance(value, pd.Period):
         return _days(where, value.start_time)[0], _days(where, value.end_time)[1]
+    read = None
     try:
-        read = read_dates(pd.Index([value]) if isinstance(value, str | int) else pd.DatetimeIndex([value]))
+        if not pd.isna(value):
+            read = read_dates(pd.Index([value]) if isinstance(value, str | int) else pd.DatetimeIndex([value]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} has a date that is not understood, {value!r}: {error}") from None
     if read is None:
@@ -103,11 +105,12 @@ def shade_axes(axes: Any, function: str, spans: Sequence[Span], times: Timeline,
 def _places(span: Span, times: Timeline) -> tuple[float, float]:
     """The ends of a span on the axis of times, half a place before its first and after its last."""
     ends = np.array([span.first, span.last])
-    key = times.day
-    if key is None:
-        key, ends = times.month, ends.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) + 1970 * 12
+    key = times.month if times.day is None else times.day
     assert key is not None  # as shade_axes has checked
     step = (float(np.median(np.diff(key))) if len(times) > 1 else 0.0) or 1.0
+    if times.day is None:  # quarters and years are called by their first or by their last month: the middle counts
+        ends = ends.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) + 1970 * 12
+        key = key + (step - 1) / 2 * (float(key[0] % step == 0) - float(key[0] % step == step - 1))
     wide = np.concatenate([[key[0] - step], key, [key[-1] + step]])
     at = np.concatenate([[-1.0], times.position, [times.position[-1] + 1.0]])
     low, high = np.interp(ends + np.array([-0.5, 0.5]), wide, at)
