@@ -1,4 +1,4 @@
-"""Columns that users give to average a result by: labels such as sectors, and weights such as market value."""
+"""What users give beside a result: labels such as sectors, weights such as market value, the features' values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from fastlrp.messages import count
 from fastlrp.objects import as_array
 from fastlrp.panels.periods import label, time_level
+from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
 _ALIGN = "align it with .reindex(rel.index)"
@@ -61,6 +62,33 @@ def labels_of(rows: pd.Index, index: pd.MultiIndex, by: Any, panel: pd.DataFrame
     code, distinct = _coded(_of_assets(by, index.levels[level], where), where)
     asset = np.asarray(index.codes[level])
     return np.where(asset < 0, -1, code[asset]), distinct, by.name or "label"
+
+
+def last_values(relevance: RelevanceArrays, values: Any, where: str) -> Array:
+    """The features' values at the last step of each row's window, from the panel or the array explained; (n, D).
+
+    Raises
+    ------
+    ValueError
+        If they are not of the result's rows and features.
+    """
+    shape = (len(relevance), len(relevance.features))
+    if isinstance(values, pd.DataFrame):
+        if relevance.index is not None:
+            _check_rows(relevance.index, values.index, where)
+        lacking = [] if relevance.by_position else [name for name in relevance.features if name not in values.columns]
+        if lacking:
+            raise ValueError(f"{where} lacks {len(lacking)} of {count(shape[1], 'feature')}, the first {lacking[0]!r}")
+        if not relevance.by_position:
+            values = values[list(relevance.features)]
+        plain = all(map(pd.api.types.is_numeric_dtype, values.dtypes))
+        values = values.to_numpy(np.float64, na_value=np.nan) if plain else values.to_numpy()
+    found = np.asarray(values)
+    if found.ndim == 3:
+        found = found[:, -1]
+    if found.shape != shape:
+        raise ValueError(f"{where} has shape {np.shape(values)}, expected {shape}: the panel or array explained")
+    return found
 
 
 def _of_assets(by: pd.Series[Any], assets: pd.Index, where: str) -> pd.Series[Any]:
