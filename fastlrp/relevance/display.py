@@ -17,7 +17,7 @@ from fastlrp.text_tables import html_bars, html_table, text_table
 Array = npt.NDArray[Any]
 
 _ROWS, _TOP, _BARS = 5, 3, 8  # as many as fit on a screen
-_LOOK = 1 << 21  # values read to find the top features: a few milliseconds, whatever the result's size
+_LOOK = 1 << 19  # values read to find the top features: a few milliseconds, whatever the result's size
 
 
 @dataclass(frozen=True)
