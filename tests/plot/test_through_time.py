@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,19 @@ def test_a_month_without_relevance_breaks_the_line_and_one_alone_is_a_point():
     assert "gaps: no relevance in that month" in said(axes.figure)
 
 
+def test_bands_are_the_members_standard_deviation():
+    rel, rng = made_up(MONTHS), np.random.default_rng(2)
+    members = [replace(rel, values=rel.values + rng.normal(size=rel.values.shape)) for _ in range(3)]
+    values = np.mean([member.values for member in members], axis=0)
+    axes = plot.lines(replace(rel, values=values), members=members, statistic="mean", smooth=3, top=2).axes[0]
+    spread = np.std([trailing(by_month(member, "mean")[2:], 3) for member in members], axis=0, ddof=1)
+    for band, line in zip(axes.collections, drawn(axes), strict=True):
+        column, j = drawn(axes)[line], int(line.split()[1])
+        top = max(column + spread[:, j])
+        assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(top, abs=1e-12)
+    assert "bands: one standard deviation over 3 networks, either way" in texts(axes)
+
+
 # ------------------------------------------------------------------------------------------------------------- lags
 
 
@@ -141,7 +155,7 @@ def test_lags_are_means_over_windows(statistic):
     ],
 )  # fmt: skip
 def test_a_span_stands_where_its_months_or_days_are(times, span, places):
-    (found,) = checked_shade("lines", [span])
+    (found,) = checked_shade("lines", [span], [timeline(pd.Index(times))])
     low, high = _places(found, timeline(pd.Index(times)))
     if places is None:
         assert low >= high
@@ -192,6 +206,8 @@ def test_few_and_many_features_have_a_sensible_size_and_words_apart(features):
             lambda rel: plot.lines(made_up(features=9), top=8),
             "lines has 7 colours that can be told apart, not 8: heat_map shows more",
         ),
+        (lambda rel: plot.lines(rel, members=[rel]), "takes two or more members of one result, not 1 of 1"),
+        (lambda rel: plot.lines(rel, members=[rel, made_up()[:99]]), r"members\[1\] is not of the same periods"),
         (lambda rel: plot.lines(rel, order=["x"]), "names what the result does not have: 'x'"),
         (lambda rel: plot.lines(rel, shade="1990"), r"lines\(shade=...\) takes pairs of dates such as"),
         (lambda rel: plot.lines(rel, shade=["1990-01"]), "takes pairs of dates such as .* but it holds '1990-01'"),
