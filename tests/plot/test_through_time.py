@@ -167,7 +167,9 @@ def test_shades_are_named_and_end_with_the_data():
     shade = {"recession": [("1990-07", "1991-03"), ("2001-03", "2001-11")], "war": [("1990-08", "1991-02")], "x": []}
     for function in (plot.lines, plot.stacked):
         axes = function(made_up(MONTHS), shade=shade).axes[0]
-        assert [(patch.get_x(), patch.get_width()) for patch in axes.patches] == [(3.5, 9), (4.5, 7)]
+        to_data = axes.transData.inverted()
+        ends = [to_data.transform(patch.get_window_extent())[:, 0] for patch in axes.patches]
+        np.testing.assert_allclose(ends, [(3.5, 12.5), (4.5, 11.5)], rtol=0, atol=1e-9)
         entries = [text.get_text() for text in axes.get_legend().get_texts()]
         assert entries[-2:] == ["recession", "war"]
         assert axes.patches[0].get_hatch() is None
