@@ -125,8 +125,8 @@ def row_text(relevance: Relevance, row: int) -> str:
     return f"{label(index[row][1 - time_level(index)])}, {name}"
 
 
-def given_values(function: str, relevance: Relevance, values: Any) -> Array:
-    """The features' values at the last step of each row's window, in float64; (n, D).
+def given_values(function: str, relevance: Relevance, values: Any, rows: Array) -> Array:
+    """The features' values at the last step of some rows' windows, in float64; (rows, D).
 
     Raises
     ------
@@ -134,7 +134,7 @@ def given_values(function: str, relevance: Relevance, values: Any) -> Array:
         If they are not of the result's rows and features, or are no numbers.
     """
     where = f"{function}(values=...)"
-    found = last_values(relevance, values, where)
+    found = last_values(relevance, values, where, rows)
     if found.dtype.kind not in "fiub":
         raise ValueError(f"{where} takes numbers, not values of dtype {found.dtype}")
     return found.astype(np.float64)

@@ -86,7 +86,7 @@ def waterfall(
     relevance = checked_one("waterfall", relevance, top=top)
     check_base("waterfall", base)
     at = row_named("waterfall", relevance, row)
-    known = None if values is None else given_values("waterfall", relevance, values)[at]
+    known = None if values is None else given_values("waterfall", relevance, values, np.array([at]))[0]
     rows, of = _beside(relevance, at)
     beside = relevance[rows]
     table = parts(beside, groups).to_numpy()

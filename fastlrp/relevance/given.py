@@ -64,8 +64,8 @@ def labels_of(rows: pd.Index, index: pd.MultiIndex, by: Any, panel: pd.DataFrame
     return np.where(asset < 0, -1, code[asset]), distinct, by.name or "label"
 
 
-def last_values(relevance: RelevanceArrays, values: Any, where: str) -> Array:
-    """The features' values at the last step of each row's window, from the panel or the array explained; (n, D).
+def last_values(relevance: RelevanceArrays, values: Any, where: str, rows: Array | slice = slice(None)) -> Array:
+    """The features' values at the last step of some rows' windows, from the panel or array explained; (rows, D).
 
     Raises
     ------
@@ -76,19 +76,21 @@ def last_values(relevance: RelevanceArrays, values: Any, where: str) -> Array:
     if isinstance(values, pd.DataFrame):
         if relevance.index is not None:
             _check_rows(relevance.index, values.index, where)
-        lacking = [] if relevance.by_position else [name for name in relevance.features if name not in values.columns]
-        if lacking:
-            raise ValueError(f"{where} lacks {len(lacking)} of {count(shape[1], 'feature')}, the first {lacking[0]!r}")
         if not relevance.by_position:
+            lacking = [name for name in relevance.features if name not in values.columns]
+            if lacking:
+                raise ValueError(
+                    f"{where} lacks {len(lacking)} of {count(shape[1], 'feature')}, the first being {lacking[0]!r}"
+                )
             values = values[list(relevance.features)]
-        plain = all(map(pd.api.types.is_numeric_dtype, values.dtypes))
-        values = values.to_numpy(np.float64, na_value=np.nan) if plain else values.to_numpy()
-    found = np.asarray(values)
-    if found.ndim == 3:
-        found = found[:, -1]
-    if found.shape != shape:
+    elif np.ndim(values) == 3:
+        values = np.asarray(values)[:, -1]
+    if np.shape(values) != shape:
         raise ValueError(f"{where} has shape {np.shape(values)}, expected {shape}: the panel or array explained")
-    return found
+    if not isinstance(values, pd.DataFrame):
+        return np.asarray(values)[rows]
+    plain = all(map(pd.api.types.is_numeric_dtype, values.dtypes))
+    return values.iloc[rows].to_numpy(np.float64, na_value=np.nan) if plain else values.iloc[rows].to_numpy()
 
 
 def _of_assets(by: pd.Series[Any], assets: pd.Index, where: str) -> pd.Series[Any]:

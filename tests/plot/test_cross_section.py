@@ -111,6 +111,7 @@ def test_a_swarm_is_one_months_relevance_coloured_by_rank():
             want = (given[known, k][:, None] >= given[known, k]).sum(axis=1) / known.sum()
             np.testing.assert_allclose(colours[known, k], want, rtol=1e-12)
             assert np.isnan(colours[~known, k]).all()
+        assert ("black: the feature's value is missing" in texts(axes)) == (month == 5)
     assert f"arras: 9 stocks, {MONTHS[11]}" in texts(axes)
 
 
@@ -228,7 +229,10 @@ def test_a_result_on_the_gpu_is_copied_and_axes_are_returned():
         (lambda rel, _: plot.waterfall(rel, 20, base="median"), r"waterfall\(base=...\) takes 'mean' or 'zero', not"),
         (lambda rel, _: plot.waterfall(rel, 20, top=0), r"waterfall\(top=...\) takes a whole number of at least 1"),
         (lambda rel, X: plot.waterfall(rel, 20, values=X[1:]), "values=...) has 47 rows, the result 48: align it"),
-        (lambda rel, X: plot.beeswarm(rel, X.drop(columns="factor 1")), "lacks 1 of 5 features, the first 'factor 1'"),
+        (
+            lambda rel, X: plot.beeswarm(rel, X.drop(columns="factor 1")),
+            "lacks 1 of 5 features, the first being 'factor 1'",
+        ),
         (
             lambda rel, X: plot.beeswarm(rel, X.to_numpy()[:, 1:]),
             r"has shape \(48, 4\), expected \(48, 5\): the panel or",

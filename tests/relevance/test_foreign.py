@@ -153,7 +153,7 @@ def test_times_as_dates(times, first):
             "to_alphalens needs dates, but the result's times are such as '[0-3]'",
         ),
         (lambda rel: rel.to_shap(panel_of(rel).iloc[1:]), r"to_shap\(data=...\) has 11 rows, the result 12: align it"),
-        (lambda rel: rel.to_shap(panel_of(rel).drop(columns="size")), "lacks 1 of 4 features, the first 'size'"),
+        (lambda rel: rel.to_shap(panel_of(rel).drop(columns="size")), "lacks 1 of 4 features, the first being 'size'"),
     ],
 )
 def test_refusals_are_sentences(call, words, monkeypatch):
