@@ -71,6 +71,14 @@ def test_a_waterfall_sums_what_has_no_bar_and_writes_values():
     check_words(few)
 
 
+def test_bars_that_miss_the_score_say_so():
+    rel = scored()
+    assert "the bars miss" not in said(plot.waterfall(rel, 20))
+    score = rel.score + np.where(np.arange(48) == 20, 0.4, 0)
+    assert "the bars miss the score by +0.40" in said(plot.waterfall(replace(rel, score=score), 20, base="zero"))
+    assert "the bars miss the score by +0.30" in said(plot.waterfall(replace(rel, score=score), 20))
+
+
 def test_a_row_is_found_by_its_key_and_ranked_among_its_month():
     rel = scored(assets=7)
     for row in (5 * 7 + 3, 5 * 7 + 3 - 84, ("1990-06", "A3"), (pd.Period("1990-06"), "A3")):
