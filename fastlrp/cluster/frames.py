@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastlrp.cluster.engine import Ask, asked, needed, nothing, shared
-from fastlrp.explain import Given, labelled, panel_steps
+from fastlrp.explain import Given, labelled, panel_steps, prediction_names
 from fastlrp.messages import suggest
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.calendar import Calendar, PartKeys, calendar_of, part_keys
@@ -30,7 +30,7 @@ class Form(NamedTuple):
     steps: int
     dtype: np.dtype[Any]
 
-    def index(self, part: pd.DataFrame) -> pd.MultiIndex:
+    def rows(self, part: pd.DataFrame) -> pd.MultiIndex:
         """Times and assets of its rows."""
         both = [part[key] if key in self.columns else part.index.get_level_values(key) for key in self.keys]
         return pd.MultiIndex.from_arrays(cast(Any, both), names=self.keys)
@@ -113,7 +113,7 @@ def _shuffled(data: Any, asset: Any) -> Any:
 
 
 def _part_keys(part: pd.DataFrame, form: Form) -> PartKeys:
-    index = form.index(part)
+    index = form.rows(part)
     return part_keys(index) if len(index) else PartKeys(index.levels[0], index.levels[1], np.empty((0, 4), np.int64))
 
 
@@ -124,16 +124,14 @@ def _calendar(parts: list[PartKeys]) -> Calendar:
 def _computed(part: pd.DataFrame, net: AnyNetwork, calendar: Calendar | None, form: Form, ask: Ask) -> pd.DataFrame:
     """A partition's results; of no row, what they look like."""
     if len(part):
-        index = form.index(part)
+        index = form.rows(part)
         frame = part[form.features].set_axis(index)
         panel = as_panel(frame, form.steps, net.features, form.dtype, n_features=net.n_features, calendar=calendar)
         results, spread = ask.run(Given(net, None, panel.windows, panel.steps, panel))
     else:
         results, spread = nothing(net, form.steps, form.dtype, ask)
     if ask.rule is None:
-        many = results.prediction.shape[1] > 1
-        names = [f"prediction[{name}]" for name in net.outputs or range(net.n_outputs)] if many else ["prediction"]
-        out = pd.DataFrame(results.prediction, part.index, names)
+        out = pd.DataFrame(results.prediction, part.index, prediction_names(net))
     else:
         relevance = labelled(
             net, results, form.steps, ask.rule, ask.unit, reduced=ask.reduced, spread=spread,

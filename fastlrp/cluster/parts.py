@@ -18,7 +18,7 @@ import fastlrp
 from fastlrp.checks import check
 from fastlrp.cluster.engine import needed, shared
 from fastlrp.explain import check_network, panel_steps
-from fastlrp.files.door import asked_for, check_columns, compute_dtype, find_features, find_index
+from fastlrp.files.door import Index, asked_for, check_columns, compute_dtype, find_features, find_index
 from fastlrp.files.explain_file import explain_file
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
@@ -167,14 +167,14 @@ def _name(path: Path, folder: Path) -> Path:
     return place if place.name.lower().endswith(".parquet") else place.with_name(f"{place.name}.parquet")
 
 
-def _looked(path: Path, index: Any, features: list[str]) -> Look:
+def _looked(path: Path, index: Index, features: list[str]) -> Look:
     """Read a file's times and assets, a block at a time."""
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path)))
         tables.check([*index, *features])
         tables.declare(index, features)
         stamps, kind = tables.stamps(), compute_dtype(tables, features, None)
-        keys = stack.enter_context(closing(Keys(tables, *index, Path(tempfile.gettempdir()))))
+        keys = stack.enter_context(closing(Keys(tables, index.time, index.asset, Path(tempfile.gettempdir()))))
         levels: Any = [pd.Index(level.values.to_pandas()) for level in (keys.time, keys.asset)]
         codes: Any = keys[0 : len(keys)]
         names: Any = list(index)

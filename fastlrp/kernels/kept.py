@@ -27,7 +27,7 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     """
 
     def __init__(self, file: IndexDataCacheFile, sources: object) -> None:
-        vars(self).update(vars(file))
+        self.__dict__.update(vars(file))
         self._source_stamp = (file._source_stamp, file._version, sources)
 
     def save(self, key: object, data: object) -> None:

@@ -61,7 +61,7 @@ def entry(function: Callable[..., Any]) -> Any:
         return njit(function, **how)
     # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
     # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
-    numbas = getattr(dispatcher, "_cache", None)
+    numbas: Any = getattr(dispatcher, "_cache", None)
     if hasattr(numbas, "_cache_file"):
         numbas._cache_file = KeptCode(numbas._cache_file, _sources())
     return dispatcher

@@ -12,6 +12,7 @@ from fastlrp.messages import install_hint
 from fastlrp.panels.periods import time_level
 from fastlrp.relevance.arrays import RelevanceArrays
 from fastlrp.relevance.parts import feature_values, labels, totals
+from fastlrp.relevance.tables import frame
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +33,16 @@ def to_shap(relevance: RelevanceArrays, data: Array | None) -> Any:
         data=None if data is None else np.asarray(data)[keep],
         feature_names=list(relevance.features),
     )
+
+
+def to_polars(relevance: RelevanceArrays, *, steps: bool) -> Any:
+    """``Relevance.to_polars``."""
+    from fastlrp.panels import polars
+
+    table = frame(relevance, steps=steps)
+    columns: list[Any] = list(table.columns)
+    names = [f"{feature}_lag{lag}" for lag, feature in columns] if steps else columns
+    return polars.to_polars(relevance.index, dict(zip(names, table.to_numpy().T, strict=True)))
 
 
 def to_xarray(relevance: RelevanceArrays) -> Any:

@@ -224,6 +224,23 @@ class Relevance(RelevanceArrays):
 
         return foreign.to_xarray(self)
 
+    def to_polars(self, *, steps: bool = False) -> Any:
+        """Relevance as a polars DataFrame: time and asset as columns, then those of :meth:`to_frame`.
+
+        Parameters
+        ----------
+        steps : bool
+            True: a column ``NAME_lagK`` for every feature and step, and no totals. Missing numbers are null.
+
+        Raises
+        ------
+        ImportError
+            If polars is missing.
+        """
+        from fastlrp.relevance import foreign
+
+        return foreign.to_polars(self, steps=steps)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result with everything that belongs to it; :func:`fastlrp.load_relevance` reads it again.
 
