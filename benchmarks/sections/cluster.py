@@ -121,7 +121,7 @@ def run(options: Options) -> str:
         "## Clusters",
         f"A folder of {PARTS} Parquet files, {stocks * MONTHS:,} stock-months at ({PANEL.label}), summed over steps, "
         "from files to files on a Dask cluster of processes of this machine, one thread and one core each: seconds on "
-        "one worker and on two, core-seconds for a million stock-months on two, and what they cost, in thousandths of a "
+        "one worker and on two, core-seconds for a million stock-months on two, and their cost in thousandths of a "
         f"dollar, at an assumed {PRICE} dollars for a core's hour. explain_files has 300 MB for each part under way; "
         "explain holds whole partitions, reads by Dask and writes by its to_parquet.",
         table(("way", "1 worker, s", "2 workers, s", "times as fast", "core-seconds", "$/1000"), rows),

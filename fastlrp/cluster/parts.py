@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 import fastlrp
 from fastlrp.checks import check
 from fastlrp.cluster.engine import needed, shared
+from fastlrp.cluster.plan import Part, Plan, looked, planned, recorded
 from fastlrp.explain import check_network, panel_steps
-from fastlrp.files.door import Index, asked_for, check_columns, compute_dtype, find_features, find_index
+from fastlrp.files.door import asked_for, check_columns, find_features, find_index
 from fastlrp.files.explain_file import explain_file
-from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
 from fastlrp.files.summary import FileSummary
 from fastlrp.keras import read_keras
@@ -28,7 +25,6 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.fingerprint import fingerprint
-from fastlrp.panels.calendar import Calendar, PartKeys, calendar_of, part_keys
 from fastlrp.rules import Aggregate, Rule
 from fastlrp.whole import whole
 
@@ -115,39 +111,10 @@ def explain_files(
     said |= {"the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]),
              "columns=": options["columns"], "index=": list(first)}  # fmt: skip
     sent = shared(net)
-    looks = [delayed(_looked)(part.source, first, options["columns"]) for part in parts]
-    plan = delayed(_planned)(parts, looks, said, dtype)
+    looks = [delayed(looked)(part.source, first, options["columns"]) for part in parts]
+    plan = delayed(planned)(parts, looks, said, dtype)
     done = [delayed(_explained)(k, plan, sent, options) for k in range(len(parts))]
     return delayed(_summed)(out, parts, done)
-
-
-class Part(NamedTuple):
-    """A file, and the one that is made of it."""
-
-    source: Path
-    out: Path
-
-    @property
-    def record(self) -> Path:
-        """What the part was made with, once it is there."""
-        return self.out.with_name(f".{self.out.name}.json")
-
-
-class Look(NamedTuple):
-    """What a file's times, assets and columns say."""
-
-    keys: PartKeys
-    dtype: Any
-    stamps: list[list[Any]]
-
-
-class Plan(NamedTuple):
-    """What all files say together, and what each part is made with."""
-
-    parts: list[Part]
-    calendar: Calendar
-    dtype: str
-    settings: list[dict[str, Any]]
 
 
 def _check_places(folder: Path, out: Path, *, resume: bool) -> None:
@@ -167,53 +134,10 @@ def _name(path: Path, folder: Path) -> Path:
     return place if place.name.lower().endswith(".parquet") else place.with_name(f"{place.name}.parquet")
 
 
-def _looked(path: Path, index: Index, features: list[str]) -> Look:
-    """Read a file's times and assets, a block at a time."""
-    with ExitStack() as stack:
-        tables = stack.enter_context(closing(open_source(path)))
-        tables.check([*index, *features])
-        tables.declare(index, features)
-        stamps, kind = tables.stamps(), compute_dtype(tables, features, None)
-        keys = stack.enter_context(closing(Keys(tables, index.time, index.asset, Path(tempfile.gettempdir()))))
-        levels: Any = [pd.Index(level.values.to_pandas()) for level in (keys.time, keys.asset)]
-        codes: Any = keys[0 : len(keys)]
-        names: Any = list(index)
-        return Look(part_keys(pd.MultiIndex(levels, codes, names=names, verify_integrity=False)), kind, stamps)
-
-
-def _planned(parts: list[Part], looks: list[Look], said: dict[str, Any], dtype: Any) -> Plan:
-    """The calendar of all files and their dtype; nothing is written before they are known.
-
-    Raises
-    ------
-    ValueError
-        If an asset stands in two files, or a part that is there was made with something else.
-    """
-    names, todo = [str(part.source) for part in parts], "write each asset's rows into one file"
-    calendar = calendar_of([look.keys for look in looks], names, todo)
-    kind = np.result_type(*(look.dtype for look in looks)) if dtype is None else np.dtype(dtype)
-    shared_by_all = {**said, "dtype=": str(kind), "the calendar": calendar.said}
-    settings = [json.loads(json.dumps({**shared_by_all, "the source": look.stamps})) for look in looks]
-    for part, wanted in zip(parts, settings, strict=True):
-        had = _recorded(part)
-        odd = None if had is None else next((key for key in wanted if had["settings"].get(key) != wanted[key]), None)
-        if odd is not None:
-            raise ValueError(f"resume=True, but {odd} has changed since {part.out} was written: choose another folder")
-    return Plan(parts, calendar, str(kind), settings)
-
-
-def _recorded(part: Part) -> dict[str, Any] | None:
-    """The record of a part that is there; None where there is none, or it is not whole."""
-    if not (part.out.exists() and part.record.exists()):
-        return None
-    found: dict[str, Any] = json.loads(part.record.read_text(encoding="utf-8"))
-    return found
-
-
 def _explained(number: int, plan: Plan, net: Chain, options: dict[str, Any]) -> FileSummary:
     """Explain one file, unless that is done."""
     part = plan.parts[number]
-    record = _recorded(part)
+    record = recorded(part)
     if record is None:
         part.out.parent.mkdir(parents=True, exist_ok=True)
         summary = explain_file(
