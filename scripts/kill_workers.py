@@ -2,8 +2,8 @@
 
     python scripts/kill_workers.py [KILLS]
 
-Every other kill finds an empty NUMBA_CACHE_DIR, so that all workers compile and fill it as one of them dies; float32
-and float64 are compiled at once. In the end new processes run what is kept there.
+Every fifth kill finds an empty NUMBA_CACHE_DIR, so that all workers compile and fill it as one of them dies; float32
+and float64 are compiled at once. In the end a new process runs what is kept there.
 """
 
 from __future__ import annotations
@@ -72,21 +72,15 @@ def compare(folder: Path, found: list[Any]) -> None:
     assert not left, left
 
 
-def once(folder: Path, cache: Path, net: Any, panel: pd.DataFrame, wait: float | None) -> tuple[float, int]:
-    """Seconds of a run, and how many workers died of it; one is killed after ``wait`` seconds."""
-    from distributed import LocalCluster
-
+def once(folder: Path, cluster: Any, net: Any, panel: pd.DataFrame, most: float) -> tuple[float, int]:
+    """Seconds of a run, and whether a worker died of it: one is killed within ``most`` seconds, if that is not 0."""
     shutil.rmtree(folder / "out", ignore_errors=True)
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50,
-                     env={"NUMBA_CACHE_DIR": str(cache)}) as cluster,
-        cluster.get_client() as client,
-    ):  # fmt: skip
+    with cluster.get_client() as client:
         client.wait_for_workers(2)
         begun, killed = time.perf_counter(), 0
         futures = [client.compute(one) for one in explained(folder, net, panel)]
-        if wait is not None:
-            time.sleep(wait)
+        if most:
+            time.sleep(random.uniform(0, most))
             killed = any(not future.done() for future in futures)
             os.kill(random.choice(list(cluster.workers.values())).pid, signal.SIGKILL)
         compare(folder, client.gather(futures))
@@ -94,24 +88,26 @@ def once(folder: Path, cache: Path, net: Any, panel: pd.DataFrame, wait: float |
 
 
 def main(kills: int) -> int:
+    from distributed import LocalCluster
+
     random.seed(0)
     with tempfile.TemporaryDirectory() as name:
-        folder, done, runs = Path(name), 0, 0
+        folder, done, cold, cache = Path(name), 0, 0.0, Path(name) / "numba"
         make(folder)
         net, panel = fl.read_keras(folder / "model.h5"), pd.read_parquet(folder / "panel.parquet")
-        cache = folder / "numba"
-        lasts = {"cold": once(folder, cache, net, panel, None)[0], "warm": once(folder, cache, net, panel, None)[0]}
-        print(", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in lasts.items()), flush=True)
+        options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
         while done < kills:
-            kind = ("cold", "warm")[runs % 2]
-            if kind == "cold":
-                shutil.rmtree(cache)
-            done += once(folder, cache, net, panel, random.uniform(0, 0.8 * lasts[kind]))[1]
-            runs += 1
-            if kind == "cold":
-                check = [sys.executable, "-c", _KEPT]
-                subprocess.run(check, cwd=folder, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, check=True)
-            print(f"{done} kills in {runs} runs", flush=True)
+            shutil.rmtree(cache, ignore_errors=True)
+            with LocalCluster(n_workers=2, env={"NUMBA_CACHE_DIR": str(cache)}, **options) as cluster:
+                seconds, killed = once(folder, cluster, net, panel, 0.6 * cold)
+                cold, done = max(cold, seconds), done + killed
+                print(f"{done} kills; from an empty cache on {seconds:.1f} s", flush=True)
+                warm, _ = once(folder, cluster, net, panel, 0)
+                for _ in range(4):
+                    done += once(folder, cluster, net, panel, warm)[1]
+                print(f"{done} kills; all compiled {warm:.1f} s", flush=True)
+            check = [sys.executable, "-c", _KEPT]
+            subprocess.run(check, cwd=folder, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, check=True)
         print(f"{done} kills while work was under way, all results the same to the bit, kept code as well")
     return 0
 

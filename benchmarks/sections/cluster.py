@@ -20,7 +20,7 @@ from benchmarks.report import Options, at_least, at_most, goals, table
 from benchmarks.timing import alternate, seconds
 from benchmarks.workers import cores
 
-STOCKS, MONTHS, PARTS = 4000, 240, 8
+STOCKS, MONTHS, PARTS, MEMORY = 4000, 240, 8, "500MB"
 #: Times as fast on two workers as on one; bytes that a worker may have, and a file's over them.
 SCALES, LIMIT, LARGER = 1.7, 10**9, 1.5
 #: Assumptions of what is only computed: dollars for a core's hour, machines and their cores, bytes a second that each
@@ -100,7 +100,7 @@ def run(options: Options) -> str:
         net.explain(np.zeros((64, PANEL.steps, PANEL.features), np.float32), reduce="steps")  # compiles
         with workers(1) as one, workers(2) as two:
             calls = {}
-            for kind, call in runs(net, folder, "300MB").items():
+            for kind, call in runs(net, folder, MEMORY).items():
                 for n, client in ((1, one), (2, two)):
                     with client.as_current():
                         call()  # each worker loads what is compiled
@@ -122,7 +122,7 @@ def run(options: Options) -> str:
         f"A folder of {PARTS} Parquet files, {stocks * MONTHS:,} stock-months at ({PANEL.label}), summed over steps, "
         "from files to files on a Dask cluster of processes of this machine, one thread and one core each: seconds on "
         "one worker and on two, core-seconds for a million stock-months on two, and their cost in thousandths of a "
-        f"dollar, at an assumed {PRICE} dollars for a core's hour. explain_files has 300 MB for each part under way; "
+        f"dollar, at an assumed {PRICE} dollars for a core's hour. explain_files has {MEMORY} for each part under way; "
         "explain holds whole partitions, reads by Dask and writes by its to_parquet.",
         table(("way", "1 worker, s", "2 workers, s", "times as fast", "core-seconds", "$/1000"), rows),
         f"Most memory of a worker after both ways: {most[1]:.0f} MB of one, {most[2]:.0f} MB of two. A worker limited "
@@ -144,7 +144,7 @@ def _larger(net: Any, folder: Path, options: Options) -> tuple[float, int]:
     stocks = 10 * (options.samples(int(LARGER * LIMIT / (4 * PANEL.features * MONTHS))) // 10)
     write_parts(folder / "in", stocks, 1)
     with workers(1, LIMIT) as client, client.as_current():
-        runs(net, folder, "300MB")["explain_files"]()
+        runs(net, folder, MEMORY)["explain_files"]()
         return 1024**2 * max(peaks(client)), (folder / "in" / "00.parquet").stat().st_size
 
 
