@@ -95,7 +95,7 @@ def main(kills: int) -> int:
         folder, done, cold, cache = Path(name), 0, 0.0, Path(name) / "numba"
         make(folder)
         net, panel = fl.read_keras(folder / "model.h5"), pd.read_parquet(folder / "panel.parquet")
-        options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+        options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
         while done < kills:
             shutil.rmtree(cache, ignore_errors=True)
             with LocalCluster(n_workers=2, env={"NUMBA_CACHE_DIR": str(cache)}, **options) as cluster:

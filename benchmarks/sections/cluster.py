@@ -54,7 +54,7 @@ def workers(n: int, limit: Any = None) -> Iterator[Any]:
     from distributed import LocalCluster
 
     with (
-        LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, dashboard_address=None,
+        LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, dashboard_address=":0",
                      silence_logs=50) as cluster,
         cluster.get_client() as client,
     ):  # fmt: skip

@@ -7,14 +7,16 @@ that all together never use more cores than Dask was given.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from fastlrp.cluster.engine import is_dask_array, is_dask_frame
-from fastlrp.cluster.parts import explain_files
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.rules import Aggregate, Rule
+
+if TYPE_CHECKING:
+    from fastlrp.cluster.parts import explain_files
 
 __all__ = ["explain", "explain_files", "predict"]
 
@@ -120,6 +122,14 @@ def explain(
     from fastlrp.cluster.frames import over_partitions
 
     return over_partitions(data, net, index=index, shuffle=shuffle, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "explain_files":
+        raise AttributeError(f"module 'fastlrp.cluster' has no attribute {name!r}")
+    from fastlrp.cluster.parts import explain_files  # needs pyarrow
+
+    return explain_files
 
 
 def _is_array(data: object, index: object, shuffle: bool) -> bool:
