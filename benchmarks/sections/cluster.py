@@ -59,7 +59,7 @@ def workers(n: int, limit: Any = None) -> Iterator[Any]:
         cluster.get_client() as client,
     ):  # fmt: skip
         client.wait_for_workers(n)
-        for k, address in enumerate(client.scheduler_info(n_workers=-1)["workers"]):
+        for k, address in enumerate(client.run(os.getpid)):
             client.run(partial(os.sched_setaffinity, 0, {cores()[k % len(cores())]}), workers=[address])
         yield client
 

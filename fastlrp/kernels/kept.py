@@ -3,7 +3,7 @@
 Numba keeps an index beside numbered files of code, and writes the index first. Two processes that compile float32 and
 float64 at the same time give both the number 1, and one killed between the two writes leaves an index that points to
 older code: the next process then runs code that was made for something else, or dies (numba #4807). Here the
-signature's hash names the file, which says itself what it holds, so that nothing has to agree with anything.
+signature's hash names the file, whose checksum takes in what the code was made of and for: nothing has to agree.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     def save(self, key: object, data: object) -> None:
         """Keep code in place of any that was kept for the same signature and processor; another process that reads
         meanwhile finds one or the other."""
-        content = self._dump((self._source_stamp, key, data))
+        content = self._dump(data)
         with self._open_for_write(self._path(key)) as file:
-            file.write(hashlib.sha256(content).digest() + content)
+            file.write(self._digest(key, content) + content)
 
     def load(self, key: object) -> Any:
         """The code for a signature and processor; None where there is none, or it is outdated or damaged."""
@@ -44,13 +44,14 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
                 digest, content = file.read(32), file.read()
         except OSError:
             return None
-        if hashlib.sha256(content).digest() != digest:  # unpickled, it could do anything
-            return None
-        stamp, kept, data = pickle.loads(content)
-        return data if (stamp, kept) == (self._source_stamp, key) else None
+        # Of another version or damaged, it could do anything as it is unpickled.
+        return pickle.loads(content) if digest == self._digest(key, content) else None
 
     def flush(self) -> None:
         """Nothing to do: there is no index, and code is replaced when it is compiled anew."""
+
+    def _digest(self, key: object, content: bytes) -> bytes:
+        return hashlib.sha256(repr((self._source_stamp, key)).encode() + content).digest()
 
     def _path(self, key: object) -> Any:
         number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6], "big")

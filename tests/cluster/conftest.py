@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra fastlrp[dask] is not installed")
 
-import dask
 from cluster_cases import make_network, make_panel
 
 import fastlrp as fl
@@ -21,10 +20,7 @@ def cluster() -> Iterator[Any]:
     """Two processes of one thread each: as many threads as the test machine has cores."""
     from distributed import LocalCluster
 
-    with (
-        dask.config.set({"distributed.worker.daemon": False}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as one,
-    ):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as one:
         yield one
 
 

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 
-import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -117,7 +116,6 @@ def test_tasks_start_no_threads_of_their_own(net, by_asset, monkeypatch):
     """A worker runs as many tasks at once as it has threads, so each must do with its own."""
     started = []
     monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self))
-    dask.config.set(num_workers=1)
     synchronously(fl.cluster.explain(by_asset, net))
     assert not started
 
