@@ -100,7 +100,7 @@ _HOMES = {
     "write_keras": "keras",
 }
 #: Modules that users import; kept out of ``__all__``: ``from fastlrp import *`` would overwrite a user's ``data``.
-_MODULES = ("data", "plot")
+_MODULES = ("cluster", "data", "plot")
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
     kind = array.dtype
     if kind.kind not in "fiub":
         raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
-    _check_shape(net, array.shape, steps)
+    check_shape(net, array.shape, steps)
     if dtype is None:
         dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
     with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused by name
@@ -51,13 +51,13 @@ def _on_gpu(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Any:
     if array.dtype not in (np.float32, np.float64) or dtype not in (None, array.dtype):
         wanted = "float32 or float64" if dtype is None else dtype
         raise ValueError(f"X is {array.dtype} on the GPU, expected {wanted}: convert it there")
-    _check_shape(net, array.shape, steps)
+    check_shape(net, array.shape, steps)
     if not array.is_c_contiguous():
         raise ValueError("X on the GPU is not contiguous, expected C order: copy it there into an array of its own")
     return array
 
 
-def _check_shape(net: AnyNetwork, shape: tuple[int, ...], steps: int | None) -> None:
+def check_shape(net: AnyNetwork, shape: tuple[int, ...], steps: int | None) -> None:
     """Refuse a shape that is not (sample, step, feature) of this network."""
     D, wanted = net.n_features, net.steps if steps is None else steps
     T = "T" if wanted is None else wanted

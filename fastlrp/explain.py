@@ -26,6 +26,7 @@ from fastlrp.rules import Aggregate, Rule, as_rule
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
     from fastlrp.panels.panel import Panel
 
@@ -45,14 +46,14 @@ class Given(NamedTuple):
 
 def predict(
     net: AnyNetwork,
-    X: Array | pd.DataFrame,
+    X: Array | pd.DataFrame | pl.DataFrame,
     *,
     steps: int | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
     progress: bool = False,
-) -> Array | pd.Series | pd.DataFrame:
+) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
@@ -61,6 +62,10 @@ def predict(
     import pandas as pd
 
     index = given.panel.index
+    if _is_polars(X):
+        from fastlrp.panels.polars import to_polars
+
+        return to_polars(index, dict(zip(prediction_names(net), prediction.reshape(len(index), -1).T, strict=True)))
     if prediction.ndim == 1:
         return pd.Series(prediction, index=index, name="prediction")
     return pd.DataFrame(prediction, index=index, columns=list(net.outputs or range(net.n_outputs)))
@@ -68,7 +73,7 @@ def predict(
 
 def explain(
     net: AnyNetwork,
-    X: Array | pd.DataFrame,
+    X: Array | pd.DataFrame | pl.DataFrame,
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
@@ -158,6 +163,16 @@ def _fields(spread: Spread) -> dict[str, Any]:
         "spread": spread.values, "prediction_spread": _one_or_many(spread.prediction), "share_spread": spread.share,
         "n_members": spread.n_members,
     }  # fmt: skip
+
+
+def prediction_names(net: AnyNetwork) -> list[str]:
+    """Names of the columns of predictions, in tables that hold others, too."""
+    outputs = net.outputs or range(net.n_outputs)
+    return ["prediction"] if net.n_outputs == 1 else [f"prediction[{output}]" for output in outputs]
+
+
+def _is_polars(X: object) -> bool:
+    return type(X).__module__.startswith("polars.")
 
 
 def _one_or_many(prediction: Array) -> Array:
@@ -322,9 +337,13 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
     check_network(net)
     if dtype is not None:
         dtype = as_dtype(dtype)
-    if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
+    if not isinstance(X, np.ndarray) and (_is_polars(X) or hasattr(X, "columns")):
         from fastlrp.panels.panel import as_panel
 
+        if _is_polars(X):
+            from fastlrp.panels.polars import from_polars
+
+            X = from_polars(X, net.features or ())
         panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
         return Given(net, X, panel.windows, panel.steps, panel)
     batch = batch_of(net, X, steps, dtype)

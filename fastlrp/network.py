@@ -15,6 +15,7 @@ from fastlrp.rules import Aggregate, Rule
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
 
 class Explains:
@@ -22,19 +23,19 @@ class Explains:
 
     def predict(
         self,
-        X: Array | pd.DataFrame,
+        X: Array | pd.DataFrame | pl.DataFrame,
         *,
         steps: int | None = None,
         device: str = "auto",
         dtype: npt.DTypeLike | None = None,
         threads: int | None = None,
         progress: bool = False,
-    ) -> Array | pd.Series | pd.DataFrame:
+    ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
         """Predictions for an array (sample, step, feature) or a panel.
 
         Parameters
         ----------
-        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
+        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
             In the units that the network was trained on. A missing value (NaN) makes its sample's prediction NaN. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it, as
             Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
@@ -54,7 +55,7 @@ class Explains:
         -------
         array (sample,) or (sample, output), or for a panel Series or DataFrame
             In the units of the network's target, after the output's activation. For a panel, on its own index and in
-            its order, with NaN where no full window ends.
+            its order, with NaN where no full window ends; for a polars frame one of time, asset and prediction.
 
         Raises
         ------
@@ -79,7 +80,7 @@ class Explains:
 
     def explain(
         self,
-        X: Array | pd.DataFrame,
+        X: Array | pd.DataFrame | pl.DataFrame,
         *,
         rule: str | Rule = "arras",
         steps: int | None = None,
@@ -99,7 +100,7 @@ class Explains:
 
         Parameters
         ----------
-        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index
+        X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
             In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it.
         rule : "arras", "rudder", "gradient_x_input", "integrated_gradients", or a value

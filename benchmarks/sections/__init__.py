@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.report import Options
 from benchmarks.sections import (
+    cluster,
     evidence,
     files,
     gradients,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "market": market.run,
     "rolling": rolling.run,
     "files": files.run,
+    "cluster": cluster.run,
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,

@@ -34,6 +34,7 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.fingerprint import fingerprint
+from fastlrp.panels.calendar import Calendar
 from fastlrp.rules import Aggregate, Rule
 
 PathLike = str | os.PathLike[str]
@@ -60,6 +61,7 @@ def explain_file(
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
     progress: bool | None = None,
+    calendar: Calendar | None = None,
 ) -> FileSummary:
     """Relevance of every row of a panel in files, written to a file, in bounded memory.
 
@@ -101,6 +103,9 @@ def explain_file(
         The CPU computes.
     progress : bool or None
         A bar of rows with the time left (needs tqdm); None: on a terminal.
+    calendar : Calendar or None
+        Which times follow each other in the panel that the source is a part of, as
+        :func:`fastlrp.cluster.explain_files` finds it; None: the source is the whole panel.
 
     Returns
     -------
@@ -139,12 +144,13 @@ def explain_file(
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
         asked.rule.check_fits(asked.steps, len(features), kind)
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
-        layout = find_layout(keys, str(path))
+        layout = find_layout(keys, str(path), calendar)
         first = 0 if since is None else first_rank(layout, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),
             "columns=": features, "index=": list(keys_at), "the source": stamps,
+            "the calendar": None if calendar is None else calendar.said,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
         with Output(out, settings, resume=resume) as output:
@@ -157,13 +163,14 @@ def explain_file(
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")
             summary = summed(out, output.done, run.features)
-            if not summary.explained:
+            if not summary.explained and calendar is None:
                 output.useless(
                     f"{path} has no row to explain: none of its {count(summary.rows, 'row')} ends a complete window "
                     f"of {count(asked.steps, 'step')} without a missing value"
                 )
             output.finish()
-    run.warn()
+    if summary.explained:
+        run.warn()
     return summary
 
 

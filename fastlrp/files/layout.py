@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.files.keys import Keys
+from fastlrp.panels.calendar import Calendar
 from fastlrp.panels.order import sorted_order
 from fastlrp.panels.periods import (
     Jumps,
@@ -67,8 +68,8 @@ class Layout:
         return int(np.searchsorted(self.position, self.position[rank] - (steps - 1) * self.step))
 
 
-def find_layout(keys: Keys, name: str) -> Layout:
-    """The order of a source's rows, and the grid of its times, as a panel in memory has it.
+def find_layout(keys: Keys, name: str, calendar: Calendar | None = None) -> Layout:
+    """The order of a source's rows, and the grid of its times, as a panel in memory has it: its own, or the calendar's.
 
     Raises
     ------
@@ -81,10 +82,13 @@ def find_layout(keys: Keys, name: str) -> Layout:
     both: Any = [times, pd.Index(["-"])]
     codes: Any = [np.arange(len(times)), np.zeros(len(times), int)]
     index = pd.MultiIndex(both, codes, names=[keys.time.name, keys.asset.name])
-    distinct, rank, _ = ranked_times(index, 0)
+    distinct, rank, at = ranked_times(index, 0)
     by_asset, first = _order(keys, rank, times, assets, name)
     jumps = _look(keys, by_asset, first, rank, distinct, times, assets)
-    position, step = grid(distinct, jumps[0], lambda: jumps[1])
+    if calendar is None:
+        position, step = grid(distinct, jumps[0], lambda: jumps[1])
+    else:
+        position, step = calendar.positions(times[at]), calendar.step
     return Layout(by_asset, first, rank, np.asarray(position), step, times, assets, distinct)
 
 

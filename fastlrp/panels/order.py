@@ -48,23 +48,43 @@ def find_windows(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
     return windows
 
 
-def _search(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
-    level = time_level(index)
-    index = cast(pd.MultiIndex, index)
+class Sorted(NamedTuple):
+    """A panel's rows by asset and time: their order (None if they are sorted), and each one's codes in that order."""
+
+    order: Array | None
+    time: Array
+    asset: Array
+
+
+def sorted_rows(index: pd.MultiIndex, level: int, rank: Array, n_times: int) -> Sorted:
+    """Rows sorted by asset and by ``rank``, which each row's time has.
+
+    Raises
+    ------
+    ValueError
+        If a row has no time or no asset, or occurs twice.
+    """
     for k in (level, 1 - level):
         missing = np.flatnonzero(index.codes[k] < 0)
         if len(missing):
             raise ValueError(f"the panel's index has no {'asset' if k != level else 'time'} in row {missing[0]}")
-    times, time, _ = ranked_times(index, level)
-    asset = np.asarray(index.codes[1 - level])
-    order = sorted_order(asset, time, len(index.levels[1 - level]), len(times.key))
+    time, asset = rank, np.asarray(index.codes[1 - level])
+    order = sorted_order(asset, time, len(index.levels[1 - level]), n_times)
     if order is not None:
         asset, time = asset[order], time[order]
-    same = asset[1:] == asset[:-1]
-    twice = np.flatnonzero(same & (time[1:] == time[:-1])) + 1
+    twice = np.flatnonzero((asset[1:] == asset[:-1]) & (time[1:] == time[:-1])) + 1
     if len(twice):
         row = int(twice[0] if order is None else order[twice].min())
         raise ValueError(f"the panel has row {_row(index, level, row)} twice, expected one row a time and asset")
+    return Sorted(order, time, asset)
+
+
+def _search(index: pd.Index, steps: int) -> tuple[Array | None, Array]:
+    level = time_level(index)
+    index = cast(pd.MultiIndex, index)
+    times, rank, _ = ranked_times(index, level)
+    order, time, asset = sorted_rows(index, level, rank, len(times.key))
+    same = asset[1:] == asset[:-1]
     months = None if times.month is None else times.month[time]
 
     def clash() -> tuple[str, str]:

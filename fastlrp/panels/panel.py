@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.checks import check
+from fastlrp.panels.calendar import Calendar
 from fastlrp.panels.columns import Columns, compute_dtype, find_columns, matrix, objects_as_numbers
 from fastlrp.panels.flat import refuse_flat
 from fastlrp.panels.order import find_windows
@@ -53,6 +54,7 @@ def as_panel(
     dtype: npt.DTypeLike | None = None,
     *,
     n_features: int | None = None,
+    calendar: Calendar | None = None,
 ) -> Panel:
     """Check a frame and describe its windows.
 
@@ -73,6 +75,8 @@ def as_panel(
         None: float32 if every column is, else float64.
     n_features : int or None
         Number of columns expected.
+    calendar : Calendar or None
+        Which times follow each other, where the frame is a part of a panel; its index is then (time, asset).
 
     Raises
     ------
@@ -80,7 +84,7 @@ def as_panel(
         If the frame is not such a panel. The message is one sentence, with the first offending row or column.
     """
     index, frame, positions, names = _checked(frame, steps, features, n_features)
-    order, ends = find_windows(index, int(steps))
+    order, ends = find_windows(index, int(steps)) if calendar is None else calendar.windows(index, int(steps))
     values = matrix(frame, positions, _dtype(frame, positions, dtype), row_major=order is not None)
     return Panel(Windows(values, order, ends), index, names, int(steps))
 
@@ -118,7 +122,10 @@ def _checked(
 ) -> tuple[pd.MultiIndex, pd.DataFrame, list[int], tuple[str, ...]]:
     """A frame's index, itself with numbers only, and the positions and names of its features."""
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"a panel must be a pandas DataFrame, not {type(frame).__name__}")
+        given = type(frame).__name__
+        if type(frame).__module__.startswith("dask."):
+            given = "a dask one, which fl.cluster.explain and fl.cluster.predict take"
+        raise ValueError(f"a panel must be a pandas DataFrame, not {given}")
     check("steps", steps, required=True)
     refuse_flat(frame, features or ())
     index, frame = frame.index, objects_as_numbers(frame)

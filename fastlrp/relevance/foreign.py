@@ -58,10 +58,8 @@ def to_xarray(relevance: RelevanceArrays) -> Any:
 
 def to_polars(relevance: RelevanceArrays, steps: bool) -> Any:
     """``Relevance.to_polars``."""
-    try:
-        import polars
-    except ImportError:
-        raise ImportError(f"to_polars needs the package polars, which is missing: {install_hint('polars')}") from None
+    from fastlrp.panels import polars
+
     used: set[str] = set()
     if steps:
         need_steps(relevance, "to_polars(steps=True)")
@@ -72,17 +70,7 @@ def to_polars(relevance: RelevanceArrays, steps: bool) -> Any:
     columns = {free_name(name, used): flat[:, j] for j, name in enumerate(names)}
     if not steps:
         columns |= {free_name(name, used): np.asarray(column) for name, column in totals(relevance)}
-    index, notes = storable(relevance, used)
-    rows = {note["column"]: _level(polars, index, k) for k, note in enumerate(notes or ())}
-    return polars.DataFrame(rows | columns).with_columns(polars.selectors.float().fill_nan(None))
-
-
-def _level(polars: Any, index: pd.Index, k: int) -> Any:
-    """A level's labels a row, made from its distinct ones: there are few."""
-    if not isinstance(index, pd.MultiIndex):
-        return polars.Series(index.to_list())
-    places = np.asarray(index.codes[k])
-    return polars.Series(index.levels[k].to_list()).gather(polars.Series(places).replace(-1, None))
+    return polars.to_polars(None if relevance.index is None else storable(relevance, used)[0], columns)
 
 
 def to_alphalens(relevance: RelevanceArrays, values: str) -> pd.Series[float]:

@@ -153,7 +153,7 @@ def test_help_on_the_main_methods_is_whole(method):
 
 def test_dir_lists_what_is_public():
     listed = dir(fl)
-    assert set(listed) == {*fl.__all__, "data", "plot", "__version__"}
+    assert set(listed) == {*fl.__all__, "cluster", "data", "plot", "__version__"}
     assert all(getattr(fl, name) is not None for name in listed)
     star: dict[str, object] = {}
     exec("from fastlrp import *", star)
