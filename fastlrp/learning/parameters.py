@@ -15,6 +15,7 @@ from fastlrp.network import Network
 from fastlrp.rules import as_rule
 
 if TYPE_CHECKING:
+    from fastlrp.kernels.training.threads import Stop
     from fastlrp.kernels.training.trainer import Trainer
 
 
@@ -86,8 +87,10 @@ def first_network(
     return net.replaced(steps=steps, features=net.features or features, outputs=outputs or net.outputs)
 
 
-def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int) -> Trainer[Network]:
-    """A trainer with the parameters' loss, penalty and Adam."""
+def trainer_of(
+    model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int, stop: Stop
+) -> Trainer[Network]:
+    """A trainer with the parameters' loss, penalty and Adam, which ``stop`` ends."""
     from fastlrp.kernels.training.trainer import Trainer
 
     return Trainer(
@@ -104,4 +107,5 @@ def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, thre
         dtype=dtype,
         seed=seed,
         threads=threads,
+        stop=stop,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -314,30 +313,34 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
     ) -> None:
         """Run the epochs of all members, and store their results."""
         from fastlrp.kernels.cpu import run_tasks, threads_of
+        from fastlrp.kernels.training.threads import Stop
 
-        M = len(self._networks)
+        M, stop = len(self._networks), Stop()
         side = min(M, threads_of(self.threads))
         each, seeds = threads_of(self.threads) // side, member_seeds(self._seed, M)
         trainers = [
-            trainer_of(self, net, self.steps_, self._dtype, seed, each)
+            trainer_of(self, net, self.steps_, self._dtype, seed, each, stop)
             for net, seed in zip(self._networks, seeds, strict=True)
         ]
         for trainer, state in zip(trainers, moments or (), strict=False):
             trainer.set_state(state)
         histories: list[History | None] = [None] * M
         tol = self.tol if held_out else self.tol * constant_loss(y, weight, self.loss, self.huber_delta)
-        interrupted = threading.Event()
         with epoch_bar(self.verbose, epochs, type(self).__name__, M) as report:
 
             def member(k: int) -> int:
                 schedule = Schedule(
-                    epochs, self.batch_size, self.shuffle, seeds[k], tol, self.n_iter_no_change,
-                    len(self.loss_curves_[k]), held_out, report, interrupted,
+                    epochs, self.batch_size, self.shuffle, seeds[k], tol, self.n_iter_no_change, stop,
+                    len(self.loss_curves_[k]), held_out, report,
                 )  # fmt: skip
                 histories[k] = train(trainers[k], samples, y, weight, schedule)
                 return 1
 
-            run_tasks([partial(member, k) for k in range(M)], side, stop=interrupted.set)
+            try:
+                run_tasks([partial(member, k) for k in range(M)], side, stop=stop.set)
+            except KeyboardInterrupt:
+                if not all(history is not None and history.losses for history in histories):
+                    raise
         done = [history for history in histories if history is not None]
         self._networks = [trainer.network() for trainer in trainers]
         self._moments = [trainer.get_state() for trainer in trainers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
 
 if TYPE_CHECKING:
+    from fastlrp.kernels.training.threads import Stop
     from fastlrp.kernels.training.trainer import Trainer
 
 Array = npt.NDArray[Any]
@@ -41,10 +41,10 @@ class Schedule:
     seed: int
     tol: float
     patience: float
+    interrupted: Stop  # shared by fits that run side by side
     first_epoch: int = 0
     score: Callable[[Trainer[Network]], float] | None = None  # on held-out samples; None: the training loss decides
     report: Callable[[int, float], object] | None = None
-    interrupted: threading.Event = field(default_factory=threading.Event)  # shared by fits that run side by side
 
 
 @dataclass

@@ -27,6 +27,7 @@ from fastlrp import ConservationWarning, Rudder
 from fastlrp.data import load_panel
 from fastlrp.learning.architecture import Architecture
 from fastlrp.learning.regressor import LSTMRegressor
+from fastlrp.kernels.training.threads import Stop
 from fastlrp.learning.training import Schedule, train
 from fastlrp.model.layers import LSTM, Dense
 from fastlrp.panels.samples import Samples
@@ -610,6 +611,7 @@ def run(losses, trainer=Scripted, **changes):
     trainer = trainer(losses)
     samples = Samples(np.zeros((4, 1)), np.arange(4), np.arange(4), 4, 1)
     given = {"epochs": len(losses), "batch_size": 2, "shuffle": True, "seed": 0, "tol": 0, "patience": 99}
+    given["interrupted"] = Stop()
     schedule = Schedule(**{**given, **changes})
     return trainer, train(trainer, samples, np.zeros((4, 1)), None, schedule)
 
