@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_random_state
 
 from fastlrp.ensemble import Ensemble
 from fastlrp.explain import predict_windows
-from fastlrp.learning.inputs import TakesTargets
+from fastlrp.learning.inputs import TakesTargets, filled
 from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
@@ -583,7 +583,7 @@ def scored(
     if missing and weight is not None and np.shape(weight) != (n,):
         raise ValueError(f"sample_weight has shape {np.shape(weight)}, expected ({n},)")
     if missing:
-        y = np.asarray(y, np.float64).reshape(predicted.shape)
+        y = np.asarray(filled(y), np.float64).reshape(predicted.shape)
         rows = np.isfinite(predicted + y).reshape(len(predicted), -1).all(axis=1)
         if not rows.any():
             raise ValueError(

@@ -165,9 +165,9 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return self
 
     def _fit(self, data: RollingData, models: Sequence[LSTMRegressor]) -> None:
-        self._net_names = {"features": data.panel.features, "outputs": data.outputs}
-        self._flat_target = data.flat
-        self._n_outputs = data.y.shape[1]
+        self._net_names = {"features": data.panel.features, "outputs": data.targets.names}
+        self._flat_target = data.targets.flat
+        self._n_outputs = data.targets.y.shape[1]
         self.times_, self.steps_ = data.times, data.steps
         self._first, self._step, self._target = self.window + self.gap, self.step, models[0].target_transform
         spans = self._spans(len(data.times))

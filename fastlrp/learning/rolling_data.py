@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.learning.inputs import refuse_panel_in_columns
+from fastlrp.learning.inputs import Targets, refuse_panel_in_columns
 from fastlrp.learning.parameters import asked_steps
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
@@ -52,11 +52,8 @@ class RollingData:
 
     panel: Unread
     steps: int
-    y: Array
-    weight: Array | None
+    targets: Targets
     times: pd.Index
-    flat: bool
-    outputs: tuple[str, ...] | None
     period: Array  # of each sorted row
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
 
@@ -72,24 +69,12 @@ class RollingData:
                 "periods"
             )
         panel = unread_panel(frame, steps, model._chosen, None)
-        targets = _targets(y, len(X))
-        usable = np.asarray(np.isfinite(targets).all(axis=1))
-        if weight is not None:
-            try:
-                weight = np.asarray(weight, np.float64)
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"sample_weight must hold numbers: {error}") from None
-            if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-                raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
-            usable &= weight > 0
+        targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
         trains = _complete(panel, frame, steps)
-        trains &= usable if panel.order is None else usable[panel.order]
+        trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
-        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-        outputs = outputs if outputs and len(set(outputs)) == len(outputs) else None
-        flat = np.ndim(y) == 1
-        return cls(panel, steps, targets, weight, times, flat, outputs, period, trains)
+        return cls(panel, steps, targets, times, period, trains)
 
     def ends(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop) that end a sample with a target."""
@@ -130,11 +115,11 @@ class RollingData:
 
     def _part(self, rows: Array, values: Array, ends: Array) -> Part:
         starts, caller = np.searchsorted(rows, ends) - (self.steps - 1), self.caller(ends)
-        samples = Samples(values, starts, caller, len(self.y), self.steps, self.period[ends])
-        weight = None
-        if self.weight is not None and len(caller):  # a mean of one in each window: none may look at another
-            weight = (self.weight[caller] / self.weight[caller].mean()).astype(values.dtype)
-        return Part(samples, self.y[caller], weight)
+        y, weight = self.targets.y, self.targets.weight
+        samples = Samples(values, starts, caller, len(y), self.steps, self.period[ends])
+        if weight is not None:  # a mean of one in each window: none may look at another
+            weight = (weight[caller] / weight[caller].mean()).astype(values.dtype) if len(caller) else None
+        return Part(samples, y[caller], weight)
 
     def learnt(self, part: Part, transform: TargetTransform | None, *, fit: bool) -> Part:
         """A part with the targets that networks learn, in the dtype of its rows."""
@@ -148,21 +133,7 @@ class RollingData:
         """Fit a finished window's target transform anew, as it was fitted when the window was trained."""
         if transform is not None:
             caller = self.caller(self.ends(span.start + self.steps - 1, span.cut))
-            transform.fit(self.y[caller], self.panel.index[caller])
-
-
-def _targets(y: Any, n: int) -> Array:
-    try:
-        target = np.asarray(y, np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"y must hold numbers: {error}") from None
-    if target.ndim not in (1, 2) or len(target) != n:
-        raise ValueError(f"y has shape {target.shape}, expected ({n},) or ({n}, targets)")
-    target = target.reshape(n, -1)
-    if np.isinf(target).any():
-        row = int(np.argwhere(np.isinf(target))[0, 0])
-        raise ValueError(f"y is infinite in row {row}, expected finite numbers, or NaN where missing")
-    return target
+            transform.fit(self.targets.y[caller], self.panel.index[caller])
 
 
 def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:

@@ -142,7 +142,7 @@ class Fits:
 
     def first(self, s: int, seed: int) -> Network:
         """First weights of a setting's network."""
-        D, K, dtype = self.centers.shape[1], self.data.y.shape[1], self.centers.dtype
+        D, K, dtype = self.centers.shape[1], self.data.targets.y.shape[1], self.centers.dtype
         return first_network(self.models[s], D, K, seed, dtype, steps=self.data.steps, **self.names)
 
     def _fit(

@@ -41,7 +41,9 @@ def _mark(data: RollingData) -> str:
     rows = np.arange(len(data.period))
     blocks = [block for _, block in data.read_blocks(rows)]
     at = data.caller(rows)
-    arrays = [*blocks, data.period, data.trains, data.y[at], *([] if data.weight is None else [data.weight[at]])]
+    arrays = [*blocks, data.period, data.trains, data.targets.y[at]]
+    if data.targets.weight is not None:
+        arrays.append(data.targets.weight[at])
     return fingerprint(arrays, [*map(str, data.times), *data.panel.features])
 
 

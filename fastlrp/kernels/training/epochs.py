@@ -169,8 +169,8 @@ def _weight_sum(order, first, live, sample_weight):
 @entry
 def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, sums, curve, sync, stop):
     """``curve[2 * e]``: the sum of epoch e's losses, with the penalty, each batch before its update; and beside it the
-    number of samples, or their weights' sum. ``sums`` may hold those of the epoch's samples before these. Once ``stop[0]`` is not
-    0, all threads return soon, and leave numbers that mean nothing."""
+    number of samples, or their weights' sum. ``sums`` may hold those of the epoch's samples before these. Once
+    ``stop[0]`` is not 0, all threads return soon, and leave numbers that mean nothing."""
     job = jobs[0]
     flat, _, _, index, _, grads = model
     lanes, number = job.lanes, type(flat[0])

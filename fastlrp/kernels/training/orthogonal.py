@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from fastlrp.kernels.target import entry
 
-
 #: Rows of one compiled call: a thousand rows take ten seconds, and Ctrl-C is noticed between calls.
 _ROWS = 16
 
