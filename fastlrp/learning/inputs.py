@@ -202,11 +202,9 @@ class Targets(NamedTuple):
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None")
-        finite = "allow-nan" if missing else True
+        finite: Any = "allow-nan" if missing else True
         try:
-            targets = check_array(
-                filled(y), ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y"
-            )
+            targets = check_array(filled(y), input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
         except ValueError as error:
             if str(error).startswith("could not convert"):
                 raise ValueError(f"y must hold numbers: {error}") from None
@@ -228,7 +226,7 @@ class Targets(NamedTuple):
 
 def filled(values: Any) -> Any:
     """A masked array with NaN where it is masked, which NumPy would forget; anything else as it is."""
-    return values.astype(np.float64).filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
+    return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
 def refuse_panel_in_columns(X: pd.DataFrame) -> None:
