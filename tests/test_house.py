@@ -21,8 +21,9 @@ FLOORS = (
         "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),
-    ("keras", "data", "learning"),
+    ("keras", "data"),
     ("files",),
+    ("learning",),
     ("cli",),
 )  # fmt: skip
 #: On the roof: the public names and the command.

@@ -46,6 +46,23 @@ def asked_steps(model: Any) -> int | None:
     return model.steps or (model.network.steps if isinstance(model.network, Network) else None)
 
 
+def known_steps(model: Any) -> int:
+    """T, which a parameter must say.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    steps = asked_steps(model)
+    if steps is None:
+        raise ValueError(
+            "steps= is missing: a panel needs the length of its windows, as LSTMRegressor(steps=12) says it for 12 "
+            "periods"
+        )
+    return steps
+
+
 def member_seeds(seed: int, n: int) -> list[int]:
     """A seed for each member of an ensemble; a larger one begins with the same."""
     return [seed, *np.random.default_rng((seed, 2**32)).integers(2**31 - 1, size=n - 1).tolist()]

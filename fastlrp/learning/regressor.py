@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,9 +17,16 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_random_state
 
 from fastlrp.ensemble import Ensemble
-from fastlrp.explain import predict_windows
 from fastlrp.learning.inputs import TakesTargets, filled
-from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
+from fastlrp.learning.parameters import (
+    asked_steps,
+    check_parameters,
+    first_network,
+    known_steps,
+    member_seeds,
+    trainer_of,
+)
+from fastlrp.learning.rows import predict
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
 from fastlrp.messages import count, users_line
@@ -226,7 +234,69 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def fit_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | Sequence[str],
+        *,
+        sample_weight: str | None = None,
+        columns: Sequence[str] | None = None,
+        index: tuple[str | None, str | None] | None = None,
+        where: Any = None,
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Train on a panel in files, which may be larger than memory; weights are those of :meth:`fit`, bit for bit.
+
+        Rows are read once, sorted by asset into a file of ``scratch``, and read from there, the windows of some
+        batches at a time; where all of them fit into ``memory`` they stay there.
+
+        Parameters
+        ----------
+        source : path
+            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
+            asset or by time.
+        target : str or list of str
+            Columns to predict; rows without them do not train.
+        sample_weight : str or None
+            The column of weights.
+        columns : list of str or None
+            The features; None: those that the model knows, else all other columns of numbers.
+        index : (str, str) or None
+            The columns of time and asset; None, also for one of them: recognised as the command line does.
+        where : pyarrow expression or list of tuples
+            Rows to use, as ``[("region", "==", "US")]``.
+        memory : int or str
+            Most bytes of rows and windows to hold, as ``2_000_000_000`` or "2GB", beside Python, its packages and about
+            100 bytes a row of the panel.
+        scratch : path or None
+            The folder for the rows, 4 or 8 bytes a value; None: the system's for temporary files. Nothing stays there.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`, and if a file or an argument is not what is expected.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.kernels.cpu import threads_of
+        from fastlrp.learning.file_panel import Asked, file_panel
+
+        asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        with all_or_nothing(self):
+            first = self._starts_anew()
+            steps = known_steps(self) if first else self.steps_
+            known = self._chosen if first else self._features
+            readers = min(self.n_members, threads_of(self.threads))
+            with file_panel(asked, steps, known, self.dtype if first else self._dtype, readers=readers) as panel:
+                if first:
+                    self._as_given = panel.dtype.name
+                    self._learn_features(len(panel.features), list(panel.features))
+                self._fit_samples(*self._usable(panel.samples(), panel.targets, reset=first), panel.index, first)
+        return self
+
+    def _starts_anew(self) -> bool:
+        """Whether ``fit`` begins with first weights; parameters checked."""
         check_parameters(self)
         first = not (self.warm_start and hasattr(self, "_networks"))
         if not first and len(self._networks) != self.n_members:
@@ -234,14 +304,23 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 f"LSTMRegressor(n_members={self.n_members}) was given, but warm_start=True goes on from "
                 f"{count(len(self._networks), 'member')}: set warm_start=False"
             )
-        samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
+        return first
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        first = self._starts_anew()
+        data = self._training_data(X, y, sample_weight, reset=first)
+        self._fit_samples(*data, X.index if is_panel(X) else None, first)
+
+    def _fit_samples(
+        self, samples: Samples, targets: Array, weight: Array | None, index: pd.Index | None, first: bool
+    ) -> None:
+        """Train on samples whose rows ``index`` names, from first weights or on."""
         if len(samples) < 2:
             raise ValueError(
                 f"there is 1 sample to train on (n_samples = 1, of {count(samples.n_given, 'row')}), expected more"
             )
         if first:
             self._begin(samples, targets.shape[1])
-        index = X.index[samples.caller] if is_panel(X) else None
         used, held_out = self._split(samples, targets, weight, index, first)
         if (used[1] == used[1][0]).all():
             warnings.warn(
@@ -262,8 +341,8 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
             samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
             if first:
                 self._begin(samples, targets.shape[1])
-            index = X.index[samples.caller] if is_panel(X) else None
-            targets = self._learnt(targets, index, first)
+            index = X.index if is_panel(X) else None
+            targets = self._learnt(targets, index, samples.caller, first)
             self._run(samples, targets, weight, epochs=1, held_out=None, moments=None if first else self._moments)
         return self
 
@@ -287,8 +366,9 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.t_ = 0
 
-    def _learnt(self, targets: Array, index: pd.Index | None, fit: bool) -> Array:
-        """Targets in the units that networks learn; where ``fit``, the transformer is fitted on them."""
+    def _learnt(self, targets: Array, index: pd.Index | None, rows: Array, fit: bool) -> Array:
+        """Targets of some rows in the units that networks learn; where ``fit``, the transformer is fitted on them."""
+        index = None if index is None else index[rows]
         if fit:
             chosen = TargetTransform.of(self.target_transform, type(self).__name__)
             self.target_transformer_ = None if chosen is None else chosen.transformer
@@ -384,7 +464,7 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
         """The samples that train, and a function that scores a trainer's network on those held out, if there are any;
         targets are in the units that networks learn, which those that train decide."""
         if not self.early_stopping:
-            return (samples, self._learnt(y, index, fit), weight), None
+            return (samples, self._learnt(y, index, samples.caller, fit), weight), None
         out = self._held_out(samples)
         if out.sum() < 2 or out.all():
             raise ValueError(
@@ -392,17 +472,17 @@ class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignor
                 "and some to train on: change validation_fraction, or give more data"
             )
         kept, scored = np.flatnonzero(~out), np.flatnonzero(out)
-        learnt = self._learnt(y[kept], None if index is None else index[kept], fit)
-        actual = self._learnt(y[scored], None if index is None else index[scored], False)
-        windows = samples.take(scored).in_place()
+        trains, held = samples.take(kept), samples.take(scored)
+        learnt = self._learnt(y[kept], index, trains.caller, fit)
+        actual = self._learnt(y[scored], index, held.caller, False)
         w = None if weight is None else weight[scored]
 
         def score(trainer: Trainer[Network]) -> float:
             net, threads = trainer.network(), trainer.threads
-            predicted = predict_windows(net, windows, samples.steps, device=self.device, threads=threads)
+            predicted = predict(net, held, device=self.device, threads=threads)
             return float(r2_score(actual, predicted, sample_weight=w))
 
-        return (samples.take(kept), learnt, None if weight is None else weight[kept]), score
+        return (trains, learnt, None if weight is None else weight[kept]), score
 
     def _held_out(self, samples: Samples) -> Array:
         n = len(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from fastlrp.ensemble import Ensemble
 from fastlrp.explain import checked_options, labelled, target_unit
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
-from fastlrp.learning.parameters import check_parameters
+from fastlrp.learning.parameters import check_parameters, known_steps
 from fastlrp.learning.regressor import LSTMRegressor, scored
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
 from fastlrp.learning.rolling_fit import Fits, Kept
@@ -162,6 +163,62 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         models = self._models()
         with all_or_nothing(self):
             self._fit(RollingData.read(X, y, sample_weight, models[0]), models)
+        return self
+
+    def fit_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | Sequence[str],
+        *,
+        sample_weight: str | None = None,
+        columns: Sequence[str] | None = None,
+        index: tuple[str | None, str | None] | None = None,
+        where: Any = None,
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Train one model per window of a panel in files, which may be larger than memory; as :meth:`fit`, bit for bit.
+
+        Rows are read once, sorted by asset into a file of ``scratch``, and read from there, window by window: the rows
+        of one window must fit into memory.
+
+        Parameters
+        ----------
+        source : path
+            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
+            asset or by time.
+        target : str or list of str
+            Columns to predict; rows without them do not train.
+        sample_weight : str or None
+            The column of weights.
+        columns : list of str or None
+            The features; None: those that the model knows, else all other columns of numbers.
+        index : (str, str) or None
+            The columns of time and asset; None, also for one of them: recognised as the command line does.
+        where : pyarrow expression or list of tuples
+            Rows to use, as ``[("region", "==", "US")]``.
+        memory : int or str
+            Most bytes to hold while files are read, and of the rows of windows that are trained at a time, of which
+            there is one at least, beside Python, its packages and about 100 bytes a row of the panel.
+        scratch : path or None
+            The folder for the rows, 4 or 8 bytes a value; None: the system's for temporary files. Nothing stays there.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`, and if a file or an argument is not what is expected.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.learning.file_panel import Asked, file_panel
+
+        models = self._models()
+        asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        with (
+            all_or_nothing(self),
+            file_panel(asked, known_steps(models[0]), models[0]._chosen, None) as panel,
+        ):
+            self._fit(RollingData.of_file(panel), models)
         return self
 
     def _fit(self, data: RollingData, models: Sequence[LSTMRegressor]) -> None:

@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.learning.inputs import Targets, refuse_panel_in_columns
-from fastlrp.learning.parameters import asked_steps
+from fastlrp.learning.parameters import known_steps
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
+from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
 from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
+    from fastlrp.learning.file_panel import FilePanel
     from fastlrp.learning.regressor import LSTMRegressor
 
 Array = npt.NDArray[Any]
@@ -50,7 +52,7 @@ class Part(NamedTuple):
 class RollingData:
     """A panel where it lies, with targets and weights by the caller's rows, and the period of each sorted row."""
 
-    panel: Unread
+    panel: Unread | FilePanel
     steps: int
     targets: Targets
     times: pd.Index
@@ -60,14 +62,9 @@ class RollingData:
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
         """X, y and weights, checked."""
-        frame, steps = as_frame(X), asked_steps(model)
+        frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        if steps is None:
-            raise ValueError(
-                "steps= is missing: a panel needs the length of its windows, as LSTMRegressor(steps=12) says it for 12 "
-                "periods"
-            )
         panel = unread_panel(frame, steps, model._chosen, None)
         targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
@@ -75,6 +72,12 @@ class RollingData:
         trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
         return cls(panel, steps, targets, times, period, trains)
+
+    @classmethod
+    def of_file(cls, panel: FilePanel) -> RollingData:
+        """A panel in files."""
+        trains = panel.complete & panel.targets.usable
+        return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains)
 
     def ends(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop) that end a sample with a target."""
@@ -139,17 +142,14 @@ class RollingData:
 def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:
     """Whether each sorted row ends a full window without a missing value."""
     n = len(panel.ends)
-    bad = np.zeros(n + 1, np.int32)
+    usable = np.empty(n, bool)
     for k in range(0, n, _BLOCK):
         rows = np.arange(k, min(k + _BLOCK, n)) if panel.order is None else panel.order[k : k + _BLOCK]
         values = panel.read(rows)
         if np.isinf(values).any():
             locate_infinite(as_panel(frame, steps, panel.features))
-        bad[k + 1 : k + 1 + len(rows)] = ~np.isfinite(values).all(axis=1)
-    np.cumsum(bad, out=bad)
-    complete, last = np.array(panel.ends), np.flatnonzero(panel.ends)
-    complete[last] = bad[last + 1] == bad[last + 1 - steps]
-    return complete
+        usable[k : k + len(rows)] = np.isfinite(values).all(axis=1)
+    return complete_ends(panel.ends, usable, steps)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

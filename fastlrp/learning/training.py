@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.learning.rows import on_disk, parts
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
 
@@ -88,7 +89,7 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         try:
             if schedule.interrupted.is_set():
                 raise KeyboardInterrupt
-            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
+            loss = _epoch(trainer, samples, y, weight, order, schedule.batch_size)
             sound = np.isfinite(loss) and trainer.finite()
             if sound and schedule.score is not None:
                 score = float(schedule.score(trainer))
@@ -125,6 +126,19 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
     if schedule.score is not None and best.state is not None:
         trainer.set_state(best.state)
     return history
+
+
+def _epoch(
+    trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, order: Array, batch: int
+) -> float:
+    if not on_disk(samples):
+        return trainer.epoch((samples.rows, samples.starts), y, weight, order, batch)
+    batch = min(batch, len(order))
+    given = (
+        (X, y[which], None if weight is None else weight[which], np.arange(len(which)))
+        for which, X in parts(samples, order, batch)
+    )
+    return trainer.epoch_in_parts(given, batch)
 
 
 def train_through(
