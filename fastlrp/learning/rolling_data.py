@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _BLOCK = 4096  # rows read at once
+#: Bytes of the scaled rows of windows that are trained together, which only a single window may exceed.
+AT_ONCE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class RollingData:
     times: pd.Index
     period: Array  # of each sorted row
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
+    at_once: int = AT_ONCE_BYTES
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
@@ -77,7 +80,8 @@ class RollingData:
     def of_file(cls, panel: FilePanel) -> RollingData:
         """A panel in files."""
         trains = panel.complete & panel.targets.usable
-        return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains)
+        at_once = min(AT_ONCE_BYTES, panel.rows.at_once)
+        return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains, at_once)
 
     def ends(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop) that end a sample with a target."""

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-#: Windows that are trained together: enough to keep threads busy, few enough to save often; and bytes of their scaled
-#: rows, which only a single window may exceed.
-AT_ONCE, AT_ONCE_BYTES = 64, 1 << 28
+#: Windows that are trained together: enough to keep threads busy, few enough to save often.
+AT_ONCE = 64
 
 
 class Kept(NamedTuple):
@@ -80,7 +79,7 @@ class Fits:
         chunk, size = list[tuple[int, Span]](), 0
         for k, span in todo:
             more = len(self.data.rows(span.start, span.stop)) * self.centers[:1].nbytes
-            if chunk and (len(chunk) == self._at_once or size + more > AT_ONCE_BYTES):
+            if chunk and (len(chunk) == self._at_once or size + more > self.data.at_once):
                 yield chunk
                 chunk, size = [], 0
             chunk.append((k, span))

@@ -93,26 +93,18 @@ def test_weights_are_those_of_a_fit_in_memory(panel, tmp_path, monkeypatch, orde
 def test_rolling_fits_are_those_in_memory(panel, tmp_path, monkeypatch, changes):
     frame = written(panel, tmp_path / "panel.parquet", "time")
     X, y = frame[list("abcde")], frame[["ret", "other"]]
-    rolling = fl.RollingLSTM(
-        model(target_transform="demean"), window=18, step=4, directory=tmp_path / "kept", **changes
-    )
-    expected = rolling.fit(X, y, sample_weight=frame["cap"])
+    given = {"target": ["ret", "other"], "sample_weight": "cap", "columns": list("abcde"), "index": ("date", None)}
+    rolling = fl.RollingLSTM(model(target_transform="demean"), window=18, step=4, **changes)
+    expected = fl.RollingLSTM(**{**rolling.get_params(deep=False), "directory": tmp_path / "kept"})
+    expected.fit(X, y, sample_weight=frame["cap"])
     small(monkeypatch)
-    rolling = fl.RollingLSTM(**{**rolling.get_params(deep=False), "directory": None})
-    fitted = rolling.fit_file(
-        tmp_path / "panel.parquet", ["ret", "other"], sample_weight="cap", columns=list("abcde"), index=("date", None)
-    )
+    fitted = rolling.fit_file(tmp_path / "panel.parquet", **given)
     same(fitted.networks_, expected.networks_)
     same_bits(fitted.predict(X), expected.predict(X))
     pd.testing.assert_frame_equal(fitted.windows_, expected.windows_, check_index_type=False)
-    again = rolling.set_params(directory=tmp_path / "kept")  # the same fit: nothing is trained
-    monkeypatch.setattr("fastlrp.learning.rolling_fit.Fits.train", None)
-    same(
-        again.fit_file(
-            tmp_path / "panel.parquet", ["ret", "other"], sample_weight="cap", columns=list("abcde")
-        ).networks_,
-        expected.networks_,
-    )
+    networks = fitted.networks_
+    monkeypatch.setattr("fastlrp.learning.rolling_fit.Fits.train", None)  # the same fit: nothing is trained
+    same(expected.fit_file(tmp_path / "panel.parquet", **given).networks_, networks)
 
 
 def test_csv_folders_filters_and_going_on(panel, tmp_path, monkeypatch):
@@ -165,10 +157,8 @@ def test_faults_of_files_are_sentences(panel, tmp_path, monkeypatch):
     frame = panel.copy()
     frame.iloc[77, 1] = np.inf
     written(frame, tmp_path / "panel.parquet", "asset")
-    row = panel.index[77]
-    with pytest.raises(
-        ValueError, match=rf"infinite \(inf.*\) at feature 'b' at date {row[0].date()}, permno {row[1]}"
-    ):
+    date, asset = panel.index[77]
+    with pytest.raises(ValueError, match=rf"infinite \(inf.*\) at feature 'b' at date {date.date()}, permno {asset}"):
         model().fit_file(tmp_path / "panel.parquet", "ret")
     with pytest.raises(ValueError, match="steps= is missing"):
         model(steps=None).fit_file(tmp_path / "panel.parquet", "ret")
@@ -181,6 +171,6 @@ def test_faults_of_files_are_sentences(panel, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rows.Rows, "write", full)
-    with pytest.raises(ValueError, match="cannot be stored as rows in .*: No space left on device"):
+    with pytest.raises(ValueError, match=r"cannot be stored as rows in .*: No space left on device"):
         model().fit_file(tmp_path / "panel.parquet", "ret", scratch=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed.parquet", "panel.parquet"]
