@@ -21,11 +21,12 @@ from fastlrp.explain import checked_options, labelled, target_unit
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.parameters import check_parameters, known_steps
-from fastlrp.learning.regressor import LSTMRegressor, scored
+from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
 from fastlrp.learning.rolling_fit import Fits, Kept
 from fastlrp.learning.rolling_parts import Models, RollingPanel, predictors
 from fastlrp.learning.rolling_records import read_record, record, settings_of
+from fastlrp.learning.scoring import scored
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.learning.training import Diverged, all_or_nothing
 from fastlrp.messages import count, users_line

@@ -641,6 +641,19 @@ def test_a_thread_that_cannot_start_or_fails_ends_the_others(rng, monkeypatch):
     assert threading.active_count() == before
 
 
+def test_plans_of_many_lengths_take_bounded_memory(rng, monkeypatch):
+    from fastlrp.kernels.program import training
+
+    net = fl.Network([lstm(rng, 3, 5), dense(rng, 5, 1)])
+    size = training.train_plan(net, 20).nbytes
+    monkeypatch.setattr(training, "MOST_BYTES", 4 * size)
+    for steps in range(1, 50):
+        known = training.train_plan(net, 20)
+        assert training.train_plan(net, steps).steps == steps
+        assert sum(plan.nbytes for plan in training._plans.values()) <= 4 * size
+        assert training.train_plan(net, 20) is known
+
+
 def test_benchmark_trains_what_torch_trains(monkeypatch):
     """At a tiny size, from the same weights and batches, fastlrp's losses equal torch's, where torch is installed."""
     monkeypatch.syspath_prepend(str(ROOT))
