@@ -611,21 +611,31 @@ def test_ctrl_c_ends_training_within_an_epoch_and_leaves_the_process_usable():
     assert run.stdout == "usable\n", run.stderr
 
 
-def test_a_thread_that_cannot_start_or_fails_ends_the_others(rng, monkeypatch):
-    trainer = Trainer(fl.Network([lstm(rng, 8, 32), dense(rng, 32, 1)]), steps=12, threads=3)
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_the_system_has_no_more_threads_fewer_train(rng, monkeypatch, started):
+    net = fl.Network([lstm(rng, 8, 32), dense(rng, 32, 1)])
     X, y, start = rng.standard_normal((640, 12, 8)), np.zeros((640, 1)), threading.Thread.start
+    order = np.tile(np.arange(640), 2)
+    expected = Trainer(net, steps=12, threads=3, dtype=np.float64)
+    loss, allowed = expected.epoch(X, y, None, order, 640), [True] * started
 
-    def second_fails(thread):
-        if thread.name == "fastlrp-train" and any(one.name == thread.name for one in threading.enumerate()):
+    def fails(thread):
+        if not allowed:
             raise RuntimeError("can't start new thread")
+        allowed.pop()
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    for worth in (0, np.inf):  # all threads aside, or this one among them
+        monkeypatch.setattr("fastlrp.kernels.training.trainer._WORTH_WAITING", worth)
+        trainer = Trainer(net, steps=12, threads=3, dtype=np.float64)
+        allowed[:] = [True] * started
+        assert trainer.epoch(X, y, None, order, 640) == loss
+        assert np.array_equal(trainer.get_state()["weights"], expected.get_state()["weights"])
+
+
+def test_a_thread_that_fails_ends_the_others():
     before = threading.active_count()
-    with pytest.raises(RuntimeError, match="can't start"):
-        trainer.epoch(X, y, None, np.zeros(10**7, int), 640)  # takes an hour
-    assert threading.active_count() == before
-    monkeypatch.undo()
     stop, ended = Stop(), threading.Event()
 
     def work(thread):

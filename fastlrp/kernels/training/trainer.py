@@ -294,18 +294,23 @@ def _together(work: Callable[[int], None], threads: int, stop: Stop, *, aside: b
     others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in done]
     try:
         for thread in others:
-            thread.start()
-        if first:
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: those that there are do the work
+                break
+        if first or others[0].ident is None:  # a thread that was started has a number
             work(0)
-        for event in done.values():  # Python before 3.13 takes a thread whose join() is interrupted for ended
-            while not event.wait(0.1):  # without a limit, Windows would not let Ctrl-C through
+        for thread, event in zip(others, done.values(), strict=True):
+            # Python before 3.13 takes a thread whose join() is interrupted for ended; without a limit, Windows would
+            # not let Ctrl-C through.
+            while thread.ident is not None and not event.wait(0.1):
                 pass
     except BaseException:
         stop.set()
         raise
     finally:
         for thread, event in zip(others, done.values(), strict=True):
-            if thread.ident is not None:  # it was started
+            if thread.ident is not None:
                 event.wait()
                 thread.join()
     if failures:
