@@ -136,7 +136,9 @@ def file_panel(
         kind, stamps = compute_dtype(source, names, dtype), source.stamps()
         at = np.dtype(kind).itemsize * len(names)
         if memory < (least := 4 * _FEWEST_ROWS * (8 * (len(names) + len(asked.besides)) + at)):
-            raise ValueError(f"memory= is {memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB")
+            raise ValueError(
+                f"memory= is {memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB for {path}"
+            )
         try:
             keys = stack.enter_context(closing(Keys(source, keys_at.time, keys_at.asset, folder)))
             layout, n = find_layout(keys, str(path)), len(keys)

@@ -17,6 +17,7 @@ from fastlrp.learning.fitting import Fitting
 from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps
 from fastlrp.learning.scoring import PanelPrediction, scored
 from fastlrp.learning.training import all_or_nothing
+from fastlrp.messages import count
 from fastlrp.model.plain import layers_of, plain_layers
 from fastlrp.network import Network
 from fastlrp.panels.samples import is_panel, refuse_other_index
@@ -273,11 +274,18 @@ class LSTMRegressor(RegressorMixin, Fitting, BaseEstimator):  # type: ignore[mis
             first = self._starts_anew()
             steps = known_steps(self) if first else self.steps_
             known = self._chosen if first else self._features
+            if not first and columns is not None and known is not None and list(columns) != known:
+                raise ValueError(f"columns= names {list(columns)}, but warm_start=True goes on with {known}")
             readers = min(self.n_members, threads_of(self.threads))
             with file_panel(asked, steps, known, self.dtype if first else self._dtype, readers=readers) as panel:
                 if first:
                     self._as_given = panel.dtype.name
                     self._learn_features(len(panel.features), list(panel.features))
+                elif len(panel.features) != self._width:
+                    raise ValueError(
+                        f"{source} has {count(len(panel.features), 'feature')}, but warm_start=True goes on with "
+                        f"{self._width}: name them by columns=[...]"
+                    )
                 self._fit_samples(*self._usable(panel.samples(), panel.targets, reset=first), panel.index, first)
         return self
 

@@ -185,24 +185,11 @@ class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         Parameters
         ----------
-        source : path
-            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
-            asset or by time.
-        target : str or list of str
-            Columns to predict; rows without them do not train.
-        sample_weight : str or None
-            The column of weights.
-        columns : list of str or None
-            The features; None: those that the model knows, else all other columns of numbers.
-        index : (str, str) or None
-            The columns of time and asset; None, also for one of them: recognised as the command line does.
-        where : pyarrow expression or list of tuples
-            Rows to use, as ``[("region", "==", "US")]``.
+        source, target, sample_weight, columns, index, where, scratch
+            As in :meth:`LSTMRegressor.fit_file`.
         memory : int or str
             Most bytes to hold while files are read, and of the rows of windows that are trained at a time, of which
             there is one at least, beside Python, its packages and about 100 bytes a row of the panel.
-        scratch : path or None
-            The folder for the rows, 4 or 8 bytes a value; None: the system's for temporary files. Nothing stays there.
 
         Raises
         ------

@@ -118,6 +118,11 @@ def test_csv_folders_filters_and_going_on(panel, tmp_path, monkeypatch):
         fitted.fit_file(tmp_path / "months", "ret", where=[("a", ">", -1.5)])
         expected.set_params(dtype="float32").fit(frame[list("abcde")].astype(float), frame["ret"])
     assert list(fitted.feature_names_in_) == list("abcde")
+    with pytest.raises(ValueError, match=r"columns= names \['a'\], but warm_start=True goes on with \['a', 'b'"):
+        fitted.fit_file(tmp_path / "months", "ret", columns=["a"])
+    nameless = model(warm_start=True).fit(np.zeros((9, STEPS, 3), np.float32), np.arange(9.0))
+    with pytest.raises(ValueError, match=r"months has 5 features, but warm_start=True goes on with 3"):
+        nameless.fit_file(tmp_path / "months", "ret")
     np.testing.assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-5)  # text has fewer digits
 
 
@@ -140,7 +145,7 @@ def test_what_a_file_leads_to_goes_on_to_explain_file(panel, tmp_path):
         ({"columns": ["a", "a"]}, "columns= names 'a', which is no feature by itself"),
         ({"columns": "abc"}, "columns= takes a list of names, not 'abc'"),
         ({"memory": "lots"}, "memory= takes a number of bytes"),
-        ({"memory": "1kB"}, "memory= is 0 MB, expected at least 1 MB"),
+        ({"memory": "1kB"}, "memory= is 0 MB, expected 1 MB or more for"),
         ({"scratch": "nowhere"}, "scratch= names nowhere, expected a folder"),
         ({"index": ("date", "stock")}, "panel.parquet has no column 'stock'"),
     ],
