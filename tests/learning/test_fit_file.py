@@ -145,7 +145,7 @@ def test_what_a_file_leads_to_goes_on_to_explain_file(panel, tmp_path):
         ({"columns": ["a", "a"]}, "columns= names 'a', which is no feature by itself"),
         ({"columns": "abc"}, "columns= takes a list of names, not 'abc'"),
         ({"memory": "lots"}, "memory= takes a number of bytes"),
-        ({"memory": "1kB"}, "memory= is 0 MB, expected 1 MB or more for"),
+        ({"memory": "1kB"}, "memory= is 0 MB, expected at least 1 MB for"),
         ({"scratch": "nowhere"}, "scratch= names nowhere, expected a folder"),
         ({"index": ("date", "stock")}, "panel.parquet has no column 'stock'"),
     ],
