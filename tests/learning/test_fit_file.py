@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,6 +135,23 @@ def test_what_a_file_leads_to_goes_on_to_explain_file(panel, tmp_path):
     expected = net.explain(panel[list("abcde")], reduce="steps")
     got = pd.read_parquet(tmp_path / "out.parquet").loc[panel.index.reorder_levels(["date", "permno"])]
     same_bits(got[list("abcde")].to_numpy(), expected.values)
+
+
+def test_memory_is_bounded(tmp_path):
+    """Arrays take at most ``memory=`` and 100 bytes a row; the rows themselves would take 16 MB."""
+    rng, D = np.random.default_rng(0), 100
+    index = pd.MultiIndex.from_product([pd.period_range("2000-01", periods=40, freq="M").to_timestamp(), range(1000)])
+    frame = pd.DataFrame(rng.standard_normal((len(index), D)).astype(np.float32), index.set_names(["date", "permno"]))
+    frame.columns = [f"x{k}" for k in range(D)]
+    frame.assign(ret=frame["x0"]).reset_index().to_parquet(tmp_path / "panel.parquet", row_group_size=2000)
+    fresh = model(batch_size=64, max_iter=1, n_iter_no_change=1)
+    fresh.fit(np.zeros((70, STEPS, D), np.float32), np.arange(70.0))  # whatever is kept from call to call is there
+    tracemalloc.start()
+    try:
+        fresh.fit_file(tmp_path / "panel.parquet", "ret", memory="5MB", scratch=tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6 + 100 * len(frame) + 1e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
