@@ -21,8 +21,9 @@ FLOORS = (
         "kernels.memory", "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),
-    ("keras", "data", "learning", "evidence"),
+    ("keras", "data"),
     ("files",),
+    ("learning", "evidence"),
     ("cluster",),
     ("cli",),
 )  # fmt: skip

@@ -8,6 +8,7 @@ try:
     import pyarrow
     from pyarrow import compute, csv, ipc, parquet
 except ImportError:
-    raise ImportError(f"explain_file needs the package pyarrow: {install_hint('pyarrow', 'parquet')}") from None
+    hint = install_hint("pyarrow", "parquet")
+    raise ImportError(f"explain_file and fit_file need the package pyarrow: {hint}") from None
 
 __all__ = ["compute", "csv", "ipc", "parquet", "pyarrow"]

@@ -78,14 +78,14 @@ class Blocks:
             rank = int(self.layout.rank[self.keys[start : start + 1][0][0]])
             first = int(self.layout.first[self.layout.history(rank, self.steps)])
             warm = [(at, min(at + self.size, start)) for at in range(first, start, self.size)]
-        stream = _Stream(self.source, self.keys, self.features, warm[0][0] if warm else start)
+        stream = Stream(self.source, self.keys, self.features, warm[0][0] if warm else start)
         for k, (first, last) in enumerate([*warm, *self.ranges[begin:]]):
             block, history = self._block(begin + k - len(warm), first, last, stream, history, warm=k < len(warm))
             if k >= len(warm):
                 yield block
 
     def _block(
-        self, number: int, start: int, stop: int, stream: _Stream, history: _History | None, *, warm: bool
+        self, number: int, start: int, stop: int, stream: Stream, history: _History | None, *, warm: bool
     ) -> tuple[Block, _History | None]:
         time, asset = self.keys[start:stop]
         rank, own = self.layout.rank[time], None
@@ -133,7 +133,7 @@ class Blocks:
         return pd.MultiIndex(levels, codes, names=self.keys.written, verify_integrity=False)
 
 
-class _Stream:
+class Stream:
     """The features of a source's rows, in order, from a row on."""
 
     def __init__(self, source: Source, keys: Keys, features: list[str], start: int) -> None:

@@ -108,11 +108,18 @@ def asked_for(
     rule = as_rule(rule)
     return Asked(
         rule, target_unit(net, target), checked_options(aggregate, None, rule), reduce, plain, int(steps), threads,
-        _bytes(memory), net.n_outputs,
+        n_bytes(memory), net.n_outputs,
     )  # fmt: skip
 
 
-def _bytes(memory: int | str) -> int:
+def n_bytes(memory: int | str) -> int:
+    """The number of bytes that ``memory=`` says.
+
+    Raises
+    ------
+    ValueError
+        If it says none.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(memory).lower())
     if isinstance(memory, bool) or not found or found[2] not in _UNITS:
         raise ValueError(f"memory= takes a number of bytes, or text such as '500MB' or '2GB', not {memory!r}")
@@ -198,12 +205,12 @@ def find_features(
     """
     have = [name for name in source.schema.names if name not in index]
     chosen = given if given is not None else net.features
-    names = [name for name in have if _is_number(source, name)] if chosen is None else list(chosen)
+    names = [name for name in have if is_number(source, name)] if chosen is None else list(chosen)
     missing = [name for name in names if name not in have]
     if missing:
         spare = [name for name in have if name not in names]
         raise ValueError(f"{path} lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, spare)}")
-    odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not _is_number(source, name)]
+    odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not is_number(source, name)]
     if odd and source.says_types:  # of text, reading names the cell
         raise ValueError(f"{path} has columns that do not hold real numbers: {', '.join(odd[:8])}")
     if given is not None and len(names) == net.n_features:
@@ -218,7 +225,8 @@ def find_features(
     return names
 
 
-def _is_number(source: Source, name: str) -> bool:
+def is_number(source: Source, name: str) -> bool:
+    """Whether a column holds numbers; of text, whether it may."""
     kind, types = source.schema.field(name).type, pyarrow.types
     return bool(
         types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class TakesWindows:
             self._as_given = _dtype_of(X)
         if is_panel(X):
             return self._panel_samples(X, reset)
+        X = filled(X)
         if not hasattr(X, "ndim"):
             as_array = np.asarray(X)
             X = as_array if as_array.ndim == 3 else X
@@ -146,38 +147,20 @@ class TakesTargets(TakesWindows):
 
     def _training_data(self, X: Any, y: Any, weight: Any, *, reset: bool) -> tuple[Samples, Array, Array | None]:
         """The samples that have a target and a weight, with their targets and weights."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         panel = is_panel(X)
         if panel:
             refuse_other_index(X, y, "y")
             refuse_other_index(X, weight, "sample_weight")
         samples = self._samples(X, reset=reset)
-        finite = "allow-nan" if panel else True
-        try:
-            targets = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=finite, input_name="y")
-        except ValueError as error:
-            if str(error).startswith("could not convert"):
-                raise ValueError(f"y must hold numbers: {error}") from None
-            raise
-        if targets.ndim > 2 or len(targets) != samples.n_given:
-            n = samples.n_given
-            raise ValueError(
-                f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
-            )
-        self._note_outputs(y, targets, reset)
-        targets = targets.reshape(samples.n_given, -1)
-        usable = np.isfinite(targets).all(axis=1)
-        if weight is not None:
-            weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
-            if not weight.any():
-                raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
-            usable &= weight > 0
-        used = samples.take(np.flatnonzero(usable[samples.caller]))
+        return self._usable(samples, Targets.read(y, weight, samples.n_given, missing=panel), reset=reset)
+
+    def _usable(self, samples: Samples, given: Targets, *, reset: bool) -> tuple[Samples, Array, Array | None]:
+        self._note_outputs(given, reset)
+        used = samples.take(np.flatnonzero(given.usable[samples.caller]))
         self.n_windows_, self.n_skipped_ = len(used), samples.n_given - len(used)
         self._say_skipped(samples, used)
-        weight = None if weight is None else _mean_one(weight[used.caller], self._dtype)
-        return used, np.ascontiguousarray(targets[used.caller]), weight
+        weight = None if given.weight is None else _mean_one(given.weight[used.caller], self._dtype)
+        return used, np.ascontiguousarray(given.y[used.caller]), weight
 
     def _say_skipped(self, samples: Samples, used: Samples) -> None:
         why = (
@@ -189,15 +172,61 @@ class TakesTargets(TakesWindows):
         if self.verbose and self.n_skipped_:
             print(f"{type(self).__name__}: {why}")
 
-    def _note_outputs(self, y: Any, targets: Array, reset: bool) -> None:
-        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+    def _note_outputs(self, given: Targets, reset: bool) -> None:
         if reset:
-            self._outputs = names if names and len(set(names)) == len(names) else None
-            self._flat_target = targets.ndim == 1
-        elif targets[:1].size != self.n_outputs_:
+            self._outputs, self._flat_target = given.names, given.flat
+        elif given.y.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"y has {count(targets[:1].size, 'target')}, but the model was trained on {self.n_outputs_}"
+                f"y has {count(given.y.shape[1], 'target')}, but the model was trained on {self.n_outputs_}"
             )
+
+
+class Targets(NamedTuple):
+    """Targets (n, targets) in float64, NaN where missing; their weights, if there are any; the rows that have all of
+    them and a weight; whether y had one axis; and its columns' names, where they tell them apart."""
+
+    y: Array
+    weight: Array | None
+    usable: Array
+    flat: bool
+    names: list[str] | None
+
+    @classmethod
+    def read(cls, y: Any, weight: Any, n: int, *, missing: bool) -> Self:
+        """y and weights for n rows, of which some may be ``missing``, checked.
+
+        Raises
+        ------
+        ValueError
+            If they are not finite numbers, not as many, or no weight is above 0; a masked value is a missing one.
+        """
+        if y is None:
+            raise ValueError("fit requires y to be passed, but the target y is None")
+        finite: Any = "allow-nan" if missing else True
+        try:
+            targets = check_array(filled(y), input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
+        except ValueError as error:
+            if str(error).startswith("could not convert"):
+                raise ValueError(f"y must hold numbers: {error}") from None
+            raise
+        if targets.ndim > 2 or len(targets) != n:
+            raise ValueError(
+                f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
+            )
+        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        flat, targets = targets.ndim == 1, targets.reshape(n, -1)
+        usable = np.isfinite(targets).all(axis=1)
+        if weight is not None:
+            weight = _check_sample_weight(filled(weight), targets, dtype=np.float64, ensure_non_negative=True)
+            if not weight.any():
+                raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
+            usable &= weight > 0
+        return cls(targets, weight, usable, flat, names if names and len(set(names)) == len(names) else None)
+
+
+def filled(values: Any) -> Any:
+    """A masked array with NaN where it is masked, which NumPy would forget; anything else as it is."""
+    return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
 def refuse_panel_in_columns(X: pd.DataFrame) -> None:

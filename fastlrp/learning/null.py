@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_random_state
 
 from fastlrp.checks import check
 from fastlrp.errors import ConservationWarning
+from fastlrp.learning.inputs import filled
 from fastlrp.messages import count, foreign_network
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import is_panel
@@ -148,7 +149,7 @@ def null_relevance(
         advance(1)
         for kind in (ConservationWarning, ConvergenceWarning):  # the model's own have been given
             warnings.simplefilter("ignore", kind)
-        given, null = y if isinstance(y, pd.Series | pd.DataFrame) else np.asarray(y), []
+        given, null = y if isinstance(y, pd.Series | pd.DataFrame) else np.asarray(filled(y)), []
         for k in range(n):
             rng = np.random.default_rng((seed, k))
             null.append(fitted(_anew(model, int(rng.integers(2**31))), _permuted(X, given, rng)))

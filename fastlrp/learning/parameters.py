@@ -15,6 +15,7 @@ from fastlrp.network import Network
 from fastlrp.rules import as_rule
 
 if TYPE_CHECKING:
+    from fastlrp.kernels.training.threads import Stop
     from fastlrp.kernels.training.trainer import Trainer
 
 
@@ -43,6 +44,23 @@ def check_parameters(model: Any) -> None:
 def asked_steps(model: Any) -> int | None:
     """T, if a parameter says it."""
     return model.steps or (model.network.steps if isinstance(model.network, Network) else None)
+
+
+def known_steps(model: Any) -> int:
+    """T, which a parameter must say.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    steps = asked_steps(model)
+    if steps is None:
+        raise ValueError(
+            "steps= is missing: a panel needs the length of its windows, as LSTMRegressor(steps=12) says it for 12 "
+            "periods"
+        )
+    return steps
 
 
 def member_seeds(seed: int, n: int) -> list[int]:
@@ -86,8 +104,10 @@ def first_network(
     return net.replaced(steps=steps, features=net.features or features, outputs=outputs or net.outputs)
 
 
-def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int) -> Trainer[Network]:
-    """A trainer with the parameters' loss, penalty and Adam."""
+def trainer_of(
+    model: Any, net: Network, steps: int, dtype: Any, seed: int, threads: int, stop: Stop
+) -> Trainer[Network]:
+    """A trainer with the parameters' loss, penalty and Adam, which ``stop`` ends."""
     from fastlrp.kernels.training.trainer import Trainer
 
     return Trainer(
@@ -104,4 +124,5 @@ def trainer_of(model: Any, net: Network, steps: int, dtype: Any, seed: int, thre
         dtype=dtype,
         seed=seed,
         threads=threads,
+        stop=stop,
     )

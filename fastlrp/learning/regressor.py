@@ -1,42 +1,36 @@
-"""The scikit-learn interface of an LSTM: data are checked here, ``training`` trains, ``kernels`` compute."""
+"""The scikit-learn interface of an LSTM: ``inputs`` checks data, ``fitting`` fits, ``training`` trains, ``kernels``
+compute."""
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_random_state
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from fastlrp.ensemble import Ensemble
-from fastlrp.explain import predict_windows
-from fastlrp.learning.inputs import TakesTargets
+from fastlrp.learning.fitting import Fitting
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
-from fastlrp.learning.targets import TargetTransform, as_learnt
-from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
-from fastlrp.messages import count, users_line
+from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps
+from fastlrp.learning.scoring import PanelPrediction, scored
+from fastlrp.learning.training import all_or_nothing
+from fastlrp.messages import count
 from fastlrp.model.plain import layers_of, plain_layers
 from fastlrp.network import Network
-from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
+from fastlrp.panels.samples import is_panel, refuse_other_index
 from fastlrp.rules import Aggregate, Rule
 
 if TYPE_CHECKING:
-    from fastlrp.kernels.training.trainer import Trainer
     from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
 
 
-class LSTMRegressor(RegressorMixin, ShowsFit, TakesTargets, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """An LSTM network that can be trained, predict and be explained in any scikit-learn pipeline.
 
     Parameters have the names and meanings of scikit-learn's MLPRegressor; initial weights, gate order and Adam are
@@ -228,28 +222,78 @@ class LSTMRegressor(RegressorMixin, ShowsFit, TakesTargets, BaseEstimator):  # t
             self._fit(X, y, sample_weight)
         return self
 
+    def fit_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | Sequence[str],
+        *,
+        sample_weight: str | None = None,
+        columns: Sequence[str] | None = None,
+        index: tuple[str | None, str | None] | None = None,
+        where: Any = None,
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Train on a panel in files, which may be larger than memory; weights are those of :meth:`fit`, bit for bit.
+
+        Rows are read once, sorted by asset into a file of ``scratch``, and read from there, the windows of some
+        batches at a time; where all of them fit into ``memory`` they stay there.
+
+        Parameters
+        ----------
+        source : path
+            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
+            asset or by time.
+        target : str or list of str
+            Columns to predict; rows without them do not train.
+        sample_weight : str or None
+            The column of weights.
+        columns : list of str or None
+            The features; None: those that the model knows, else all other columns of numbers.
+        index : (str, str) or None
+            The columns of time and asset; None, also for one of them: recognised as the command line does.
+        where : pyarrow expression or list of tuples
+            Rows to use, as ``[("region", "==", "US")]``.
+        memory : int or str
+            Most bytes of rows and windows to hold, as ``2_000_000_000`` or "2GB", beside Python, its packages and about
+            100 bytes a row of the panel.
+        scratch : path or None
+            The folder for the rows, 4 or 8 bytes a value; None: the system's for temporary files. Nothing stays there.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`, and if a file or an argument is not what is expected.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.kernels.cpu import threads_of
+        from fastlrp.learning.file_panel import Asked, file_panel
+
+        asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        with all_or_nothing(self):
+            first = self._starts_anew()
+            steps = known_steps(self) if first else self.steps_
+            known = self._chosen if first else self._features
+            if not first and columns is not None and known is not None and list(columns) != known:
+                raise ValueError(f"columns= names {list(columns)}, but warm_start=True goes on with {known}")
+            readers = min(self.n_members, threads_of(self.threads))
+            with file_panel(asked, steps, known, self.dtype if first else self._dtype, readers=readers) as panel:
+                if first:
+                    self._as_given = panel.dtype.name
+                    self._learn_features(len(panel.features), list(panel.features))
+                elif len(panel.features) != self._width:
+                    raise ValueError(
+                        f"{source} has {count(len(panel.features), 'feature')}, but warm_start=True goes on with "
+                        f"{self._width}: name them by columns=[...]"
+                    )
+                self._fit_samples(*self._usable(panel.samples(), panel.targets, reset=first), panel.index, first)
+        return self
+
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        check_parameters(self)
-        first = not (self.warm_start and hasattr(self, "_networks"))
-        if not first and len(self._networks) != self.n_members:
-            raise ValueError(
-                f"LSTMRegressor(n_members={self.n_members}) was given, but warm_start=True goes on from "
-                f"{count(len(self._networks), 'member')}: set warm_start=False"
-            )
-        samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
-        if len(samples) < 2:
-            raise ValueError(
-                f"there is 1 sample to train on (n_samples = 1, of {count(samples.n_given, 'row')}), expected more"
-            )
-        if first:
-            self._begin(samples, targets.shape[1])
-        index = X.index[samples.caller] if is_panel(X) else None
-        used, held_out = self._split(samples, targets, weight, index, first)
-        if (used[1] == used[1][0]).all():
-            warnings.warn(
-                f"y is constant ({used[1][0, 0]:g}): that value is all the network can learn", stacklevel=users_line()
-            )
-        self._run(*used, epochs=self.max_iter, held_out=held_out)
+        first = self._starts_anew()
+        data = self._training_data(X, y, sample_weight, reset=first)
+        self._fit_samples(*data, X.index if is_panel(X) else None, first)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on these samples, continuing from the weights and moments of the call before.
@@ -264,156 +308,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, TakesTargets, BaseEstimator):  # t
             samples, targets, weight = self._training_data(X, y, sample_weight, reset=first)
             if first:
                 self._begin(samples, targets.shape[1])
-            index = X.index[samples.caller] if is_panel(X) else None
-            targets = self._learnt(targets, index, first)
+            index = X.index if is_panel(X) else None
+            targets = self._learnt(targets, index, samples.caller, first)
             self._run(samples, targets, weight, epochs=1, held_out=None, moments=None if first else self._moments)
         return self
-
-    def _begin(self, samples: Samples, n_outputs: int) -> None:
-        """Set the initial weights, and everything that counts from here."""
-        self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        self.steps_, self.n_outputs_ = samples.steps, n_outputs
-        self._networks = [
-            first_network(
-                self, samples.rows.shape[1], n_outputs, seed, self._dtype, steps=samples.steps,
-                features=samples.features, outputs=self._outputs,
-            )
-            for seed in member_seeds(self._seed, self.n_members)
-        ]  # fmt: skip
-        named = self._networks[0]
-        self._features = None if named.features is None else list(named.features)
-        self._outputs = None if named.outputs is None else list(named.outputs)
-        self.target_transformer_ = None
-        self.loss_curves_: list[list[float]] = [[] for _ in self._networks]
-        self.loss_curve_: list[float] = []
-        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-        self.t_ = 0
-
-    def _learnt(self, targets: Array, index: pd.Index | None, fit: bool) -> Array:
-        """Targets in the units that networks learn; where ``fit``, the transformer is fitted on them."""
-        if fit:
-            chosen = TargetTransform.of(self.target_transform, type(self).__name__)
-            self.target_transformer_ = None if chosen is None else chosen.transformer
-            targets = targets if chosen is None else chosen.fit(targets, index)
-        elif self._transform is not None:
-            targets = self._transform.transform(targets, index)
-        return as_learnt(targets, self._dtype)
-
-    @property
-    def _transform(self) -> TargetTransform | None:
-        return None if self.target_transformer_ is None else TargetTransform(self.target_transformer_)
-
-    def _run(
-        self,
-        samples: Samples,
-        y: Array,
-        weight: Array | None,
-        *,
-        epochs: int,
-        held_out: Callable[[Trainer[Network]], float] | None,
-        moments: Sequence[dict[str, Array]] | None = None,
-    ) -> None:
-        """Run the epochs of all members, and store their results."""
-        from fastlrp.kernels.cpu import run_tasks, threads_of
-
-        M = len(self._networks)
-        side = min(M, threads_of(self.threads))
-        each, seeds = threads_of(self.threads) // side, member_seeds(self._seed, M)
-        trainers = [
-            trainer_of(self, net, self.steps_, self._dtype, seed, each)
-            for net, seed in zip(self._networks, seeds, strict=True)
-        ]
-        for trainer, state in zip(trainers, moments or (), strict=False):
-            trainer.set_state(state)
-        histories: list[History | None] = [None] * M
-        tol = self.tol if held_out else self.tol * constant_loss(y, weight, self.loss, self.huber_delta)
-        interrupted = threading.Event()
-        with epoch_bar(self.verbose, epochs, type(self).__name__, M) as report:
-
-            def member(k: int) -> int:
-                schedule = Schedule(
-                    epochs, self.batch_size, self.shuffle, seeds[k], tol, self.n_iter_no_change,
-                    len(self.loss_curves_[k]), held_out, report, interrupted,
-                )  # fmt: skip
-                histories[k] = train(trainers[k], samples, y, weight, schedule)
-                return 1
-
-            run_tasks([partial(member, k) for k in range(M)], side, stop=interrupted.set)
-        done = [history for history in histories if history is not None]
-        self._networks = [trainer.network() for trainer in trainers]
-        self._moments = [trainer.get_state() for trainer in trainers]
-        self._record(done, len(samples), held_out is not None)
-        self._tell(done, epochs)
-
-    def _record(self, histories: Sequence[History], n: int, scored: bool) -> None:
-        self.n_iter_ = max(len(history.losses) for history in histories)
-        self.t_ += sum(len(history.losses) for history in histories) * n
-        self.loss_curves_ = [a + history.losses for a, history in zip(self.loss_curves_, histories, strict=True)]
-        self.loss_curve_ = _mean_curve(self.loss_curves_)
-        self.best_loss_ = None if scored else min(self.loss_curve_)
-        scores = [history.scores for history in histories]
-        self.validation_scores_ = (self.validation_scores_ or []) + _mean_curve(scores) if scored else None
-        self.best_validation_score_ = float(np.mean([max(curve) for curve in scores])) if scored else None
-        self.stopped_ = histories[0].stopped
-
-    def _tell(self, histories: Sequence[History], epochs: int) -> None:
-        """Warn of what went wrong, each kind once, and say why training stopped where ``verbose``."""
-        told = {type_: text for text, type_ in filter(None, (history.warning for history in reversed(histories)))}
-        for type_, text in told.items():
-            warnings.warn(text, type_, stacklevel=users_line())
-        if self.verbose and self.stopped_:
-            print(f"{type(self).__name__}: {self.stopped_}")
-        open_ended = [history for history in histories if not history.stopped]
-        if epochs == self.max_iter > self.n_iter_no_change and open_ended:
-            losses = open_ended[0].losses
-            before = losses[-1 - int(min(self.n_iter_no_change, len(losses) - 1))]
-            whose = "" if len(histories) == 1 else f" by {len(open_ended)} of {len(histories)} members"
-            warnings.warn(
-                f"the maximum of {epochs} epochs (max_iter) was reached{whose} and training has not converged yet: its "
-                f"loss went from {before:.4g} to {losses[-1]:.4g} in the last {self.n_iter_no_change} epochs; raise "
-                "max_iter, or set n_iter_no_change=max_iter if that many epochs are what you want",
-                ConvergenceWarning,
-                stacklevel=users_line(),
-            )
-
-    def _split(
-        self, samples: Samples, y: Array, weight: Array | None, index: pd.Index | None, fit: bool
-    ) -> tuple[tuple[Samples, Array, Array | None], Callable[[Trainer[Network]], float] | None]:
-        """The samples that train, and a function that scores a trainer's network on those held out, if there are any;
-        targets are in the units that networks learn, which those that train decide."""
-        if not self.early_stopping:
-            return (samples, self._learnt(y, index, fit), weight), None
-        out = self._held_out(samples)
-        if out.sum() < 2 or out.all():
-            raise ValueError(
-                f"the validation set would have {out.sum()} of {count(len(samples), 'sample')}, expected at least 2 "
-                "and some to train on: change validation_fraction, or give more data"
-            )
-        kept, scored = np.flatnonzero(~out), np.flatnonzero(out)
-        learnt = self._learnt(y[kept], None if index is None else index[kept], fit)
-        actual = self._learnt(y[scored], None if index is None else index[scored], False)
-        windows = samples.take(scored).in_place()
-        w = None if weight is None else weight[scored]
-
-        def score(trainer: Trainer[Network]) -> float:
-            net, threads = trainer.network(), trainer.threads
-            predicted = predict_windows(net, windows, samples.steps, device=self.device, threads=threads)
-            return float(r2_score(actual, predicted, sample_weight=w))
-
-        return (samples.take(kept), learnt, None if weight is None else weight[kept]), score
-
-    def _held_out(self, samples: Samples) -> Array:
-        n = len(samples)
-        order = np.arange(n)
-        if samples.period is not None:  # the last whole periods, so that no period is on both sides
-            times = np.unique(samples.period)
-            first = times[-max(1, round(self.validation_fraction * len(times)))]
-            return np.asarray(samples.period >= first)
-        if self.shuffle:
-            order = np.random.default_rng((self._seed, 2**31)).permutation(n)
-        out = np.zeros(n, bool)
-        out[order[n - int(np.ceil(self.validation_fraction * n)) :]] = True
-        return out
 
     # ------------------------------------------------------------------------------------------------- use
 
@@ -563,55 +461,3 @@ class LSTMRegressor(RegressorMixin, ShowsFit, TakesTargets, BaseEstimator):  # t
         """The inputs that the user's own network names."""
         named = None if self.network is None else self.network.features
         return None if named is None else list(named)
-
-
-def scored(
-    predicted: Array, y: Any, index: pd.Index | None, transform: TargetTransform | None, weight: Any, *, missing: bool
-) -> float:
-    """R^2 of predictions, over rows that have a prediction and a target where some may be ``missing``.
-
-    Raises
-    ------
-    ValueError
-        If no row is left.
-    """
-    n, rows = len(predicted), np.ones(len(predicted), bool)
-    if missing and np.size(y) != predicted.size:
-        raise ValueError(f"y has shape {np.shape(y)}, expected {predicted.shape}: a target for each prediction")
-    if missing and weight is not None and np.shape(weight) != (n,):
-        raise ValueError(f"sample_weight has shape {np.shape(weight)}, expected ({n},)")
-    if missing:
-        y = np.asarray(y, np.float64).reshape(predicted.shape)
-        rows = np.isfinite(predicted + y).reshape(len(predicted), -1).all(axis=1)
-        if not rows.any():
-            raise ValueError(
-                f"nothing to score: none of the {count(len(rows), 'row')} has both a prediction and a target"
-            )
-        y = y[rows]
-    if transform is not None and not transform.undone:
-        y = np.asarray(y, np.float64)
-        fresh = TargetTransform(clone(transform.transformer))  # what was fitted stays as it is
-        y = fresh.fit(y.reshape(len(y), -1), None if index is None else index[rows]).reshape(y.shape)
-    weight = None if weight is None else np.asarray(weight, np.float64)[rows]
-    return float(r2_score(y, predicted[rows], sample_weight=weight))
-
-
-def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
-    """The mean over curves of each epoch that any of them has."""
-    if len(curves) == 1:
-        return list(curves[0])
-    longest = max(map(len, curves))
-    padded = np.array([[*curve, *[np.nan] * (longest - len(curve))] for curve in curves])
-    return [float(value) for value in np.nanmean(padded, axis=0)]
-
-
-class PanelPrediction(pd.Series):
-    """A Series of predictions with NumPy's ``reshape``, which scikit-learn's meta-estimators call on any prediction."""
-
-    @property
-    def _constructor(self) -> type[pd.Series]:
-        return pd.Series
-
-    def reshape(self, *shape: Any) -> Array:
-        """The values in another shape."""
-        return self.to_numpy().reshape(*shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +21,13 @@ from fastlrp.explain import checked_options, labelled, target_unit
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import check_parameters
-from fastlrp.learning.regressor import LSTMRegressor, scored
+from fastlrp.learning.parameters import check_parameters, known_steps
+from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
 from fastlrp.learning.rolling_fit import Fits, Kept
 from fastlrp.learning.rolling_parts import Models, RollingPanel, predictors
 from fastlrp.learning.rolling_records import read_record, record, settings_of
+from fastlrp.learning.scoring import scored
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.learning.training import Diverged, all_or_nothing
 from fastlrp.messages import count, users_line
@@ -165,10 +167,53 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
             self._fit(RollingData.read(X, y, sample_weight, models[0]), models)
         return self
 
+    def fit_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | Sequence[str],
+        *,
+        sample_weight: str | None = None,
+        columns: Sequence[str] | None = None,
+        index: tuple[str | None, str | None] | None = None,
+        where: Any = None,
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Train one model per window of a panel in files, which may be larger than memory; as :meth:`fit`, bit for bit.
+
+        Rows are read once, sorted by asset into a file of ``scratch``, and read from there, window by window: the rows
+        of one window must fit into memory.
+
+        Parameters
+        ----------
+        source, target, sample_weight, columns, index, where, scratch
+            As in :meth:`LSTMRegressor.fit_file`.
+        memory : int or str
+            Most bytes to hold while files are read, and of the rows of windows that are trained at a time, of which
+            there is one at least, beside Python, its packages and about 100 bytes a row of the panel.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`, and if a file or an argument is not what is expected.
+        ImportError
+            If pyarrow is missing.
+        """
+        from fastlrp.learning.file_panel import Asked, file_panel
+
+        models = self._models()
+        asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        with (
+            all_or_nothing(self),
+            file_panel(asked, known_steps(models[0]), models[0]._chosen, None) as panel,
+        ):
+            self._fit(RollingData.of_file(panel), models)
+        return self
+
     def _fit(self, data: RollingData, models: Sequence[LSTMRegressor]) -> None:
-        self._net_names = {"features": data.panel.features, "outputs": data.outputs}
-        self._flat_target = data.flat
-        self._n_outputs = data.y.shape[1]
+        self._net_names = {"features": data.panel.features, "outputs": data.targets.names}
+        self._flat_target = data.targets.flat
+        self._n_outputs = data.targets.y.shape[1]
         self.times_, self.steps_ = data.times, data.steps
         self._first, self._step, self._target = self.window + self.gap, self.step, models[0].target_transform
         spans = self._spans(len(data.times))

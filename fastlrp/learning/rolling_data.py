@@ -10,19 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.learning.inputs import refuse_panel_in_columns
-from fastlrp.learning.parameters import asked_steps
+from fastlrp.learning.inputs import Targets, refuse_panel_in_columns
+from fastlrp.learning.parameters import known_steps
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
+from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
 from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
 
 if TYPE_CHECKING:
+    from fastlrp.learning.file_panel import FilePanel
     from fastlrp.learning.regressor import LSTMRegressor
 
 Array = npt.NDArray[Any]
 _BLOCK = 4096  # rows read at once
+#: Bytes of the scaled rows of windows that are trained together, which only a single window may exceed.
+AT_ONCE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -50,46 +54,34 @@ class Part(NamedTuple):
 class RollingData:
     """A panel where it lies, with targets and weights by the caller's rows, and the period of each sorted row."""
 
-    panel: Unread
+    panel: Unread | FilePanel
     steps: int
-    y: Array
-    weight: Array | None
+    targets: Targets
     times: pd.Index
-    flat: bool
-    outputs: tuple[str, ...] | None
     period: Array  # of each sorted row
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
+    at_once: int = AT_ONCE_BYTES
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
         """X, y and weights, checked."""
-        frame, steps = as_frame(X), asked_steps(model)
+        frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        if steps is None:
-            raise ValueError(
-                "steps= is missing: a panel needs the length of its windows, as LSTMRegressor(steps=12) says it for 12 "
-                "periods"
-            )
         panel = unread_panel(frame, steps, model._chosen, None)
-        targets = _targets(y, len(X))
-        usable = np.asarray(np.isfinite(targets).all(axis=1))
-        if weight is not None:
-            try:
-                weight = np.asarray(weight, np.float64)
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"sample_weight must hold numbers: {error}") from None
-            if weight.shape != (len(X),) or not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-                raise ValueError(f"sample_weight must hold {len(X)} finite numbers of at least 0, not all of them zero")
-            usable &= weight > 0
+        targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
         trains = _complete(panel, frame, steps)
-        trains &= usable if panel.order is None else usable[panel.order]
+        trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
-        outputs = tuple(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-        outputs = outputs if outputs and len(set(outputs)) == len(outputs) else None
-        flat = np.ndim(y) == 1
-        return cls(panel, steps, targets, weight, times, flat, outputs, period, trains)
+        return cls(panel, steps, targets, times, period, trains)
+
+    @classmethod
+    def of_file(cls, panel: FilePanel) -> RollingData:
+        """A panel in files."""
+        trains = panel.complete & panel.targets.usable
+        at_once = min(AT_ONCE_BYTES, panel.rows.at_once)
+        return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains, at_once)
 
     def ends(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop) that end a sample with a target."""
@@ -130,11 +122,11 @@ class RollingData:
 
     def _part(self, rows: Array, values: Array, ends: Array) -> Part:
         starts, caller = np.searchsorted(rows, ends) - (self.steps - 1), self.caller(ends)
-        samples = Samples(values, starts, caller, len(self.y), self.steps, self.period[ends])
-        weight = None
-        if self.weight is not None and len(caller):  # a mean of one in each window: none may look at another
-            weight = (self.weight[caller] / self.weight[caller].mean()).astype(values.dtype)
-        return Part(samples, self.y[caller], weight)
+        y, weight = self.targets.y, self.targets.weight
+        samples = Samples(values, starts, caller, len(y), self.steps, self.period[ends])
+        if weight is not None:  # a mean of one in each window: none may look at another
+            weight = (weight[caller] / weight[caller].mean()).astype(values.dtype) if len(caller) else None
+        return Part(samples, y[caller], weight)
 
     def learnt(self, part: Part, transform: TargetTransform | None, *, fit: bool) -> Part:
         """A part with the targets that networks learn, in the dtype of its rows."""
@@ -148,37 +140,20 @@ class RollingData:
         """Fit a finished window's target transform anew, as it was fitted when the window was trained."""
         if transform is not None:
             caller = self.caller(self.ends(span.start + self.steps - 1, span.cut))
-            transform.fit(self.y[caller], self.panel.index[caller])
-
-
-def _targets(y: Any, n: int) -> Array:
-    try:
-        target = np.asarray(y, np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"y must hold numbers: {error}") from None
-    if target.ndim not in (1, 2) or len(target) != n:
-        raise ValueError(f"y has shape {target.shape}, expected ({n},) or ({n}, targets)")
-    target = target.reshape(n, -1)
-    if np.isinf(target).any():
-        row = int(np.argwhere(np.isinf(target))[0, 0])
-        raise ValueError(f"y is infinite in row {row}, expected finite numbers, or NaN where missing")
-    return target
+            transform.fit(self.targets.y[caller], self.panel.index[caller])
 
 
 def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:
     """Whether each sorted row ends a full window without a missing value."""
     n = len(panel.ends)
-    bad = np.zeros(n + 1, np.int32)
+    usable = np.empty(n, bool)
     for k in range(0, n, _BLOCK):
         rows = np.arange(k, min(k + _BLOCK, n)) if panel.order is None else panel.order[k : k + _BLOCK]
         values = panel.read(rows)
         if np.isinf(values).any():
             locate_infinite(as_panel(frame, steps, panel.features))
-        bad[k + 1 : k + 1 + len(rows)] = ~np.isfinite(values).all(axis=1)
-    np.cumsum(bad, out=bad)
-    complete, last = np.array(panel.ends), np.flatnonzero(panel.ends)
-    complete[last] = bad[last + 1] == bad[last + 1 - steps]
-    return complete
+        usable[k : k + len(rows)] = np.isfinite(values).all(axis=1)
+    return complete_ends(panel.ends, usable, steps)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -6,7 +6,6 @@ are fewer than threads, each has several. What a window keeps depends on nothing
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,14 +25,14 @@ from fastlrp.network import Network
 from fastlrp.panels.periods import label
 
 if TYPE_CHECKING:
+    from fastlrp.kernels.training.threads import Stop
     from fastlrp.kernels.training.trainer import Trainer
     from fastlrp.learning.regressor import LSTMRegressor
 
 Array = npt.NDArray[Any]
 
-#: Windows that are trained together: enough to keep threads busy, few enough to save often; and bytes of their scaled
-#: rows, which only a single window may exceed.
-AT_ONCE, AT_ONCE_BYTES = 64, 1 << 28
+#: Windows that are trained together: enough to keep threads busy, few enough to save often.
+AT_ONCE = 64
 
 
 class Kept(NamedTuple):
@@ -80,7 +79,7 @@ class Fits:
         chunk, size = list[tuple[int, Span]](), 0
         for k, span in todo:
             more = len(self.data.rows(span.start, span.stop)) * self.centers[:1].nbytes
-            if chunk and (len(chunk) == self._at_once or size + more > AT_ONCE_BYTES):
+            if chunk and (len(chunk) == self._at_once or size + more > self.data.at_once):
                 yield chunk
                 chunk, size = [], 0
             chunk.append((k, span))
@@ -108,16 +107,17 @@ class Fits:
             If training diverges in a window, by all settings; the message names the window.
         """
         from fastlrp.kernels.cpu import run_tasks, threads_of
+        from fastlrp.kernels.training.threads import Stop
 
         windows = [self._window(k, span, transforms[k]) for k, span in chunk]
         M, S = self.models[0].n_members, len(self.models)
         fits: dict[tuple[int, int, int], _Fitted | Diverged] = {}
-        threads, interrupted = threads_of(self.threads), threading.Event()
+        threads, stop = threads_of(self.threads), Stop()
         each = max(1, threads // (len(windows) * S * M))
 
         def fit(window: _Window, s: int, m: int) -> int:
             try:
-                fits[window.k, s, m] = self._fit(window, s, m, before, each, interrupted)
+                fits[window.k, s, m] = self._fit(window, s, m, before, each, stop)
             except Diverged as error:
                 first, last = (label(self.data.times[at]) for at in (window.span.start, window.span.cut - 1))
                 fits[window.k, s, m] = Diverged(
@@ -127,7 +127,7 @@ class Fits:
             return 1
 
         tasks = [partial(fit, window, s, m) for window in windows for s in range(S) for m in range(M)]
-        run_tasks(tasks, threads, advance, interrupted.set)
+        run_tasks(tasks, threads, advance, stop.set)
         return [self._keep(window, [[fits[window.k, s, m] for m in range(M)] for s in range(S)]) for window in windows]
 
     def _window(self, k: int, span: Span, transform: TargetTransform | None) -> _Window:
@@ -141,7 +141,7 @@ class Fits:
 
     def first(self, s: int, seed: int) -> Network:
         """First weights of a setting's network."""
-        D, K, dtype = self.centers.shape[1], self.data.y.shape[1], self.centers.dtype
+        D, K, dtype = self.centers.shape[1], self.data.targets.y.shape[1], self.centers.dtype
         return first_network(self.models[s], D, K, seed, dtype, steps=self.data.steps, **self.names)
 
     def _fit(
@@ -151,7 +151,7 @@ class Fits:
         m: int,
         before: list[Network] | None,
         threads: int,
-        interrupted: threading.Event,
+        stop: Stop,
     ) -> _Fitted:
         model = self.models[s]
         seed = member_seeds(window_seed(self.seed, window.k), model.n_members)[m]
@@ -159,19 +159,18 @@ class Fits:
         net = self.first(s, born)
         if before is not None and alike(net, before[m]):
             net = with_arrays(net, arrays_of(before[m]))
-        trainer = trainer_of(model, net, self.data.steps, self.centers.dtype, seed, threads)
+        trainer = trainer_of(model, net, self.data.steps, self.centers.dtype, seed, threads, stop)
         (samples, y, weight), held = window.trains, window.held
         tol = model.tol * constant_loss(y, weight, model.loss, model.huber_delta)
         score = None if held is None or not len(held.samples) else _score(held)
         schedule = Schedule(
-            model.max_iter, model.batch_size, model.shuffle, seed, tol, model.n_iter_no_change, score=score,
-            interrupted=interrupted,
+            model.max_iter, model.batch_size, model.shuffle, seed, tol, model.n_iter_no_change, stop, score=score
         )  # fmt: skip
         if score is None:
             losses = train_through(trainer, samples, y, weight, schedule)
             return _Fitted(trainer.network(), losses, False)
         history = train(trainer, samples, y, weight, schedule)
-        if interrupted.is_set():  # half a window must not be kept
+        if stop.is_set():  # half a window must not be kept
             raise KeyboardInterrupt
         return _Fitted(trainer.network(), np.array(history.losses), history.warning is not None)
 

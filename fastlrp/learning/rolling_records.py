@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,9 +40,11 @@ def settings_of(rolling: Any, model: Any, data: RollingData) -> dict[str, Any]:
 def _mark(data: RollingData) -> str:
     """A hash of the data, row by row as they are sorted."""
     rows = np.arange(len(data.period))
-    blocks = [block for _, block in data.read_blocks(rows)]
     at = data.caller(rows)
-    arrays = [*blocks, data.period, data.trains, data.y[at], *([] if data.weight is None else [data.weight[at]])]
+    besides = [data.period, data.trains, data.targets.y[at]]
+    if data.targets.weight is not None:
+        besides.append(data.targets.weight[at])
+    arrays = itertools.chain((block for _, block in data.read_blocks(rows)), besides)
     return fingerprint(arrays, [*map(str, data.times), *data.panel.features])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.learning.rows import on_disk, parts
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
 
 if TYPE_CHECKING:
+    from fastlrp.kernels.training.threads import Stop
     from fastlrp.kernels.training.trainer import Trainer
 
 Array = npt.NDArray[Any]
@@ -41,10 +42,10 @@ class Schedule:
     seed: int
     tol: float
     patience: float
+    interrupted: Stop  # shared by fits that run side by side
     first_epoch: int = 0
     score: Callable[[Trainer[Network]], float] | None = None  # on held-out samples; None: the training loss decides
     report: Callable[[int, float], object] | None = None
-    interrupted: threading.Event = field(default_factory=threading.Event)  # shared by fits that run side by side
 
 
 @dataclass
@@ -88,7 +89,7 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
         try:
             if schedule.interrupted.is_set():
                 raise KeyboardInterrupt
-            loss = trainer.epoch((samples.rows, samples.starts), y, weight, order, schedule.batch_size)
+            loss = _epoch(trainer, samples, y, weight, order, schedule.batch_size)
             sound = np.isfinite(loss) and trainer.finite()
             if sound and schedule.score is not None:
                 score = float(schedule.score(trainer))
@@ -125,6 +126,19 @@ def train(trainer: Trainer[Network], samples: Samples, y: Array, weight: Array |
     if schedule.score is not None and best.state is not None:
         trainer.set_state(best.state)
     return history
+
+
+def _epoch(
+    trainer: Trainer[Network], samples: Samples, y: Array, weight: Array | None, order: Array, batch: int
+) -> float:
+    if not on_disk(samples):
+        return trainer.epoch((samples.rows, samples.starts), y, weight, order, batch)
+    batch = min(batch, len(order))
+    given = (
+        (X, y[which], None if weight is None else weight[which], np.arange(len(which)))
+        for which, X in parts(samples, order, batch)
+    )
+    return trainer.epoch_in_parts(given, batch)
 
 
 def train_through(

@@ -106,6 +106,15 @@ def window_ends(asset: Array, position: Array, step: int, steps: int) -> Array:
     return np.asarray(rows - since >= steps - 1)
 
 
+def complete_ends(ends: Array, usable: Array, steps: int) -> Array:
+    """Whether each sorted row ends a full window, all of whose rows are usable."""
+    bad = np.zeros(len(usable) + 1, np.int32)
+    np.cumsum(~usable, out=bad[1:])
+    complete, last = np.array(ends), np.flatnonzero(ends)
+    complete[last] = bad[last + 1] == bad[last + 1 - steps]
+    return complete
+
+
 def _row(index: pd.MultiIndex, level: int, row: int) -> str:
     return f"({label(index[row][level])}, {label(index[row][1 - level])})"
 

@@ -174,4 +174,4 @@ def test_unnamed_inputs_must_be_as_many_as_the_columns(by_time):
 def test_without_pyarrow_a_sentence_says_what_to_install():
     code = "import sys; sys.modules['pyarrow'] = None; import fastlrp; fastlrp.explain_file"
     done = run_python("-c", code)
-    assert "ImportError: explain_file needs the package pyarrow: pip install pyarrow" in done.stderr
+    assert "ImportError: explain_file and fit_file need the package pyarrow: pip install pyarrow" in done.stderr

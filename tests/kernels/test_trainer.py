@@ -7,6 +7,7 @@ to round-off and free of any backpropagation.
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from numpy.testing import assert_allclose
 
 import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
-from fastlrp.kernels.training.trainer import Trainer
+from fastlrp.kernels.training.threads import Stop
+from fastlrp.kernels.training.trainer import Trainer, _together
 
 DATA = TESTS / "data" / "training"
 
@@ -546,6 +548,122 @@ def test_threads_that_train_at_once_do_not_disturb_each_other(rng):
         worker.join()
     assert len(found) == 3
     assert all(one == found[0] for one in found)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_epoch_in_parts_is_an_epoch(rng, weighted):
+    net = fl.Network([lstm(rng, 3, 5), fl.Dropout(0.4), dense(rng, 5, 1)])
+    X, y = rng.standard_normal((70, 4, 3)), rng.standard_normal((70, 1))
+    w = rng.uniform(0.5, 2, 70) if weighted else None
+    whole, parts = (Trainer(net, steps=4, alpha=0.1, clipnorm=0.5, dtype=np.float64, seed=3) for _ in range(2))
+    for cuts in ([0, 32, 64, 70], [0, 16, 64, 70], [0, 70]):
+        order = rng.permutation(70)
+        pieces = [order[a:b] for a, b in pairwise(cuts)]
+        given = ((X[k], y[k], None if w is None else w[k], np.arange(len(k))) for k in pieces)
+        assert parts.epoch_in_parts(given, 16) == whole.epoch(X, y, w, order, 16)
+        for key, value in whole.get_state().items():
+            assert np.array_equal(value, parts.get_state()[key])
+
+
+INTERRUPTED = """
+import os, signal, threading, time, warnings
+import numpy as np, pandas as pd, fastlrp as fl
+from fastlrp.kernels.training.trainer import Trainer
+
+def interrupted(call):
+    "Whether a call ends by a signal that comes while a thread trains."
+    def send():
+        while not any(thread.name == "fastlrp-train" for thread in threading.enumerate()):
+            time.sleep(0.001)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        call()
+    except KeyboardInterrupt:
+        sender.join()
+        return threading.active_count() == 1
+    return False
+
+def train(threads):
+    trainer = Trainer(net, steps=12, threads=threads)
+    trainer.epoch(X[:99], X[:99, -1, :1], None, np.zeros(10**7, int), 640)  # takes an hour
+
+X = np.random.default_rng(0).standard_normal((4000, 12, 8), np.float32)
+index = pd.MultiIndex.from_product([pd.period_range("2000-01", periods=40, freq="M"), range(100)])
+panel = pd.DataFrame(X[:, 0], index, list("abcdefgh"))
+model = fl.LSTMRegressor(units=(64,), steps=12, max_iter=10**7, n_iter_no_change=np.inf, random_state=0, threads=2)
+small = fl.LSTMRegressor(units=(32,), max_iter=1, n_iter_no_change=1, random_state=0)
+net = small.fit(X[:9], X[:9, 0, 0]).network_
+long = np.repeat(X, 100, axis=0)
+assert interrupted(lambda: train(1)) and interrupted(lambda: train(2))
+assert interrupted(lambda: model.fit(long, long[:, -1, 0])) and not hasattr(model, "loss_curve_")
+for held in (None, 5):
+    rolling = fl.RollingLSTM(model, window=30, validation=held)
+    assert interrupted(lambda: rolling.fit(panel, panel["a"])) and not hasattr(rolling, "networks_")
+again = small.fit(X[:9], X[:9, 0, 0]).network_
+assert all(np.array_equal(a, b) for one, two in zip(net.layers, again.layers) for a, b in zip(one.arrays, two.arrays))
+print("usable")
+"""
+
+
+def test_ctrl_c_ends_training_within_an_epoch_and_leaves_the_process_usable():
+    run = run_python("-c", INTERRUPTED)
+    assert run.stdout == "usable\n", run.stderr
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_the_system_has_no_more_threads_fewer_train(rng, monkeypatch, started):
+    net = fl.Network([lstm(rng, 8, 32), dense(rng, 32, 1)])
+    X, y, start = rng.standard_normal((640, 12, 8)), np.zeros((640, 1)), threading.Thread.start
+    order = np.tile(np.arange(640), 2)
+    expected = Trainer(net, steps=12, threads=3, dtype=np.float64)
+    loss, allowed = expected.epoch(X, y, None, order, 640), [True] * started
+
+    def fails(thread):
+        if not allowed:
+            raise RuntimeError("can't start new thread")
+        allowed.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    for worth in (0, np.inf):  # all threads aside, or this one among them
+        monkeypatch.setattr("fastlrp.kernels.training.trainer._WORTH_WAITING", worth)
+        trainer = Trainer(net, steps=12, threads=3, dtype=np.float64)
+        allowed[:] = [True] * started
+        assert trainer.epoch(X, y, None, order, 640) == loss
+        assert np.array_equal(trainer.get_state()["weights"], expected.get_state()["weights"])
+
+
+def test_a_thread_that_fails_ends_the_others():
+    before = threading.active_count()
+    stop, ended = Stop(), threading.Event()
+
+    def work(thread):
+        if thread:
+            raise MemoryError("no memory")
+        while not stop.is_set():
+            ended.wait(0.01)
+
+    for aside in (False, True):
+        stop.flag[0] = 0
+        with pytest.raises(MemoryError, match="no memory"):
+            _together(work, 2, stop, aside=aside)
+    assert threading.active_count() == before
+
+
+def test_plans_of_many_lengths_take_bounded_memory(rng, monkeypatch):
+    from fastlrp.kernels.program import training
+
+    net = fl.Network([lstm(rng, 3, 5), dense(rng, 5, 1)])
+    size = training.train_plan(net, 20).nbytes
+    monkeypatch.setattr(training, "MOST_BYTES", 4 * size)
+    for steps in range(1, 50):
+        known = training.train_plan(net, 20)
+        assert training.train_plan(net, steps).steps == steps
+        assert sum(plan.nbytes for plan in training._plans.values()) <= 4 * size
+        assert training.train_plan(net, 20) is known
 
 
 def test_benchmark_trains_what_torch_trains(monkeypatch):

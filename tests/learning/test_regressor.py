@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlrp import ConservationWarning, Rudder
 from fastlrp.data import load_panel
+from fastlrp.kernels.training.threads import Stop
 from fastlrp.learning.architecture import Architecture
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.training import Schedule, train
@@ -228,6 +229,24 @@ def test_panel_rows_that_do_not_train(real, capsys):
     assert f"{fitted.n_windows_} of {len(X)} rows train: {lost} end no complete window of 4 steps, 6 have no" in (
         capsys.readouterr().out
     )
+
+
+def test_masked_values_are_missing(real, cube):
+    X, y = real
+    hidden = np.arange(len(X)) % 5 == 0
+    masked = np.ma.MaskedArray(y.to_numpy(), mask=hidden)
+    fitted, plain = (model(steps=STEPS).fit(X, target) for target in (masked, y.mask(hidden)))
+    assert fitted.n_windows_ == plain.n_windows_ < model(steps=STEPS).fit(X, y).n_windows_
+    assert_array_equal(fitted.predict(X), plain.predict(X))
+    assert fitted.score(X, masked) == plain.score(X, y.mask(hidden))
+    X, y = cube
+    hidden = np.arange(len(y)) == 3
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        model().fit(X, np.ma.MaskedArray(y, mask=hidden))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model().fit(np.ma.MaskedArray(X, mask=X > 2), y)
+    with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
+        model().fit(X, y, sample_weight=np.ma.MaskedArray(np.ones(len(y)), mask=hidden))
 
 
 def test_order_of_rows_does_not_matter(real, rng):
@@ -610,6 +629,7 @@ def run(losses, trainer=Scripted, **changes):
     trainer = trainer(losses)
     samples = Samples(np.zeros((4, 1)), np.arange(4), np.arange(4), 4, 1)
     given = {"epochs": len(losses), "batch_size": 2, "shuffle": True, "seed": 0, "tol": 0, "patience": 99}
+    given["interrupted"] = Stop()
     schedule = Schedule(**{**given, **changes})
     return trainer, train(trainer, samples, np.zeros((4, 1)), None, schedule)
 

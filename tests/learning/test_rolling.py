@@ -18,6 +18,7 @@ from sklearn.metrics import r2_score
 from fastlrp import ConservationWarning, Network
 from fastlrp.data import load_panel
 from fastlrp.kernels.training import trainer as kernels
+from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.learning.rolling_fit import Fits
@@ -236,7 +237,7 @@ def test_goes_on_where_it_stopped(series, tmp_path, monkeypatch, random_state):
     pd.testing.assert_frame_equal(again.windows_, resumed.windows_)
     if random_state is not None:
         assert_array_equal(rolling(given).fit(X, y).predict(X), resumed.predict(X))
-    assert not list(tmp_path.glob("*.part"))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
 
 
 def test_checkpoints_are_plain(series, tmp_path):
@@ -263,17 +264,52 @@ def test_damaged_checkpoints(series, tmp_path):
     expected = rolling(directory=tmp_path).fit(X, y).predict(X)
     file = tmp_path / "window_00003.npz"
     whole = file.read_bytes()
-    file.write_bytes(whole[:100])
-    with pytest.raises(ValueError, match=r"window_00003.npz is not readable .* delete it"):
-        rolling(directory=tmp_path).fit(X, y)
-    np.savez(file, weight_0=np.zeros(3))
-    with pytest.raises(ValueError, match=r"window 3 in .* does not fit"):
+    np.savez(tmp_path / "other.npz", weight_0=np.zeros(3))
+    others = [tmp_path / "window_00004.npz", tmp_path / "other.npz"]
+    for content in (whole[:100], b"", whole + b"\0", *(other.read_bytes() for other in others)):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"window_00003.npz is damaged, or was not written for window 3 of this"):
+            rolling(directory=tmp_path).fit(X, y)
+    rolling(directory=tmp_path / "another", gap=1).fit(X, y)
+    file.write_bytes((tmp_path / "another" / file.name).read_bytes())
+    with pytest.raises(ValueError, match="was not written for window 3 of this fit: delete it"):
         rolling(directory=tmp_path).fit(X, y)
     file.unlink()
     assert_array_equal(rolling(directory=tmp_path).fit(X, y).predict(X), expected)
+    assert file.read_bytes() == whole
+    store, rng = Checkpoints(tmp_path / "bits", {"data": "x"}, 0), np.random.default_rng(0)
+    store.save(3, {"center": np.arange(9.0), "losses": np.ones(3)})
+    file = tmp_path / "bits" / file.name
+    whole = file.read_bytes()
+    for bit in rng.choice(8 * len(whole), 800, replace=False):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged"):
+            store.load(3)
     (tmp_path / "rolling.json").write_text("[]")
     with pytest.raises(ValueError, match=r"rolling\.json is not the record of a rolling fit"):
         rolling(directory=tmp_path).fit(X, y)
+
+
+@pytest.mark.parametrize("at", ["rolling.json", "window_00002.npz"])
+def test_a_full_disk_is_a_sentence(series, tmp_path, monkeypatch, at):
+    def full(path, content, real=Path.write_bytes):
+        if at in path.name:
+            real(path, content[:50])
+            raise OSError(28, "No space left on device")
+        return real(path, content)
+
+    X, y = series
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ValueError, match=rf"{at} cannot be written: No space left on device"):
+        rolling(directory=tmp_path).fit(X, y)
+    assert not [path for path in tmp_path.iterdir() if at in path.name]
+    monkeypatch.undo()
+    assert_array_equal(rolling(directory=tmp_path).fit(X, y).predict(X), rolling().fit(X, y).predict(X))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"directory='.*file' cannot be used: File exists"):
+        rolling(directory=tmp_path / "file").fit(X, y)
 
 
 def test_weights_there_and_back(series):
@@ -316,9 +352,9 @@ def test_bad_data(series, real):
         rolling().fit(X, y.to_numpy()[1:])
     with pytest.raises(ValueError, match="y must hold numbers: could not convert"):
         rolling().fit(X, y.astype(str) + "%")
-    with pytest.raises(ValueError, match="y is infinite in row 2"):
+    with pytest.raises(ValueError, match="Input y contains infinity"):
         rolling().fit(X, y.mask(np.arange(40) == 2, np.inf))
-    with pytest.raises(ValueError, match="sample_weight must hold 40 finite numbers of at least 0"):
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
         rolling().fit(X, y, sample_weight=-np.ones(40))
     with pytest.raises(ValueError, match="no window has a complete sample of 3 steps with a target"):
         rolling().fit(X, y * np.nan)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -108,6 +107,11 @@ class TrainPlan:
     n_outputs: int
     n_params: int
     flops: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return self.forward.nbytes + self.backward.nbytes + self.index.nbytes + self.decays.nbytes
 
     def lanes(self, batch: int, itemsize: int) -> int:
         """Samples of a tile in batches of this size."""
@@ -309,9 +313,22 @@ class _TrainWalk:
         return out
 
 
-@lru_cache(maxsize=64)
+#: Plans for networks that come again, the last used at the end; at most so many bytes of them, or the last one alone.
+_plans: dict[tuple[tuple[_Spec, ...], int], TrainPlan] = {}
+MOST_BYTES = 1 << 25
+
+
 def _plan(specs: tuple[_Spec, ...], steps: int) -> TrainPlan:
-    return _TrainWalk(specs, steps).plan()
+    plan = _plans.pop((specs, steps), None) or _TrainWalk(specs, steps).plan()
+    _plans[specs, steps] = plan
+    held = list(_plans.items())
+    total = sum(one.nbytes for _, one in held)
+    for key, one in held[:-1]:  # another thread may forget it first
+        if total <= MOST_BYTES:
+            break
+        _plans.pop(key, None)
+        total -= one.nbytes
+    return plan
 
 
 def train_plan(net: Chain, steps: int) -> TrainPlan:

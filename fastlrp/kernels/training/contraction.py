@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from fastlrp.kernels.lanes import at
 from fastlrp.kernels.target import MANY_VECTORS, VECTOR_BYTES, compiled, multiply_add
+from fastlrp.kernels.training.threads import atomic_read
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
 #: Rows of b in a block: both operands are whole vectors here, and more sums per load are faster.
@@ -189,12 +190,15 @@ _block6, _block4, _block2 = (_make_block(height) for height in (6, 4, 2))
 
 
 @compiled
-def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
+def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
     """out[i, j] = sum over steps s and lanes k of a[s][i, k] * b[s][j, k], on top of ``out`` where ``onto`` is not 0.
 
     ``out`` is (rows, columns), contiguous; rows of a and b are ``lanes`` apart, their steps ``a_step`` and ``b_step``.
+    Once ``stop`` is set it ends between two blocks of columns.
     """
     for j in range(0, columns, COLUMNS):
+        if atomic_read(stop) != 0:
+            return
         right, i = at(b, j * lanes), 0
         while i < rows:
             left = rows - i
@@ -213,7 +217,7 @@ def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
 # ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
 
 
-def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto):
+def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
     size, view = out.itemsize, np.lib.stride_tricks.as_strided
     left = view(a, (steps, rows, lanes), (a_step * size, lanes * size, size))
     right = view(b, (steps, columns, lanes), (b_step * size, lanes * size, size))

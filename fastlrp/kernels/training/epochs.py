@@ -27,7 +27,7 @@ from fastlrp.kernels.cpu.elementwise import add, fill
 from fastlrp.kernels.cpu.transpose import load
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.target import compiled, entry, merged
-from fastlrp.kernels.training.threads import atomic_add, atomic_write, await_next
+from fastlrp.kernels.training.threads import atomic_add, atomic_read, atomic_write, await_next
 from fastlrp.kernels.training.tile import execute, loss_gradient
 
 #: Phases of a batch.
@@ -97,7 +97,7 @@ def _load_tile(job, data, order, first, live, s, y, weight, places):
 
 
 @merged
-def _run_tile(job, programs, data, order, offset, first, live, s, packed, places, factor, key, gradient, onto):
+def _run_tile(job, programs, data, order, offset, first, live, s, packed, places, factor, key, gradient, onto, stop):
     """One tile, forward and backward; returns the weighted sum of its losses."""
     lanes, number = job.lanes, type(factor)
     y = at(s, job.rows * lanes)
@@ -105,7 +105,7 @@ def _run_tile(job, programs, data, order, offset, first, live, s, packed, places
     _load_tile(job, data, order, offset + first, live, s, y, weight, places)
     loss = 0.0
     for part in range(1 if job.mode == LOSS else 2):  # one call in the source: it is put in here as a whole
-        execute(programs[part], s, lanes, packed, gradient, onto, first, key)
+        execute(programs[part], s, lanes, packed, gradient, onto, first, key, stop)
         if part == 0:
             loss = loss_gradient(job.outputs, lanes, at(s, job.output * lanes), y, weight, job.loss,
                                  number(job.huber_delta), factor, at(s, job.top * lanes))  # fmt: skip
@@ -167,8 +167,10 @@ def _weight_sum(order, first, live, sample_weight):
 
 
 @entry
-def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, sums, curve, sync):
-    """``curve[e]``: the mean loss of epoch e, with the penalty, each batch before its update."""
+def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squares, sums, curve, sync, stop):
+    """``curve[2 * e]``: the sum of epoch e's losses, with the penalty, each batch before its update; and beside it the
+    number of samples, or their weights' sum. ``sums`` may hold those of the epoch's samples before these. Once
+    ``stop[0]`` is not 0, all threads return soon, and leave numbers that mean nothing."""
     job = jobs[0]
     flat, _, _, index, _, grads = model
     lanes, number = job.lanes, type(flat[0])
@@ -181,7 +183,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
     batches = orders.size // job.samples * an_epoch
     here, chunks, live, offset, has_packed = -1, 0, 0, 0, False
     weight_sum, factor, key = 1.0, number(0), np.uint64(0)
-    while True:
+    while atomic_read(at(stop, 0)) == 0:
         ticket = atomic_add(at(sync, 0), 1)
         opened, item = ticket >> 32, ticket & 0xFFFFFFFF
         batch, phase = opened // job.phases, opened % job.phases
@@ -198,7 +200,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
                 key = gradients.scattered(gradients.scattered(np.uint64(job.seed)) + np.uint64(job.done + batch + 1))
         count = chunks if phase == TILES else blocks
         if item >= count:
-            await_next(at(sync, 0), opened)
+            await_next(at(sync, 0), opened, at(stop, 0))
             continue
         if phase == TILES:
             if not has_packed:  # while an item of this phase is not completed, no weight moves
@@ -209,7 +211,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
             gradient, total = at(grads, item * job.stride), 0.0
             for first in range(begin, end, lanes):
                 total += _run_tile(job, programs, data, orders, offset, first, min(lanes, end - first), s, packed,
-                                   places, factor, key, gradient, first - begin)  # fmt: skip
+                                   places, factor, key, gradient, first - begin, at(stop, 0))  # fmt: skip
             totals[item] = total
         if phase == SUM:
             _sum_block(job, model, item, chunks, weight_sum, squares)
@@ -218,7 +220,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
         if atomic_add(at(sync, 8), 1) == count - 1:
             _close_phase(job, phase, chunks, blocks, weight_sum, totals, squares, sums)
             if phase == job.phases - 1 and (batch + 1) % an_epoch == 0:
-                curve[batch // an_epoch] = sums[0] / sums[1] if sums[1] > 0 else 0.0
+                curve[batch // an_epoch * 2], curve[batch // an_epoch * 2 + 1] = sums[0], sums[1]
                 sums[0] = sums[1] = 0.0
             atomic_write(at(sync, 8), 0)
             atomic_write(at(sync, 0), (opened + 1) << 32)

@@ -3,20 +3,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from fastlrp.kernels.target import entry
 
+#: Rows of one compiled call: a thousand rows take ten seconds, and Ctrl-C is noticed between calls.
+_ROWS = 16
 
-@entry
-def orthonormal_rows(a):
+
+def orthonormal_rows(a: npt.NDArray[Any]) -> None:
     """Make the rows of ``a`` (k, n), k <= n, orthonormal in place: Gram-Schmidt, twice, which is as exact as QR.
 
     The rows of R^T have a positive diagonal, so that Gaussian rows become rows of a uniformly distributed orthogonal
     matrix (Mezzadri 2007, arXiv:math-ph/0609050).
     """
-    k, n = a.shape
-    for row in range(k):
+    for first in range(0, len(a), _ROWS):
+        _orthonormal_rows(a, first, min(first + _ROWS, len(a)))
+
+
+@entry
+def _orthonormal_rows(a, first, last):
+    """Some of the rows; those before them are orthonormal already."""
+    n = a.shape[1]
+    for row in range(first, last):
         for _ in range(2):
             for other in range(row):
                 along = 0.0

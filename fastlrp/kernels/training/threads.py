@@ -1,4 +1,4 @@
-"""Counters that threads share inside compiled code, and how a thread waits for the others there.
+"""What threads share inside compiled code: counters, how a thread waits for the others, and a flag that ends them all.
 
 Under ``NUMBA_DISABLE_JIT=1`` there is one thread, which never waits.
 """
@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -39,6 +40,22 @@ _YIELDS = _register_yield()
 #: Looks at a counter before a waiting thread starts to give way: longer than threads are usually apart, but short
 #: beside a time slice, so that waiting costs little where there are more threads than cores.
 _LOOKS = 2000
+
+
+class Stop:
+    """A flag that compiled code looks at between instructions: once it is set, training ends within a moment, wherever
+    it stands."""
+
+    def __init__(self) -> None:
+        self.flag = np.zeros(1, np.int64)
+
+    def set(self) -> None:
+        """End all training that was given this flag."""
+        self.flag[0] = 1
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return bool(self.flag[0])
 
 
 @intrinsic
@@ -91,15 +108,19 @@ def _give_way(typingctx: Any) -> Any:
 
 
 @compiled
-def await_next(tickets, phase):
-    """Wait until the upper half of a counter of tickets is beyond this phase."""
+def await_next(tickets, phase, stop):
+    """Wait until the upper half of a counter of tickets is beyond this phase, or until all are to stop."""
     looks = 0
-    while atomic_read(tickets) >> 32 == phase:
+    while atomic_read(tickets) >> 32 == phase and atomic_read(stop) == 0:
         looks += 1
         if looks > _LOOKS:
             _give_way()
         else:
             _pause()
+
+
+def _plain_read(counter):
+    return int(counter[0])
 
 
 def _plain_add(counter, value):
@@ -113,4 +134,4 @@ def _plain_write(counter, value):
 
 
 if config.DISABLE_JIT:
-    atomic_add, atomic_write = _plain_add, _plain_write
+    atomic_add, atomic_read, atomic_write = _plain_add, _plain_read, _plain_write

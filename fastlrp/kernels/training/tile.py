@@ -30,6 +30,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.target import compiled, merged
 from fastlrp.kernels.training.contraction import contract
+from fastlrp.kernels.training.threads import atomic_read
 
 #: Losses, each the mean over a sample's outputs.
 SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(3)
@@ -82,10 +83,13 @@ def move(n, source, out, factor):
 
 
 @merged
-def execute(program, s, lanes, packed, gradient, onto, first, key):
-    """Run a program on a tile. ``first`` is the tile's first sample in its batch; with ``key`` 0 nothing is dropped."""
+def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
+    """Run a program on a tile. ``first`` is the tile's first sample in its batch; with ``key`` 0 nothing is dropped.
+    Once ``stop`` is set it ends between two instructions: a tile of a large network takes minutes."""
     number = type(s[0])
     for i in range(program.size):
+        if atomic_read(stop) != 0:
+            break
         do = program[i]
         kind, n = do.kind, do.units * lanes
         out, a = at(s, do.out * lanes), at(s, do.a * lanes)
@@ -95,7 +99,7 @@ def execute(program, s, lanes, packed, gradient, onto, first, key):
                     out, lanes, out, STORE)  # fmt: skip
         elif kind == CONTRACT:
             contract(at(gradient, do.place), do.units, do.columns, a, do.a_step * lanes, at(s, do.b * lanes),
-                     do.b_step * lanes, lanes, do.steps, onto)  # fmt: skip
+                     do.b_step * lanes, lanes, do.steps, onto, stop)  # fmt: skip
         elif kind in (GATES, GATES_GRADIENT):
             gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
         elif kind == ACTIVATE:

@@ -9,7 +9,7 @@ is their sum. (MLPRegressor halves its squared error, so that an alpha weighs tw
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.program.training import train_plan
 from fastlrp.kernels.training.epochs import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
 from fastlrp.kernels.training.inputs import Inputs, Settings, checked
+from fastlrp.kernels.training.threads import Stop
 from fastlrp.kernels.training.weights import flat_weights, unflatten
 from fastlrp.model.chain import Chain
 from fastlrp.model.layers import Dropout
@@ -30,6 +31,9 @@ Array = npt.NDArray[Any]
 C = TypeVar("C", bound=Chain)
 #: Floating-point operations per batch below which threads would wait for each other longer than they compute.
 _WORTH_THREADS = 1e6
+#: Floating-point operations of a call from which the main thread, the only one that Ctrl-C reaches, waits for others
+#: instead of computing: less takes a tenth of a second or so, and starting a thread a few thousandths of that.
+_WORTH_WAITING = 3e8
 
 
 class Trainer(Generic[C]):
@@ -56,11 +60,16 @@ class Trainer(Generic[C]):
         Of dropout. A mask depends on it, on the number of updates so far, and on a sample's place in its batch.
     threads : int or None
         None stands for as many as Numba would use. Results have the same bits for any number.
+    stop : Stop or None
+        A flag for others to end training by, wherever it stands; calls then raise KeyboardInterrupt.
 
     Raises
     ------
     ValueError
         For values or shapes that do not fit.
+    KeyboardInterrupt
+        In the middle of an epoch, within a moment of Ctrl-C; weights and moments are then good for nothing but
+        ``set_state``.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class Trainer(Generic[C]):
         dtype: npt.DTypeLike = np.float32,
         seed: int = 0,
         threads: int | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.settings = Settings(loss, huber_delta, alpha, learning_rate, beta_1, beta_2, epsilon, clipnorm)
         check("steps", steps, required=True)
@@ -90,7 +100,7 @@ class Trainer(Generic[C]):
         self._net, self._plan = net, train_plan(net, self.steps)
         self._flat = flat_weights(net, self.dtype)
         self._m, self._v = np.zeros_like(self._flat), np.zeros_like(self._flat)
-        self._updates = 0
+        self._updates, self._stop = 0, stop
         self._drops = any(isinstance(layer, Dropout) and layer.rate > 0 for layer in net.layers)
         self._space: dict[Any, Any] = {}
 
@@ -125,13 +135,23 @@ class Trainer(Generic[C]):
         orders = np.asarray(orders)
         if orders.ndim != 2:
             raise ValueError(f"orders must be two-dimensional, (epochs, samples), not of shape {orders.shape}")
-        curve = self._run(UPDATE, X, y, sample_weight, orders, batch_size)
-        self._updates += orders.shape[0] * -(-orders.shape[1] // max(int(batch_size), 1))
-        return curve
+        check("batch_size", batch_size)
+        return _means(self._run(UPDATE, X, y, sample_weight, orders, min(batch_size, max(1, orders.shape[1]))))
+
+    def epoch_in_parts(self, parts: Iterable[tuple[Inputs, Array, Array | None, Array]], batch_size: int) -> float:
+        """An epoch whose samples come one part after another, each with an order of its own, and not all at once.
+
+        It leaves the same bits as :meth:`epoch` if every part but the last holds whole batches.
+        """
+        check("batch_size", batch_size)
+        sums = np.zeros((1, 2))
+        for X, y, sample_weight, order in parts:
+            sums = self._run(UPDATE, X, y, sample_weight, np.asarray(order)[None], batch_size, before=sums[0])
+        return float(_means(sums)[0])
 
     def loss(self, X: Inputs, y: Array, sample_weight: Array | None = None) -> float:
         """The mean loss of the present weights, without dropout and without the penalty."""
-        return float(self._run(LOSS, X, y, sample_weight, None, None)[0])
+        return float(_means(self._run(LOSS, X, y, sample_weight, None, None))[0])
 
     def gradients(
         self, X: Inputs, y: Array, sample_weight: Array | None = None, *, dropout: bool = False
@@ -179,19 +199,18 @@ class Trainer(Generic[C]):
 
     def _run(
         self, mode: int, X: Inputs, y: Array, sample_weight: Array | None, orders: Array | None, batch: int | None,
-        *, drops: bool = True,
+        *, drops: bool = True, before: Array | None = None,
     ) -> Array:  # fmt: skip
+        """Sums of losses and of weights by epoch (epochs, 2); ``before`` are those of samples before these."""
         data, n = checked(self._plan, self.dtype, X, y, sample_weight)
         if orders is None:
             orders, batch = np.arange(n)[None], n
         orders = np.ascontiguousarray(orders, np.int64)
-        check("batch_size", batch)
         if orders.size == 0:
             raise ValueError("training needs at least one sample, but order is empty")
         if orders.min() < 0 or orders.max() >= n:
             raise ValueError(f"order names samples {orders.min()} to {orders.max()}, expected 0 to {n - 1}")
-        batch = min(int(cast(int, batch)), orders.shape[1])
-        plan = self._plan
+        batch, plan = int(cast(int, batch)), self._plan
         lanes = plan.lanes(batch, self.dtype.itemsize)
         tiles = -(-batch // lanes)
         per_chunk = plan.tiles_a_chunk(tiles, self.dtype.itemsize)
@@ -208,7 +227,12 @@ class Trainer(Generic[C]):
         }  # fmt: skip
         for key, value in given.items():
             jobs[0][key] = value
-        return self._call(jobs, data, read_only(orders.reshape(-1)), chunks, threads, curve=np.zeros(orders.shape[0]))
+        sums = np.zeros(3)
+        sums[:2] = 0 if before is None else before
+        curve = self._call(jobs, data, read_only(orders.reshape(-1)), chunks, threads, sums)
+        if mode == UPDATE:
+            self._updates += orders.shape[0] * -(-orders.shape[1] // batch)
+        return curve
 
     @property
     def _stride(self) -> int:
@@ -216,15 +240,16 @@ class Trainer(Generic[C]):
         return -(-self._plan.n_params // 16) * 16
 
     def _call(
-        self, jobs: Array, data: tuple[Array, ...], orders: Array, chunks: int, threads: int, curve: Array
+        self, jobs: Array, data: tuple[Array, ...], orders: Array, chunks: int, threads: int, sums: Array
     ) -> Array:
         plan, lanes = self._plan, int(jobs[0]["lanes"])
         size = (plan.rows + plan.n_outputs + 1) * lanes + plan.index.size
         scratch = self._keep("scratch", size, threads)
         self._grads = self._keep("gradients", chunks * self._stride, 1)[0]
         blocks = -(-plan.n_params // BLOCK)
-        totals, squares, sums, sync = np.zeros(chunks), np.zeros(2 * blocks), np.zeros(3), aligned(16, np.int64)
-        sync[:] = 0
+        totals, squares, sync = np.zeros(chunks), np.zeros(2 * blocks), aligned(16, np.int64)
+        curve = np.zeros(orders.size // int(jobs[0]["samples"]) * 2)
+        sync[:], stop = 0, self._stop or Stop()
         places = list(np.empty((threads, lanes), np.int64))
         programs = (plan.forward, plan.backward)
         model = (self._flat, self._m, self._v, plan.index, plan.decays, self._grads)
@@ -232,10 +257,10 @@ class Trainer(Generic[C]):
         def work(thread: int) -> None:
             with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
                 run_epochs(jobs, programs, data, orders, model, scratch[thread], places[thread], totals, squares, sums,
-                           curve, sync)  # fmt: skip
+                           curve, sync, stop.flag)  # fmt: skip
 
-        _together(work, threads)
-        return curve
+        _together(work, threads, stop, aside=plan.flops * orders.size > _WORTH_WAITING and not config.DISABLE_JIT)
+        return curve.reshape(-1, 2)
 
     def _keep(self, name: str, size: int, count: int) -> list[Array]:
         """Work space that stays from call to call."""
@@ -245,25 +270,50 @@ class Trainer(Generic[C]):
         return have  # type: ignore[no-any-return]
 
 
-def _together(work: Callable[[int], None], threads: int) -> None:
-    """Run ``work(0)`` here and the rest beside it; raise what any of them raised."""
+def _means(sums: Array) -> Array:
+    """Mean losses, from sums of losses and of weights."""
+    return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+
+
+def _together(work: Callable[[int], None], threads: int, stop: Stop, *, aside: bool) -> None:
+    """Run ``work(0)`` here and the rest beside it, or all of them ``aside`` where this is the main thread, which then
+    notices Ctrl-C. Whatever goes wrong ends them all, and is raised."""
     failures: list[BaseException] = []
+    first = 0 if aside and threading.current_thread() is threading.main_thread() else 1
 
     def helper(thread: int) -> None:
         try:
             work(thread)
         except BaseException as error:  # raised again below
             failures.append(error)
+            stop.set()
+        finally:
+            done[thread].set()
 
-    others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in range(1, threads)]
-    started = []
+    done = {k: threading.Event() for k in range(first, threads)}
+    others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in done]
     try:
         for thread in others:
-            thread.start()
-            started.append(thread)
-        work(0)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: those that there are do the work
+                break
+        if first or others[0].ident is None:  # a thread that was started has a number
+            work(0)
+        for thread, event in zip(others, done.values(), strict=True):
+            # Python before 3.13 takes a thread whose join() is interrupted for ended; without a limit, Windows would
+            # not let Ctrl-C through.
+            while thread.ident is not None and not event.wait(0.1):
+                pass
+    except BaseException:
+        stop.set()
+        raise
     finally:
-        for thread in started:
-            thread.join()
+        for thread, event in zip(others, done.values(), strict=True):
+            if thread.ident is not None:
+                event.wait()
+                thread.join()
     if failures:
         raise failures[0]
+    if stop.is_set():
+        raise KeyboardInterrupt
