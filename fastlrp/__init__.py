@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
-    from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.errors import ConservationWarning, ModelFileError, OverflowWarning
     from fastlrp.files.explain_file import explain_file
     from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
@@ -51,6 +51,7 @@ __all__ = [
     "LSTMRegressor",
     "ModelFileError",
     "Network",
+    "OverflowWarning",
     "PanelSplit",
     "Relevance",
     "RollingLSTM",
@@ -82,6 +83,7 @@ _HOMES = {
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",
     "Network": "network",
+    "OverflowWarning": "errors",
     "PanelSplit": "learning.split",
     "Relevance": "relevance.result",
     "RollingLSTM": "learning.rolling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -20,7 +21,7 @@ from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
-from fastlrp.relevance.arrays import warn_if_unattributed
+from fastlrp.relevance.arrays import warn_if_unattributed, warn_of_overflow
 from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Aggregate, Rule, as_rule
 
@@ -56,6 +57,7 @@ def predict(
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
+    _warn_if_infinite(prediction, given.panel)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -64,6 +66,15 @@ def predict(
     if prediction.ndim == 1:
         return pd.Series(prediction, index=index, name="prediction")
     return pd.DataFrame(prediction, index=index, columns=list(net.outputs or range(net.n_outputs)))
+
+
+def _warn_if_infinite(prediction: Array, panel: Panel | None) -> None:
+    if on_gpu(prediction) or (prediction.size == 1 and not math.isinf(prediction.item())):  # one sample, cheaply
+        return
+    rows = np.flatnonzero(np.isinf(prediction.reshape(len(prediction), -1)).any(axis=1))
+    if rows.size:
+        index = None if panel is None else panel.index
+        warn_of_overflow(rows, len(prediction), prediction.dtype, index, "they have an infinite prediction")
 
 
 def explain(

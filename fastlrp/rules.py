@@ -86,6 +86,15 @@ class _EpsilonRule(Rule):
         handed = self.eps if self.stabilizer == "paper" else self.eps * self.delta
         return self.eps, handed, self.delta
 
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:
+        """Refuse an eps that the dtype rounds to 0 or cannot hold."""
+        range_ = np.finfo(dtype)
+        if not float(range_.smallest_subnormal) <= self.eps <= float(range_.max):
+            raise ValueError(
+                f"{type(self).__name__}(eps={self.eps!r}) is out of {dtype}'s range, expected a number from "
+                f"{range_.smallest_normal:.1e} to {range_.max:.1e}: the default is 0.001"
+            )
+
 
 @dataclass(frozen=True)
 class Arras(_EpsilonRule):

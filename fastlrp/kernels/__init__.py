@@ -2,8 +2,10 @@
 
 A backend is a module of this package with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads,
 advance)``, which returns ``Results`` in X's dtype: a row a sample, or, for a panel, one for each of its rows, at
-``windows.order``. Where no window ends, or X has NaN, a row is NaN in every result. Without a rule only the prediction
-has rows. An infinity in X raises ``FloatingPointError``; the caller finds out where it is.
+``windows.order``. Where no window ends, or X has NaN, a row is NaN in every result. On the CPU, NaN in a prediction or
+score of another row is made infinite: there the network's numbers were too large; where those of its relevance were,
+all of a row but these two is NaN. Without a rule only the prediction has rows. An infinity in X raises
+``FloatingPointError``; the caller finds out where it is.
 """
 
 from __future__ import annotations

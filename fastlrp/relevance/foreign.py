@@ -22,7 +22,7 @@ def to_shap(relevance: RelevanceArrays, data: Array | None) -> Any:
         import shap
     except ImportError:
         raise ImportError(f"to_shap needs the package shap, which is missing: {install_hint('shap')}") from None
-    keep = ~relevance.missing
+    keep = relevance.explained
     values = feature_values(relevance)
     if data is not None and np.shape(data) != values.shape:
         raise ValueError(f"to_shap(data=...) has shape {np.shape(data)}, expected {values.shape}")
