@@ -17,8 +17,8 @@ FLOORS = (
     ("model", "panels"),
     ("relevance", "plot"),
     (
-        "kernels.program", "kernels.target", "kernels.lanes", "kernels.formulas", "kernels.gradients", "kernels.memory",
-        "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
+        "kernels.program", "kernels.kept", "kernels.target", "kernels.lanes", "kernels.formulas", "kernels.gradients",
+        "kernels.memory", "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),
     ("keras", "data", "learning"),

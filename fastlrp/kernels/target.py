@@ -18,6 +18,8 @@ from llvmlite import ir
 from numba import config, njit
 from numba.core import cgutils
 
+from fastlrp.kernels.kept import SealedCacheFile
+
 
 def _features(described: str | None) -> dict[str, bool]:
     """The processor's features, from Numba's list of "+this,-that"; None stands for the host's."""
@@ -59,9 +61,10 @@ def entry(function: Callable[..., Any]) -> Any:
         return njit(function, **how)
     # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
     # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
-    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if file is not None:
-        file._source_stamp = (file._source_stamp, _sources())
+    kept = getattr(dispatcher, "_cache", None)
+    if kept is not None:
+        stamp = (kept._cache_file._source_stamp, _sources())
+        kept._cache_file = SealedCacheFile(kept.cache_path, f"{kept._impl.filename_base}.sealed", stamp)
     return dispatcher
 
 

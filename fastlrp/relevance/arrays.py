@@ -47,7 +47,8 @@ class Reconciliation:
     median, worst : float
         Median and largest gap |score - (sum of relevance + initial_state + unattributed)|; NaN if there is no row.
     relative_median, relative_worst : float
-        The same, each gap divided by its row's scale: sum of |relevance| + |initial_state| + |unattributed| + |score|.
+        The same, each gap divided by its row's scale: sum of |relevance| + |initial_state| + |unattributed| + |score|,
+        at least the smallest normal number of the dtype.
     worst_rows : int array (up to 3,)
         Positions of the rows with the largest gap over scale, worst first.
     """
@@ -151,6 +152,8 @@ class RelevanceArrays:
             column = getattr(self, name).astype(np.float64)
             out[:, 0] += sign * column
             out[:, 1] += np.abs(column)
+        # below the smallest normal number all round to the same unit: a gap of a few of them is none
+        np.maximum(out[:, 1], np.finfo(self.score.dtype).smallest_normal, out=out[:, 1])
         return out
 
     def reconcile(self) -> Reconciliation:
@@ -159,7 +162,7 @@ class RelevanceArrays:
         if not len(rows):
             return Reconciliation(np.nan, np.nan, np.nan, np.nan, rows)
         gap, scale = np.abs(self.gap[rows]), self._sums[rows, 1]
-        relative = np.divide(gap, scale, out=np.zeros_like(gap), where=scale != 0)
+        relative = gap / scale
         broken = np.nan_to_num(relative, nan=np.inf)  # relevance that is NaN where the score is not must not hide
         top = np.argpartition(-broken, min(3, len(rows)) - 1)[:3]
         top = top[np.argsort(-broken[top], kind="stable")]
@@ -170,8 +173,7 @@ class RelevanceArrays:
     def _relative(self, rows: Array) -> Iterator[tuple[int, float]]:
         """Rows, each with its gap over its scale, signed."""
         for row in rows.tolist():
-            scale = self._sums[row, 1]
-            yield row, float(self.gap[row] / scale) if scale else 0.0
+            yield row, float(self.gap[row] / self._sums[row, 1])
 
     def median_unattributed_share(self) -> float:
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
