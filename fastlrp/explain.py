@@ -15,6 +15,7 @@ import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with t
 from fastlrp.batches import batch_of
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
+from fastlrp.kernels.memory import with_room
 from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
@@ -328,6 +329,7 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
     return int(target)
 
 
+@with_room
 def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)
