@@ -24,6 +24,7 @@ from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import warn_if_unattributed, warn_of_overflow
 from fastlrp.relevance.result import Relevance
+from fastlrp.relevance.saturation import some_rows
 from fastlrp.rules import Aggregate, Rule, as_rule
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def explain(
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
     relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, **of_panel)
+    if isinstance(given.windows.rows, np.ndarray):
+        object.__setattr__(relevance, "_inputs", some_rows(given.windows.rows))
     warn_if_unattributed(relevance)
     return relevance
 

@@ -1,7 +1,8 @@
-"""Networks and rules whose numbers leave the dtype's range: a state of its own, apart from missing values."""
+"""Numbers at the ends of a dtype's range: overflow, a state of its own; large logits; scores that are denormal."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 
@@ -150,3 +151,32 @@ def test_totals_of_one_sample_warn_too(rng):
     assert all(getattr(rel, name).shape == (1,) for name in TOTALS)
     with pytest.warns(fl.OverflowWarning, match="1 of 1 row "):
         network(rng).predict(samples(rng)[OVER[:1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_holds_for_large_logits(rng, dtype):
+    """Shifted by any logit but the largest it would overflow."""
+    W, U = rng.normal(size=(D, 4 * H)).astype(dtype), np.zeros((H, 4 * H), dtype)
+    V = (2000 * rng.normal(size=(H, 4))).astype(dtype)
+    head = np.array([-3000, 0, 500, 499], dtype)
+    X = rng.normal(size=(300, T, D)).astype(dtype)
+    net, logits = (fl.Network([fl.LSTM(W, U), fl.Dense(V, head, activation=name)]) for name in ("softmax", "linear"))
+    z = logits.predict(X).astype(np.longdouble)
+    want = np.exp(z - z.max(axis=1, keepdims=True))
+    want /= want.sum(axis=1, keepdims=True)
+    assert (z - z[:, :1]).max() > 2000
+    assert len(np.unique(z.argmax(axis=1))) > 1
+    assert abs(net.predict(X) - want).max() <= 16 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaps_of_denormal_scores_are_rounding(rng, dtype):
+    net, X = network(rng, dtype=dtype), rng.normal(size=(20, T, D)).astype(dtype)
+    lstm, dense = net.layers
+    tiny = np.finfo(dtype).smallest_normal
+    for scale in (tiny, tiny * np.finfo(dtype).eps * 4):
+        rel = fl.Network([lstm, fl.Dense((dense.W / abs(dense.W).max() * scale).astype(dtype))]).explain(X)
+        assert abs(rel.score).max() > 0
+        assert rel.reconcile().relative_worst <= 100 * np.finfo(dtype).eps
+    lost = rel.score + 0.01 * tiny  # a hundredth of the smallest normal number is not rounding
+    assert dataclasses.replace(rel, score=lost.astype(dtype)).reconcile().relative_worst > 0.005

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning, OverflowWarning
-from fastlrp.messages import count, users_line
+from fastlrp.messages import count, printable, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.fingerprint import fingerprint
 from fastlrp.rules import Rule
@@ -277,7 +277,7 @@ def warn_of_overflow(rows: Array, n: int, dtype: np.dtype[Any], index: pd.Index 
     """Warn of rows whose numbers were too large; ``so`` says what that makes of them."""
     larger = "" if dtype == np.float64 else "compute with dtype='float64', or "
     warnings.warn(
-        f"{overflow_of(rows, n, dtype, index)}; {so}: {larger}scale the features, or look at the weights",
+        f"{printable(overflow_of(rows, n, dtype, index))}; {so}: {larger}scale the features, or look at the weights",
         OverflowWarning,
         stacklevel=users_line(),
     )

@@ -14,6 +14,7 @@ from fastlrp.relevance.arrays import RelevanceArrays, overflow_of, row_name
 from fastlrp.relevance.display import percent
 from fastlrp.relevance.groups import group_positions
 from fastlrp.relevance.parts import by_feature, feature_values, labels, need_steps, of_times, row_shares, totals
+from fastlrp.relevance.saturation import saturation
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +52,8 @@ def share(relevance: RelevanceArrays, *, signed: bool) -> pd.DataFrame:
     return pd.DataFrame(out, labels(relevance), list(relevance.features), copy=False)
 
 
-def summary(relevance: RelevanceArrays, top: int) -> str:
-    """``Relevance.summary``."""
+def summary(relevance: RelevanceArrays, top: int, inputs: Array | None = None) -> str:
+    """``Relevance.summary``; ``inputs`` are some rows of the features that were explained."""
     n, found = len(relevance), int(np.count_nonzero(relevance.explained))
     missing, over = int(np.count_nonzero(relevance.missing)), np.flatnonzero(relevance.overflowed)
     target = "" if relevance.target is None else f", target {relevance.target!r}"
@@ -68,6 +69,8 @@ def summary(relevance: RelevanceArrays, top: int) -> str:
     if relevance.n_members is not None:
         agree = f"; the relevance of two of them correlates at {relevance.agreement():.2f}" if found else ""
         lines.append(f"  mean of an ensemble of {relevance.n_members:,} networks{agree}")
+    if (note := saturation(relevance, inputs)) is not None:
+        lines.append(f"  {note}")
     if relevance.by_position:
         lines.append("  columns were taken by position: the network has no names (net.with_features([...]))")
     if not found:
