@@ -199,24 +199,24 @@ def run(
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
 
-    def compute(backend: ModuleType, **how: Any) -> tuple[Results, Spread | None]:
+    def compute(backend: ModuleType) -> tuple[Results, Spread | None]:
         if isinstance(net, Chain):
-            return backend.run(net, windows, steps, **how), None
+            return backend.run(net, windows, steps, **ask), None
         from fastlrp.kernels.members import run_members
 
-        return run_members(backend, net.networks, windows, steps, **how)
+        return run_members(backend, net.networks, windows, steps, **ask)
 
-    def run_on(backend: ModuleType) -> tuple[Results, Spread | None]:
-        if not progress:
-            return compute(backend, **ask)
-        with progress_bar(True, windows.n(steps), "predict" if rule is None else "explain", "samples") as advance:
-            return compute(backend, **ask, advance=advance)
+    def compute_with_bar(backend: ModuleType) -> tuple[Results, Spread | None]:
+        what = "predict" if rule is None else "explain"
+        with progress_bar(True, windows.n(steps), what, "samples") as ask["advance"]:
+            return compute(backend)
 
     try:
         if given.panel is not None:
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
-        return run_on_device(run_on, _device_of(net, device), products, windows.rows, rule)
+        how = compute_with_bar if progress else compute
+        return run_on_device(how, _device_of(net, device), products, windows.rows, rule)
     except FloatingPointError:
         _refuse_infinite(given)
 

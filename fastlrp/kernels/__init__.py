@@ -11,6 +11,7 @@ all of a row but these two is NaN. Without a rule only the prediction has rows. 
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -44,6 +45,12 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
         device = "cpu" if work < WORTH_A_GPU or _why_no_cuda(simulated=False) is not None else "cuda"
     if device == "cuda" and (missing := _why_no_cuda()) is not None:
         raise ValueError(f"device='cuda' is not available: {missing}")
+    return _module(device)
+
+
+@cache
+def _module(device: str) -> ModuleType:
+    """A backend; importing it again would take a microsecond of each call."""
     return import_module(f"fastlrp.kernels.{device}")
 
 

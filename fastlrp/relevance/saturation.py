@@ -25,7 +25,7 @@ _ROWS, _SHARE = 64, 0.1
 
 def some_rows(rows: Array) -> Array:
     """A copy of some of the rows of features, evenly spread."""
-    return rows[:: max(1, len(rows) // _ROWS)][:_ROWS].copy()
+    return (rows if len(rows) <= _ROWS else rows[:: len(rows) // _ROWS][:_ROWS]).copy()
 
 
 def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:

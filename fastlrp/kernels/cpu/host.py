@@ -260,7 +260,7 @@ def _run_plan(
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
     programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
-    nodes, outputs = plan.nodes.reshape(-1), tuple(array.reshape(-1) for array in results)
+    nodes, outputs = plan.nodes.reshape(-1), tuple([array.reshape(-1) for array in results])
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         scratch, places = memory.scratch(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
