@@ -154,11 +154,14 @@ def _ending(job, ends, starts, first, live):
 @compiled
 def _mark_overflow(job, lanes, s, lost, initial, over):
     """over = NaN in lanes where the score, or a part that it is handed to, is not finite, else 0."""
-    fill(lanes, over, type(over[0])(0))
-    _mark_missing(at(s, job.rel_x * lanes), lanes, job.width, lanes, over)
-    _mark_missing(at(s, (job.pre + job.target) * lanes), lanes, 1, lanes, over)
-    _mark_missing(lost, lanes, 1, lanes, over)
-    _mark_missing(initial, lanes, 1, lanes, over)
+    distinct()
+    score, relevance = at(s, (job.pre + job.target) * lanes), at(s, job.rel_x * lanes)
+    for k in range(lanes):
+        over[k] = (score[k] - score[k]) + (lost[k] - lost[k]) + (initial[k] - initial[k])
+    for d in range(job.width):
+        for k in range(lanes):
+            value = relevance[d * lanes + k]
+            over[k] += value - value
 
 
 @compiled
