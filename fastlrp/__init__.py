@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
-    from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.errors import ConservationWarning, ModelFileError, OverflowWarning
     from fastlrp.evidence.compare import compare
     from fastlrp.evidence.faithfulness import faithfulness
     from fastlrp.files.explain_file import explain_file
@@ -53,6 +53,7 @@ __all__ = [
     "LSTMRegressor",
     "ModelFileError",
     "Network",
+    "OverflowWarning",
     "PanelSplit",
     "Relevance",
     "RollingLSTM",
@@ -86,6 +87,7 @@ _HOMES = {
     "LSTMRegressor": "learning.regressor",
     "ModelFileError": "errors",
     "Network": "network",
+    "OverflowWarning": "errors",
     "PanelSplit": "learning.split",
     "Relevance": "relevance.result",
     "RollingLSTM": "learning.rolling",

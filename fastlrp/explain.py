@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -14,14 +15,16 @@ import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with t
 from fastlrp.batches import batch_of
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
+from fastlrp.kernels.memory import with_room
 from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
-from fastlrp.relevance.arrays import warn_if_unattributed
+from fastlrp.relevance.arrays import warn_if_unattributed, warn_of_overflow
 from fastlrp.relevance.result import Relevance
+from fastlrp.relevance.saturation import some_rows
 from fastlrp.rules import Aggregate, Rule, as_rule
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ def predict(
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
+    _warn_if_infinite(prediction, given.panel)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -69,6 +73,15 @@ def predict(
     if prediction.ndim == 1:
         return pd.Series(prediction, index=index, name="prediction")
     return pd.DataFrame(prediction, index=index, columns=list(net.outputs or range(net.n_outputs)))
+
+
+def _warn_if_infinite(prediction: Array, panel: Panel | None) -> None:
+    if on_gpu(prediction) or (prediction.size == 1 and not math.isinf(prediction.item())):  # one sample, cheaply
+        return
+    rows = np.flatnonzero(np.isinf(prediction.reshape(len(prediction), -1)).any(axis=1))
+    if rows.size:
+        index = None if panel is None else panel.index
+        warn_of_overflow(rows, len(prediction), prediction.dtype, index, "they have an infinite prediction")
 
 
 def explain(
@@ -97,6 +110,8 @@ def explain(
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
     relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, **of_panel)
+    if isinstance(given.windows.rows, np.ndarray):
+        object.__setattr__(relevance, "_inputs", some_rows(given.windows.rows))
     warn_if_unattributed(relevance)
     return relevance
 
@@ -199,24 +214,24 @@ def run(
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
 
-    def compute(backend: ModuleType, **how: Any) -> tuple[Results, Spread | None]:
+    def compute(backend: ModuleType) -> tuple[Results, Spread | None]:
         if isinstance(net, Chain):
-            return backend.run(net, windows, steps, **how), None
+            return backend.run(net, windows, steps, **ask), None
         from fastlrp.kernels.members import run_members
 
-        return run_members(backend, net.networks, windows, steps, **how)
+        return run_members(backend, net.networks, windows, steps, **ask)
 
-    def run_on(backend: ModuleType) -> tuple[Results, Spread | None]:
-        if not progress:
-            return compute(backend, **ask)
-        with progress_bar(True, windows.n(steps), "predict" if rule is None else "explain", "samples") as advance:
-            return compute(backend, **ask, advance=advance)
+    def compute_with_bar(backend: ModuleType) -> tuple[Results, Spread | None]:
+        what = "predict" if rule is None else "explain"
+        with progress_bar(True, windows.n(steps), what, "samples") as ask["advance"]:
+            return compute(backend)
 
     try:
         if given.panel is not None:
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
-        return run_on_device(run_on, _device_of(net, device), products, windows.rows, rule)
+        how = compute_with_bar if progress else compute
+        return run_on_device(how, _device_of(net, device), products, windows.rows, rule)
     except FloatingPointError:
         _refuse_infinite(given)
 
@@ -332,6 +347,7 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
     return int(target)
 
 
+@with_room
 def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)

@@ -61,10 +61,13 @@ def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
 
 
+_BETWEEN = ("fastlrp", "sklearn", "numba")
+
+
 def users_line() -> int:
     """The ``stacklevel`` by which a warning of the calling function points to the user's line, through whichever doors
-    it came: the first outside of fastlrp, and of scikit-learn, which wraps ``transform``."""
+    it came: the first outside of fastlrp, of scikit-learn, which wraps ``transform``, and of Numba, which compiles."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastlrp", "sklearn"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         level, frame = level + 1, frame.f_back
     return level

@@ -56,6 +56,7 @@ class Explains:
         array (sample,) or (sample, output), or for a panel Series or DataFrame
             In the units of the network's target, after the output's activation. For a panel, on its own index and in
             its order, with NaN where no full window ends; for a polars frame one of time, asset and prediction.
+            Infinite where the network's numbers were too large.
 
         Raises
         ------
@@ -67,6 +68,8 @@ class Explains:
 
         Warns
         -----
+        OverflowWarning
+            If numbers inside the network were too large for the dtype: the message counts and names the rows.
         RuntimeWarning
             If ``device="auto"`` chose a GPU that failed, and the CPU computed instead.
 
@@ -147,6 +150,9 @@ class Explains:
         ConservationWarning
             If the rule is Rudder or GradientXInput and leaves more than half of the score unattributed, at the median;
             or if IntegratedGradients has too few steps.
+        OverflowWarning
+            If numbers inside the network, or of the rule, were too large for the dtype: rows that ``overflowed`` have
+            no relevance, and an infinite score unless only the rule's numbers were. Computed on the CPU alone.
         RuntimeWarning
             If ``device="auto"`` chose a GPU that failed, and the CPU computed instead.
 

@@ -86,6 +86,17 @@ class _EpsilonRule(Rule):
         handed = self.eps if self.stabilizer == "paper" else self.eps * self.delta
         return self.eps, handed, self.delta
 
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:
+        """Refuse an eps that the dtype rounds to 0 or cannot hold."""
+        if 1e-30 <= self.eps <= 1e30:  # every dtype holds it; one sample at a time must stay cheap
+            return
+        range_ = np.finfo(dtype)
+        if not float(range_.smallest_subnormal) <= self.eps <= float(range_.max):
+            raise ValueError(
+                f"{type(self).__name__}(eps={self.eps!r}) is out of {dtype}'s range, expected a number from "
+                f"{range_.smallest_normal:.1e} to {range_.max:.1e}: the default is 0.001"
+            )
+
 
 @dataclass(frozen=True)
 class Arras(_EpsilonRule):
@@ -208,9 +219,9 @@ def as_rule(rule: str | Rule) -> Rule:
     ValueError
         If it is neither.
     """
-    if isinstance(rule, Rule) and type(rule) in (entry.kind for entry in _REGISTRY.values()):
-        return rule
     if isinstance(rule, str) and rule.lower() in _REGISTRY:
         return _REGISTRY[rule.lower()].default
+    if isinstance(rule, Rule) and type(rule) in [entry.kind for entry in _REGISTRY.values()]:
+        return rule
     names = " or ".join(map(repr, _REGISTRY))
     raise ValueError(f"rule= takes {names}, or a value such as fl.Arras(eps=1e-3), not {rule!r}")

@@ -12,6 +12,7 @@ import itertools
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -126,22 +127,23 @@ def main() -> None:
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else int(time.time())
     rng, files, ends, slowest = random.Random(seed), seeds(), Counter[str](), 0.0
-    keep = args.keep or Path(tempfile.mkdtemp(prefix="fuzz-keras-"))
-    keep.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    for number in itertools.count():
-        if (time.monotonic() > start + args.seconds) if args.files is None else (number >= args.files):
-            break
-        name, data, architecture = rng.choice(files)
-        path = keep / ("current" + Path(name).suffix)
-        path.write_bytes(damage(data, rng))
-        end, taken = child(path, architecture)
-        ends[end] += 1
-        slowest = max(slowest, taken)
-        if end not in {"read", "refused"}:
-            kept = keep / f"{number}-{name.replace('/', '-')}"
-            path.replace(kept)
-            print(f"{end}: {kept}")
+    keep, start = args.keep, time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fuzz-keras-") as folder:
+        for number in itertools.count():
+            if (time.monotonic() > start + args.seconds) if args.files is None else (number >= args.files):
+                break
+            name, data, architecture = rng.choice(files)
+            path = Path(folder, "current" + Path(name).suffix)
+            path.write_bytes(damage(data, rng))
+            end, taken = child(path, architecture)
+            ends[end] += 1
+            slowest = max(slowest, taken)
+            if end not in {"read", "refused"}:
+                keep = keep or Path(tempfile.mkdtemp(prefix="fuzz-keras-bad-"))
+                keep.mkdir(parents=True, exist_ok=True)
+                kept = keep / f"{number}-{name.replace('/', '-')}"
+                shutil.move(path, kept)
+                print(f"{end}: {kept}")
     bad = sum(count for end, count in ends.items() if end not in {"read", "refused"})
     print(f"seed {seed}: {dict(ends)}; slowest {slowest:.2f} s; {bad} not dealt with")
     sys.exit(1 if bad else 0)

@@ -47,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     files = "|".join(sorted(path.stem for path in Path(__file__).parent.rglob("*.py")))
     config.addinivalue_line("filterwarnings", r"error:::(fastlrp|benchmarks)(\.|$)")
     config.addinivalue_line("filterwarnings", rf"error:::({files}|<string>)$")  # <string>: the README's snippets
-    for kind in ("fastlrp.ConservationWarning", "sklearn.exceptions.ConvergenceWarning", "pytest.PytestWarning"):
+    ours = ("fastlrp.ConservationWarning", "fastlrp.OverflowWarning")
+    for kind in (*ours, "sklearn.exceptions.ConvergenceWarning", "pytest.PytestWarning"):
         config.addinivalue_line("filterwarnings", f"error::{kind}")
 
 

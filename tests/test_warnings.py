@@ -24,7 +24,8 @@ def test_warnings_of_other_packages_are_not(module):
 
 
 @pytest.mark.parametrize(
-    "kind", [fl.ConservationWarning, ConvergenceWarning, pytest.PytestUnhandledThreadExceptionWarning]
+    "kind",
+    [fl.ConservationWarning, fl.OverflowWarning, ConvergenceWarning, pytest.PytestUnhandledThreadExceptionWarning],
 )
 def test_what_we_say_is_an_error_wherever_it_points(kind):
     with pytest.raises(kind):

@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastlrp.errors import ConservationWarning
+from fastlrp.errors import ConservationWarning, OverflowWarning
 from fastlrp.messages import shown
 
 _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule"
 #: What the library calls otherwise.
+_NOTED = (ConservationWarning, OverflowWarning)
 _SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume"}
 
 
@@ -61,10 +62,11 @@ def drop_stdout() -> None:
 def as_notes() -> Iterator[None]:
     """Turn each warning meant for users into one line."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConservationWarning)
+        for kind in _NOTED:
+            warnings.simplefilter("always", kind)
         yield
     for warning in caught:
-        if issubclass(warning.category, ConservationWarning):
+        if issubclass(warning.category, _NOTED):
             say(f"note: {warning.message}")
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

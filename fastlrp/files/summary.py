@@ -22,7 +22,7 @@ EMPTY = {"rows": 0, "explained": 0, "unattributed": 0, "looked": 0}
 
 def noted(relevance: Relevance) -> dict[str, Any]:
     """A block's numbers of rows, sums of shares, and largest gap, as a log keeps them."""
-    found = np.flatnonzero(~relevance.missing)
+    found = np.flatnonzero(relevance.explained)
     some = relevance[found[::_EVERY]]
     rows = len(some)
     notes: dict[str, Any] = {

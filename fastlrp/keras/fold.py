@@ -59,13 +59,16 @@ class Affine:
 
 def affine_of(kind: str, node: Node, width: int | None, sequence: bool, weights: Weights) -> Affine:
     """The map of one affine layer over ``width`` features (None: the size of its weights tells)."""
-    if kind == "BatchNormalization":
-        return _batchnorm(node, width, sequence, weights)
-    if width is None:
-        raise ModelFileError(f"{label(node)} is the first layer, but the model does not say how many features go in")
-    if kind == "Normalization":
-        return _normalization(node, width, weights)
-    return Affine(node, *(_vector(node, key, node.config.get(key, 0.0), width) for key in ("scale", "offset")))
+    with np.errstate(all="ignore"):  # what is not finite is refused by name
+        if kind == "BatchNormalization":
+            return _batchnorm(node, width, sequence, weights)
+        if width is None:
+            raise ModelFileError(
+                f"{label(node)} is the first layer, but the model does not say how many features go in"
+            )
+        if kind == "Normalization":
+            return _normalization(node, width, weights)
+        return Affine(node, *(_vector(node, key, node.config.get(key, 0.0), width) for key in ("scale", "offset")))
 
 
 def _batchnorm(node: Node, width: int | None, sequence: bool, weights: Weights) -> Affine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
 from fastlrp.network import Network
+from fastlrp.whole import whole
 
 #: The version that a legacy file states decides what its hard_sigmoid means to a reader.
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}
@@ -52,7 +52,12 @@ def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> No
         return
     if where.suffix not in {".h5", ".keras"}:
         raise ValueError(f"write_keras(path=...) takes a name that ends in .h5 or .keras, not {str(where)!r}")
-    _replace(where, _data(network, where.suffix))
+    data = _data(network, where.suffix)
+    try:
+        with whole(where) as beside:
+            beside.write_bytes(data)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
 
 
 def _member(network: Network) -> tuple[str, bytes]:
@@ -220,22 +225,3 @@ def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], s
         sides = (("forward_layer", layer.forward), ("backward_layer", layer.backward))
         return [(part.arrays, f"{base}/{side}/cell/vars") for side, part in sides]
     return [(layer.arrays, f"{base}/vars")] if layer.arrays else []
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file under another name, then move it into place: half a file never exists under its name."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        Path(name).unlink(missing_ok=True)

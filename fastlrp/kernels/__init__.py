@@ -2,13 +2,16 @@
 
 A backend is a module of this package with ``run(net, windows, steps, *, rule, target, aggregate, reduced, threads,
 advance)``, which returns ``Results`` in X's dtype: a row a sample, or, for a panel, one for each of its rows, at
-``windows.order``. Where no window ends, or X has NaN, a row is NaN in every result. Without a rule only the prediction
-has rows. An infinity in X raises ``FloatingPointError``; the caller finds out where it is.
+``windows.order``. Where no window ends, or X has NaN, a row is NaN in every result. On the CPU, NaN in a prediction or
+score of another row is made infinite: there the network's numbers were too large; where those of its relevance were,
+all of a row but these two is NaN. Without a rule only the prediction has rows. An infinity in X raises
+``FloatingPointError``; the caller finds out where it is.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -42,6 +45,12 @@ def get_backend(device: str, rows: object = None, work: float = 0.0) -> ModuleTy
         device = "cpu" if work < WORTH_A_GPU or _why_no_cuda(simulated=False) is not None else "cuda"
     if device == "cuda" and (missing := _why_no_cuda()) is not None:
         raise ValueError(f"device='cuda' is not available: {missing}")
+    return _module(device)
+
+
+@cache
+def _module(device: str) -> ModuleType:
+    """A backend; importing it again would take a microsecond of each call."""
     return import_module(f"fastlrp.kernels.{device}")
 
 

@@ -1,22 +1,32 @@
-"""Compiled code that is kept for later processes: one file for each signature, whole and fit for use, or none.
+"""Machine code that is kept for later processes: one file for each signature, whole and fit for use, or none.
 
 Numba keeps an index beside numbered files of code, and writes the index first. Two processes that compile float32 and
 float64 at the same time give both the number 1, and one killed between the two writes leaves an index that points to
-older code: the next process then runs code that was made for something else, or dies (numba #4807). Here the
-signature's hash names the file, whose checksum takes in what the code was made of and for: nothing has to agree.
+older code: the next process then runs code that was made for something else, or dies (numba #4807). It also unpickles
+what it finds: an empty or truncated file stops every later call, a flipped bit gives wrong numbers, and a full disk
+fails the call whose code it cannot keep. Here the signature's hash names the file, which says itself what it holds,
+so that nothing has to agree with anything, and is sealed, so that damage costs a compilation and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
+from pathlib import Path
 from typing import Any
 
 from numba.core.caching import IndexDataCacheFile
 
+from fastlrp.messages import users_line
+
+_SEAL = hashlib.sha256().digest_size
+
 
 class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     """Numba's cache of one function, without its index: the place, the writing and the pickling are Numba's.
+
+    A file is a checksum of all that follows, a hash of what the code was made from and for, and the code, pickled.
 
     Parameters
     ----------
@@ -31,28 +41,40 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
         self._source_stamp = (file._source_stamp, file._version, sources)
 
     def save(self, key: object, data: object) -> None:
-        """Keep code in place of any that was kept for the same signature and processor; another process that reads
-        meanwhile finds one or the other."""
-        content = self._dump(data)
-        with self._open_for_write(self._path(key)) as file:
-            file.write(self._digest(key, content) + content)
+        """Keep code, if there is room, in place of any that was kept for the same signature and processor; another
+        process that reads meanwhile finds one or the other."""
+        content = self._origin(key) + self._dump(data)
+        try:
+            with self._open_for_write(self._path(key)) as file:
+                file.write(hashlib.sha256(content).digest() + content)
+        except OSError as error:
+            why = f"({error.strerror or error}): the next process compiles them anew"
+            _warn(f"compiled kernels cannot be kept in {self._cache_path} {why}")
 
     def load(self, key: object) -> Any:
         """The code for a signature and processor; None where there is none, or it is outdated or damaged."""
+        path = self._path(key)
         try:
-            with open(self._path(key), "rb") as file:
-                digest, content = file.read(32), file.read()
+            whole = Path(path).read_bytes()
         except OSError:
             return None
-        # Of another version or damaged, it could do anything as it is unpickled.
-        return pickle.loads(content) if digest == self._digest(key, content) else None
+        seal, content = whole[:_SEAL], whole[_SEAL:]
+        if hashlib.sha256(content).digest() != seal:
+            _warn(f"{path}, which keeps compiled kernels, is damaged: they are compiled anew, which takes some seconds")
+            return None
+        # Of other sources or another Numba, it could do anything as it is unpickled.
+        return pickle.loads(content[_SEAL:]) if content[:_SEAL] == self._origin(key) else None
 
     def flush(self) -> None:
         """Nothing to do: there is no index, and code is replaced when it is compiled anew."""
 
-    def _digest(self, key: object, content: bytes) -> bytes:
-        return hashlib.sha256(repr((self._source_stamp, key)).encode() + content).digest()
+    def _origin(self, key: object) -> bytes:
+        return hashlib.sha256(repr((self._source_stamp, key)).encode()).digest()
 
     def _path(self, key: object) -> Any:
         number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6], "big")
         return self._data_path(self._data_name(number))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=users_line())

@@ -52,6 +52,7 @@ class Members:
         self._pool = ThreadPoolExecutor(threads)  # starts threads only when there is work, and ends with this object
         self._shares, self._counts = np.zeros((n, n_features)), np.zeros(n, np.int64)
         self._k, self._held = 0, list[Array]()
+        self._over: list[Array] = []  # where a member's prediction, and score, is infinite
 
     def add(self, results: Results) -> None:
         """Add the next member's results for the block; the first one's arrays become the block's mean.
@@ -62,14 +63,18 @@ class Members:
             self._mean = results
             self._spread = memory.results(*results.values.shape, dtype=results.values.dtype)
             self._squares = np.zeros_like(results.prediction)
+            self._over = [np.zeros(array.shape, bool) for array in (results.prediction, results.score)]
         self._k += 1
+        for over, array in zip(self._over, (results.prediction, results.score), strict=True):
+            over |= np.isinf(array)
         if self._k > 1:
-            for name in ("score", "initial_state", "unattributed"):
-                mean = getattr(self._mean, name)
-                mean += (getattr(results, name) - mean) * (1 / self._k)
-            mean, off = self._mean.prediction, results.prediction - self._mean.prediction
-            mean += off * (1 / self._k)
-            self._squares += off * (results.prediction - mean)
+            with np.errstate(over="ignore", invalid="ignore"):  # where members are infinite, finish() says so
+                for name in ("score", "initial_state", "unattributed"):
+                    mean = getattr(self._mean, name)
+                    mean += (getattr(results, name) - mean) * (1 / self._k)
+                mean, off = self._mean.prediction, results.prediction - self._mean.prediction
+                mean += off * (1 / self._k)
+                self._squares += off * (results.prediction - mean)
         self._held.append(results.values)
         if len(self._held) == self._at_once or self._k == self.n:
             if results.values.size:
@@ -99,6 +104,8 @@ class Members:
         """The block's mean, and the spread of its values and of its predictions; the next ``add`` begins a block."""
         assert self._k == self.n, f"{self._k} of {self.n} members were added"
         self._k = 0
+        for over, array in zip(self._over, (self._mean.prediction, self._mean.score), strict=True):
+            array[over] = np.inf
         return self._mean, self._spread, np.sqrt(self._squares / (self.n - 1))
 
     def share_spread(self) -> Array:

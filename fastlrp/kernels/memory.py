@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Bytes from which memory is kept here; below, the C library keeps it. A limit of 4 MiB was a tenth slower for 10,000
 #: stock-months, whose results and scratch are smaller.
@@ -28,11 +33,27 @@ _ASKED_HUGE = 1 << 22
 
 
 def _most_kept() -> int:
-    """Most bytes that are kept: a thirty-second of the machine's memory."""
+    """Most bytes that are kept: a thirty-second of the machine's memory, or of the container's."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 32
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # a system that does not say
         return 1 << 28
+    return min([machine, *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]) // 32
+
+
+def _limits(groups: Path, root: Path) -> Iterator[int]:
+    """The limits in bytes of the control groups that this process is in, of version 1 or 2, where there are any."""
+    lines = groups.read_text().splitlines() if groups.is_file() else []
+    for _, controllers, group in (line.split(":", 2) for line in lines if line.count(":") > 1):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        own = top / group.lstrip("/")  # inside a container only the groups from its own root on may be seen
+        for folder in (own, *own.parents):
+            with suppress(OSError, ValueError):  # no such group here, or "max"
+                yield int((folder / name).read_text())
+            if folder == top:
+                break
 
 
 MOST_KEPT = _most_kept()
@@ -49,6 +70,30 @@ def _forget(free: dict[int, Array]) -> None:
             return
         free.pop(address, None)
         total, pieces = total - memory.size, pieces - 1
+
+
+def release() -> int:
+    """Give all memory that nobody uses back to the system; the number of its bytes."""
+    size = 0
+    for address in list(_free):
+        if (memory := _free.pop(address, None)) is not None:
+            size += memory.size
+    return size
+
+
+def with_room(call: Callable[P, R]) -> Callable[P, R]:
+    """A function that, where memory is short, is called once more after memory kept here is given back."""
+
+    @wraps(call)
+    def again(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            return call(*args, **options)
+        except MemoryError:
+            if not release():
+                raise
+        return call(*args, **options)  # outside, where the error no longer holds what the first call had allocated
+
+    return again
 
 
 class _Loan:
@@ -70,6 +115,11 @@ def _take(size: int) -> Array:
     for address, memory in reversed(list(_free.items())):
         if size <= memory.size <= size + size // 4 and _free.pop(address, None) is not None:
             return memory
+    return _fresh(size)
+
+
+@with_room
+def _fresh(size: int) -> Array:
     return np.empty(size, np.uint8)
 
 

@@ -117,7 +117,7 @@ def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, 
 
 def scope(relevance: Relevance) -> Scope:
     """The numbers of assets, times and windows that have relevance, and the first and the last time."""
-    found = ~relevance.missing
+    found = relevance.explained
     n = int(np.count_nonzero(found))
     if not of_times(relevance.index):
         return Scope(f"{counted(n, 'sample')} of {counted(relevance.steps, 'step')}", "step", "samples")

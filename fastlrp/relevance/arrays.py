@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.errors import ConservationWarning
-from fastlrp.messages import users_line
+from fastlrp.errors import ConservationWarning, OverflowWarning
+from fastlrp.messages import count, printable, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.fingerprint import fingerprint
 from fastlrp.rules import Rule
@@ -47,7 +47,8 @@ class Reconciliation:
     median, worst : float
         Median and largest gap |score - (sum of relevance + initial_state + unattributed)|; NaN if there is no row.
     relative_median, relative_worst : float
-        The same, each gap divided by its row's scale: sum of |relevance| + |initial_state| + |unattributed| + |score|.
+        The same, each gap divided by its row's scale: sum of |relevance| + |initial_state| + |unattributed| + |score|,
+        at least the smallest normal number of the dtype.
     worst_rows : int array (up to 3,)
         Positions of the rows with the largest gap over scale, worst first.
     """
@@ -120,8 +121,19 @@ class RelevanceArrays:
 
     @cached_property
     def missing(self) -> Array:
-        """Whether a row has no prediction and so no relevance; bool (n,)."""
+        """Whether a row has no prediction, since no full window ends there or a value is missing; bool (n,)."""
         return np.asarray(np.isnan(self.score))
+
+    @cached_property
+    def explained(self) -> Array:
+        """Whether a row has relevance; bool (n,). All others are missing, or ``overflowed``."""
+        return np.asarray(~(self.missing | np.isnan(self.unattributed)))
+
+    @property
+    def overflowed(self) -> Array:
+        """Whether numbers inside the network, or of the rule, were too large for the dtype, so that a row of complete
+        data has no relevance; bool (n,)."""
+        return np.asarray(~self.explained & ~self.missing)
 
     @cached_property
     def gap(self) -> Array:
@@ -140,15 +152,17 @@ class RelevanceArrays:
             column = getattr(self, name).astype(np.float64)
             out[:, 0] += sign * column
             out[:, 1] += np.abs(column)
+        # below the smallest normal number all round to the same unit: a gap of a few of them is none
+        np.maximum(out[:, 1], np.finfo(self.score.dtype).smallest_normal, out=out[:, 1])
         return out
 
     def reconcile(self) -> Reconciliation:
         """How well the parts of each row add up to its score: median and worst, absolute and relative."""
-        rows = np.flatnonzero(~self.missing)
+        rows = np.flatnonzero(self.explained)
         if not len(rows):
             return Reconciliation(np.nan, np.nan, np.nan, np.nan, rows)
         gap, scale = np.abs(self.gap[rows]), self._sums[rows, 1]
-        relative = np.divide(gap, scale, out=np.zeros_like(gap), where=scale != 0)
+        relative = gap / scale
         broken = np.nan_to_num(relative, nan=np.inf)  # relevance that is NaN where the score is not must not hide
         top = np.argpartition(-broken, min(3, len(rows)) - 1)[:3]
         top = top[np.argsort(-broken[top], kind="stable")]
@@ -159,15 +173,14 @@ class RelevanceArrays:
     def _relative(self, rows: Array) -> Iterator[tuple[int, float]]:
         """Rows, each with its gap over its scale, signed."""
         for row in rows.tolist():
-            scale = self._sums[row, 1]
-            yield row, float(self.gap[row] / scale) if scale else 0.0
+            yield row, float(self.gap[row] / self._sums[row, 1])
 
     def median_unattributed_share(self) -> float:
         """Median over rows of |unattributed| / |score|: NaN where no row has a prediction."""
         if len(self) == 1:  # one sample at a time must stay cheap: np.median alone costs 20 microseconds
             whole, part = abs(float(self.score[0])), abs(float(self.unattributed[0]))
             return part / whole if whole else part and float("inf")
-        score, lost = np.abs(self.score[~self.missing]), np.abs(self.unattributed[~self.missing])
+        score, lost = np.abs(self.score[self.explained]), np.abs(self.unattributed[self.explained])
         if not len(score):
             return float("nan")
         share = np.divide(lost, score, out=np.where(lost > 0, np.inf, 0.0), where=score > 0)
@@ -176,7 +189,7 @@ class RelevanceArrays:
     def mostly_unattributed(self) -> bool:
         """Whether the median of |unattributed| / |score| is above a half; a row where it is NaN counts as below."""
         if len(self) > 1:  # counting takes a tenth of the median's time, which was 10 % of all time for small samples
-            twice, rows = 2 * self._n_unattributed, len(self) - np.count_nonzero(self.missing)
+            twice, rows = 2 * self._n_unattributed, np.count_nonzero(self.explained)
             if twice != rows:
                 return bool(twice > rows)
         return self.median_unattributed_share() > 0.5
@@ -203,7 +216,7 @@ class RelevanceArrays:
             raise ValueError("agreement is that of an ensemble's members, but this result is of one network")
         sums = np.zeros(4)  # the number of cells; sums of their mean, of that squared, and of their spread squared
         for rows, part in self._chunks():
-            kept = ~self.missing[rows]
+            kept = self.explained[rows]
             mean, spread = (x[kept].astype(np.float64) for x in (part, np.asarray(self.spread[rows])))
             sums += mean.size, mean.sum(), np.square(mean).sum(), np.square(spread).sum()
         n, cells = self.n_members, max(sums[0], 1.0)
@@ -231,17 +244,50 @@ def sample_arrays(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
 
 def warn_if_unattributed(relevance: RelevanceArrays) -> None:
     """Warn where a rule that need not conserve leaves more than half of the score unattributed, at the median, or one
-    that approximates misses more than a hundredth of all parts.
+    that approximates misses more than a hundredth of all parts; or where rows have overflowed.
 
     Rudder conserves at the cell only if nothing is forgotten; RUDDER (arXiv:1806.07857), A8.4.2, trains networks that
     way.
     """
     rule = relevance.rule
+    _warn_if_overflowed(relevance)
     if not rule.conserves and relevance.mostly_unattributed():
-        rows = len(relevance) - int(np.count_nonzero(relevance.missing))
+        rows = int(np.count_nonzero(relevance.explained))
         warn_of_unattributed(rule, relevance._n_unattributed, rows)
     if rule.approximates:
         warn_if_missed(rule, relevance.reconcile().relative_median)
+
+
+def _warn_if_overflowed(relevance: RelevanceArrays) -> None:
+    lost = relevance.unattributed
+    if not isinstance(lost, np.ndarray) or (lost.size == 1 and lost[0] == lost[0]):  # on a GPU; one sample, cheaply
+        return
+    if (rows := np.flatnonzero(relevance.overflowed)).size:
+        warn_of_overflow(rows, len(relevance), relevance.score.dtype, relevance.index, "they have no relevance")
+
+
+def overflow_of(rows: Array, n: int, dtype: np.dtype[Any], index: pd.Index | None) -> str:
+    """How many rows overflowed, and the first ones."""
+    first = ", ".join(str(row) if index is None else row_name(index[row]) for row in rows[:3].tolist())
+    more = ", ..." if len(rows) > 3 else ""
+    return f"{len(rows):,} of {count(n, 'row')} overflowed: numbers inside were too large for {dtype} ({first}{more})"
+
+
+def warn_of_overflow(rows: Array, n: int, dtype: np.dtype[Any], index: pd.Index | None, so: str) -> None:
+    """Warn of rows whose numbers were too large; ``so`` says what that makes of them."""
+    larger = "" if dtype == np.float64 else "compute with dtype='float64', or "
+    warnings.warn(
+        f"{printable(overflow_of(rows, n, dtype, index))}; {so}: {larger}scale the features, or look at the weights",
+        OverflowWarning,
+        stacklevel=users_line(),
+    )
+
+
+def row_name(at: Any) -> str:
+    """A row's labels, as messages show them."""
+    from fastlrp.panels.periods import label
+
+    return f"({', '.join(map(label, at))})" if isinstance(at, tuple) else label(at)
 
 
 def warn_of_unattributed(rule: Rule, lost: int, rows: int) -> None:

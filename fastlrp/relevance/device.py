@@ -43,6 +43,11 @@ class DeviceRelevance(Relevance):
         return self._totals_on_host().missing
 
     @property
+    def explained(self) -> Array:
+        """Whether a row has relevance; bool (n,), on the host."""
+        return self._totals_on_host().explained
+
+    @property
     def gap(self) -> Array:
         """Score minus the sum of relevance, initial_state and unattributed, summed in float64; (n,), on the host."""
         return self.to_host().gap

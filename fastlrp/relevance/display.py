@@ -45,7 +45,7 @@ class Glance:
 
 def glance(relevance: RelevanceArrays) -> Glance:
     """A result's size, its top features, and some rows that have relevance, each with the parts that add up to it."""
-    found = np.flatnonzero(~relevance.missing)
+    found = np.flatnonzero(relevance.explained)
     n = len(relevance)
     if not len(found):
         return Glance(title(relevance), (f"no row has relevance: {_why(relevance)}",), (), (), 0)
@@ -95,9 +95,10 @@ def percent(share: float, spreads: Array | None, j: int, width: int = 0) -> str:
 
 
 def _why(relevance: RelevanceArrays) -> str:
+    over = ", or numbers inside overflowed" if relevance.overflowed.any() else ""
     if relevance.index is None:
-        return "a value is missing there"
-    return "no full window ends there, or a value is missing"
+        return f"a value is missing there{over}"
+    return f"no full window ends there, or a value is missing{over}"
 
 
 class _Looked(NamedTuple):

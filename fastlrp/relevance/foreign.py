@@ -22,7 +22,7 @@ def to_shap(relevance: RelevanceArrays, data: Any) -> Any:
         import shap
     except ImportError:
         raise ImportError(f"to_shap needs the package shap, which is missing: {install_hint('shap')}") from None
-    keep = ~relevance.missing
+    keep = relevance.explained
     values = feature_values(relevance)
     known = None if data is None else last_values(relevance, data, "to_shap(data=...)")
     return shap.Explanation(

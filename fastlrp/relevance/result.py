@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastlrp.relevance.arrays import RelevanceArrays, sample_arrays
+from fastlrp.relevance.arrays import Array, RelevanceArrays, sample_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +59,9 @@ class Relevance(RelevanceArrays):
     origin : tuple of Network, str or None
         The networks that were explained, or their fingerprint; :attr:`network` is the fingerprint of either.
     """
+
+    #: Some rows of X, with which a summary tells whether gates are saturated; not a field, and not saved.
+    _inputs: Array | None = None
 
     def to_frame(self, *, steps: bool = False) -> pd.DataFrame:
         """Relevance as a frame on the panel's index, one row per sample.
@@ -182,6 +185,7 @@ class Relevance(RelevanceArrays):
     def summary(self, top: int = 10) -> str:
         """Lines of text: what was explained, which features matter, and how well it reconciles.
 
+        It says where rows overflowed, and, of a result as explain returned it, where gates are saturated.
         Of an ensemble, also how far its members agree (:meth:`agreement`), and the spread of shares over them.
 
         Parameters
@@ -191,7 +195,7 @@ class Relevance(RelevanceArrays):
         """
         from fastlrp.relevance import tables
 
-        return tables.summary(self, top)
+        return tables.summary(self, top, self._inputs)
 
     def to_shap(self, data: Any = None) -> Any:
         """A ``shap.Explanation``: relevance summed over steps, with base values that make each row add up.

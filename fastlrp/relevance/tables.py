@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.messages import count, shown
-from fastlrp.panels.periods import label
-from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.relevance.arrays import RelevanceArrays, overflow_of, row_name
 from fastlrp.relevance.display import percent
 from fastlrp.relevance.groups import group_positions
 from fastlrp.relevance.parts import by_feature, feature_values, labels, need_steps, of_times, row_shares, totals
+from fastlrp.relevance.saturation import saturation
 
 Array = npt.NDArray[Any]
 
@@ -52,24 +52,30 @@ def share(relevance: RelevanceArrays, *, signed: bool) -> pd.DataFrame:
     return pd.DataFrame(out, labels(relevance), list(relevance.features), copy=False)
 
 
-def summary(relevance: RelevanceArrays, top: int) -> str:
-    """``Relevance.summary``."""
-    n, found = len(relevance), len(relevance) - int(np.count_nonzero(relevance.missing))
+def summary(relevance: RelevanceArrays, top: int, inputs: Array | None = None) -> str:
+    """``Relevance.summary``; ``inputs`` are some rows of the features that were explained."""
+    n, found = len(relevance), int(np.count_nonzero(relevance.explained))
+    missing, over = int(np.count_nonzero(relevance.missing)), np.flatnonzero(relevance.overflowed)
     target = "" if relevance.target is None else f", target {relevance.target!r}"
     features, steps = relevance.features, relevance.steps
     lines = [f"Relevance by {relevance.rule!r}{target}"]
     sizes = f"{count(steps, 'step')} x {count(len(features), 'feature')}"
     lines.append(f"  {count(found, 'sample')} of {sizes}")
-    if found < n:
-        are = "is" if n - found == 1 else "are"
-        lines.append(f"  {n - found:,} of {n:,} rows {are} missing: no full window ends there, or a value is missing")
+    if missing:
+        are = "is" if missing == 1 else "are"
+        lines.append(f"  {missing:,} of {n:,} rows {are} missing: no full window ends there, or a value is missing")
+    if over.size:
+        lines.append(f"  {overflow_of(over, n, relevance.score.dtype, relevance.index)}")
     if relevance.n_members is not None:
         agree = f"; the relevance of two of them correlates at {relevance.agreement():.2f}" if found else ""
         lines.append(f"  mean of an ensemble of {relevance.n_members:,} networks{agree}")
+    if (note := saturation(relevance, inputs)) is not None:
+        lines.append(f"  {note}")
     if relevance.by_position:
         lines.append("  columns were taken by position: the network has no names (net.with_features([...]))")
     if not found:
-        return "\n".join([*lines, f"  nothing to reconcile: no row ends a complete window of {count(steps, 'step')}"])
+        none = "is left" if over.size else f"ends a complete window of {count(steps, 'step')}"
+        return shown("\n".join([*lines, f"  nothing to reconcile: no row {none}"]))
     mean = mean_share(relevance)
     best = np.argsort(-mean, kind="stable")[: max(0, top)]
     spread = "" if relevance.share_spread is None else ", +- its standard deviation over members"
@@ -90,14 +96,10 @@ def _reconciliation_lines(relevance: RelevanceArrays) -> Iterator[str]:
     yield f"  gap / scale    median {gaps.relative_median:.1e}, worst {gaps.relative_worst:.1e}"
     yield "                 (scale of a row: |score| + |initial_state| + |unattributed| + sum of |relevance|)"
     what = "" if of_times(rows) else "sample "
-    named = ((_row_name(rows[row]), gap) for row, gap in relevance._relative(gaps.worst_rows))
+    named = ((row_name(rows[row]), gap) for row, gap in relevance._relative(gaps.worst_rows))
     worst = ", ".join(f"{what}{name} {gap:+.1e}" for name, gap in named)
     yield f"  worst rows     by gap / scale: {worst}"
     yield f"  unattributed   median {100 * relevance.median_unattributed_share():.1f} % of |score|"
-
-
-def _row_name(at: Any) -> str:
-    return f"({', '.join(map(label, at))})" if isinstance(at, tuple) else label(at)
 
 
 def mean_share(relevance: RelevanceArrays) -> Array:

@@ -1,12 +1,129 @@
-"""Compiled code as it is kept between processes: never another signature's, never outdated, never damaged."""
+"""Machine code on disk: whatever happens to its files, the next call is right and the one after it is quick again."""
 
+from __future__ import annotations
+
+import errno
+import importlib.util
+import itertools
 import os
 import pickle
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fastlrp.kernels.kept import KeptCode
+
+SOURCE = """
+from fastlrp.kernels.target import entry
+
+@entry
+def cube(x):
+    return x * x * x
+"""
+_names = itertools.count()
+
+
+@pytest.fixture
+def cube(tmp_path):
+    """A kernel as a new process would see it, whenever it is called."""
+    source = tmp_path / "cubes.py"
+    source.write_text(SOURCE)
+
+    def fresh():
+        spec = importlib.util.spec_from_file_location(f"cubes_{next(_names)}", source)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.cube
+
+    return fresh
+
+
+def kept_file(kernel) -> Path:
+    """The code of the only signature."""
+    (path,) = Path(kernel.stats.cache_path).iterdir()
+    return path
+
+
+def hits(kernel) -> int:
+    return sum(kernel.stats.cache_hits.values())
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:1],
+    "half": lambda data: data[: len(data) // 2],
+    "short of the last byte": lambda data: data[:-1],
+    "garbled": lambda data: bytes(reversed(data)),
+    "zeros": lambda data: bytes(len(data)),
+    "longer": lambda data: data + b"\0",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_and_compiled_anew(cube, damage):
+    first = cube()
+    assert first(3.0) == 27.0
+    file = kept_file(first)
+    whole = file.read_bytes()
+    assert hits(kernel := cube()) == 0
+    assert kernel(2.0) == 8.0
+    assert hits(kernel) == 1
+    file.write_bytes(DAMAGES[damage](whole))
+    again = cube()
+    with pytest.warns(RuntimeWarning, match=f"{file.name}, which keeps compiled kernels, is damaged") as caught:
+        assert again(2.0) == 8.0
+    assert {Path(one.filename).name for one in caught} == {Path(__file__).name}
+    assert hits(again) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        last = cube()
+        assert last(2.0) == 8.0
+    assert hits(last) == 1
+
+
+def test_no_flipped_bit_is_run_or_unpickled(cube, monkeypatch):
+    cube()(3.0)
+    kernel, asked = cube(), []
+    held = kernel._cache._cache_file
+    monkeypatch.setattr(held, "load", lambda key: asked.append(key) or KeptCode.load(held, key))
+    kernel(3.0)
+    monkeypatch.undo()
+    (key,) = asked
+    file = kept_file(kernel)
+    whole = file.read_bytes()
+    assert held.load(key) is not None
+    for bit in range(0, 8 * len(whole), 8 * len(whole) // 300):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+        with pytest.warns(RuntimeWarning, match="is damaged"):
+            assert held.load(key) is None
+
+
+def test_a_full_disk_costs_a_compilation_and_no_call(cube, monkeypatch):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptCode, "_open_for_write", full)
+        with pytest.warns(RuntimeWarning, match=r"cannot be kept in .* \(No space left on device\): the next process"):
+            assert cube()(3.0) == 27.0
+    kernel = cube()
+    assert kernel(3.0) == 27.0
+    assert hits(kernel) == 0
+    later = cube()
+    assert later(3.0) == 27.0
+    assert hits(later) == 1
+
+
+def test_another_version_of_numba_finds_nothing_and_says_nothing(cube, monkeypatch):
+    cube()(3.0)
+    kernel = cube()
+    kernel._cache._cache_file._source_stamp = "another version"
+    assert kernel(3.0) == 27.0
+    assert hits(kernel) == 0
 
 
 def make(folder, stamp="now", sources="these"):
@@ -39,20 +156,6 @@ def test_code_of_other_sources_is_not_used_and_is_replaced(tmp_path, changed):
     new.save("float32", "new")
     assert new.load("float32") == "new"
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_damaged_code_is_compiled_anew(tmp_path):
-    kept = make(tmp_path)
-    kept.save("float32", list(range(100)))
-    (path,) = tmp_path.iterdir()
-    whole = path.read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for content in (b"", whole[:20], whole[:-1], bytes(flipped), b"\0" * len(whole), whole + b"\0"):
-        path.write_bytes(content)
-        assert kept.load("float32") is None
-    path.write_bytes(whole)
-    assert kept.load("float32") == list(range(100))
 
 
 def test_a_process_that_dies_as_it_writes_leaves_what_was_there(tmp_path, monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
 import pytest
+from helpers import run_python
 
 import fastlrp as fl
 from fastlrp.kernels import memory
@@ -123,3 +125,100 @@ def test_results_of_two_calls_are_two(rng):
     fourth = net.explain(one)
     assert fourth.values.ctypes.data == address
     assert np.array_equal(fourth.values, kept)
+
+
+def test_memory_is_given_back_before_a_call_fails():
+    calls = []
+
+    @memory.with_room
+    def greedy(fails: int) -> str:
+        calls.append(len(memory._free))
+        if len(calls) <= fails:
+            raise MemoryError("no room")
+        return "done"
+
+    del (array := [memory.aligned(LARGE, np.float64)])[0]
+    assert not array
+    assert greedy(1) == "done"
+    assert calls == [1, 0]
+    calls.clear()
+    with pytest.raises(MemoryError, match="no room"):  # nothing is kept that could make room
+        greedy(1)
+    assert calls == [0]
+
+
+SHORT = """
+import resource
+import numpy as np
+import fastlrp as fl
+from fastlrp.kernels import memory
+
+memory.MOST_KEPT = 1 << 30
+rng = np.random.default_rng(0)
+D, H = 16, 4
+W, U = rng.normal(size=(D, 4 * H)), rng.normal(size=(H, 4 * H))
+net = fl.Network([fl.LSTM(W, U), fl.Dense(np.ones((H, 1)))])
+X = rng.normal(size=(25_000, 10, D))
+results = [net.explain(X[:20_000], threads=1) for _ in range(3)]
+first = results[0].values[:5].copy()
+results.clear()
+kept = sum(part.size for part in memory._free.values())
+with open("/proc/self/statm", encoding="ascii") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), resource.RLIM_INFINITY))
+again = net.explain(X, threads=1)
+assert again.values.nbytes > 30 << 20 and kept > 70 << 20, (again.values.nbytes, kept)
+assert again.values[:5].tobytes() == first.tobytes()
+try:
+    net.explain(np.lib.stride_tricks.as_strided(X, (10**7, 10, D), (0, 8 * D, 8)), threads=1)
+except MemoryError:
+    print("refused")
+assert net.explain(X[:5]).values.tobytes() == first.tobytes()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space, and reads /proc")
+def test_what_is_kept_makes_room_under_a_limit():
+    done = run_python("-c", SHORT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "refused\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "want"),
+    [
+        ("0::/", {"memory.max": "4096"}, [4096]),  # a container of version 2
+        ("0::/user/job", {"user/job/memory.max": "max", "user/memory.max": "8192"}, [8192]),
+        ("4:memory:/docker/ab\n3:cpu:/\n0::/", {"memory/memory.limit_in_bytes": "4096"}, [4096]),  # version 1
+        (
+            "2:cpu,memory:/job",
+            {"memory/job/memory.limit_in_bytes": "77", "memory/memory.limit_in_bytes": "9223372036854771712"},
+            [77, 9223372036854771712],
+        ),
+        ("3:cpu:/", {"memory/memory.limit_in_bytes": "5"}, []),
+        (None, {"memory.max": "4096"}, []),
+    ],
+)
+def test_the_limits_of_containers_are_found(groups, limits, want, tmp_path):
+    if groups is not None:
+        (tmp_path / "cgroup").write_text(groups + "\n")
+    for name, limit in limits.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(limit + "\n")
+    assert list(memory._limits(tmp_path / "cgroup", tmp_path / "fs")) == want
+
+
+def test_plans_of_many_lengths_are_bounded(rng, monkeypatch):
+    net = fl.Network([fl.LSTM(rng.normal(size=(3, 8)), rng.normal(size=(2, 8))), fl.Dense(rng.normal(size=(2, 1)))])
+    X = rng.normal(size=(4, 40, 3))
+    want = {T: net.explain(X[:, :T]).values for T in (1, 40)}
+    monkeypatch.setattr("fastlrp.kernels.program.inference.PLAN_BYTES", 0)
+    for T in range(1, 41):
+        last = net.explain(X[:, :T]).values
+    assert len(net._plans) == 4
+    assert last.tobytes() == want[40].tobytes()
+    assert net.explain(X[:, :1]).values.tobytes() == want[1].tobytes()
+    monkeypatch.setattr("fastlrp.kernels.program.inference.PLAN_BYTES", 1 << 20)
+    for T in range(1, 41):
+        net.explain(X[:, :T])
+    assert sum(plan.nbytes for plan in net._plans.values()) < 1 << 20

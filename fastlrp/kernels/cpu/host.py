@@ -90,6 +90,7 @@ def _cut(windows: Windows, steps: int, threads: int) -> Cut:
     return Cut(starts.size, lanes, lanes, 0, (flat, read_only(starts), order, _NO_ENDS, into), strides)
 
 
+@memory.with_room
 def run(
     net: Chain,
     windows: Windows,
@@ -117,6 +118,7 @@ def run(
     return _run_plan(plan, windows, cut, rule, target, threads, advance)
 
 
+@memory.with_room
 def run_into(
     results: Results,
     net: Chain,
@@ -258,7 +260,7 @@ def _run_plan(
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
     programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
-    nodes, outputs = plan.nodes.reshape(-1), tuple(array.reshape(-1) for array in results)
+    nodes, outputs = plan.nodes.reshape(-1), tuple([array.reshape(-1) for array in results])
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
         scratch, places = memory.scratch(size, plan.weights.dtype), np.empty(max(lanes, month_lanes), np.int64)
@@ -342,9 +344,7 @@ def _spread(
             failures.append(error)
             stop()
 
-    others = [threading.Thread(target=helper, name="fastlrp", daemon=True) for _ in range(threads - 1)]
-    for thread in others:
-        thread.start()
+    others: list[threading.Thread] = []
 
     def report(count: int) -> None:
         assert advance is not None
@@ -353,6 +353,13 @@ def _spread(
         advance(count)
 
     try:
+        while len(others) < threads - 1:
+            thread = threading.Thread(target=helper, name="fastlrp", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more of them: those that there are do the work
+                break
+            others.append(thread)
         work(turns, report if advance else None)
         for thread in others:
             thread.join()

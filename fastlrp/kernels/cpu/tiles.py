@@ -152,9 +152,29 @@ def _ending(job, ends, starts, first, live):
 
 
 @compiled
-def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, places, results):
-    """Results of a tile, sample by sample, NaN where its window is missing. ``first`` is the tile's first sample, or
-    its first lane in the span that begins with ``segment``.
+def _mark_overflow(job, lanes, s, lost, initial, over):
+    """over = NaN in lanes where the score, or a part that it is handed to, is not finite, else 0."""
+    distinct()
+    score, relevance = at(s, (job.pre + job.target) * lanes), at(s, job.rel_x * lanes)
+    for k in range(lanes):
+        over[k] = (score[k] - score[k]) + (lost[k] - lost[k]) + (initial[k] - initial[k])
+    for d in range(job.width):
+        for k in range(lanes):
+            value = relevance[d * lanes + k]
+            over[k] += value - value
+
+
+@compiled
+def _infinite(value):
+    """A number of a complete window: NaN there means that numbers on its way were too large."""
+    return value if value == value else type(value)(np.inf)
+
+
+@compiled
+def _store_rows(job, data, segment, first, live, lanes, s, bad, over, lost, initial, places, results):
+    """Results of a tile, sample by sample: all NaN where its window is missing; where its numbers were too large, the
+    relevance and all it is handed to. ``first`` is the tile's first sample, or its first lane in the span that begins
+    with ``segment``.
 
     A lane where no window ends repeats one where one does: the result at its row may be another network's.
     """
@@ -175,10 +195,13 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
         places[k] = row * job.width
         bad[k] = bad[lane]
         for j in range(job.n_outputs):
-            prediction[row * job.n_outputs + j] = s[(job.output + j) * lanes + lane]
+            prediction[row * job.n_outputs + j] = _infinite(s[(job.output + j) * lanes + lane])
         if job.explains:
-            score[row] = s[(job.pre + job.target) * lanes + lane]
+            over[k] = over[lane]
+            score[row] = _infinite(s[(job.pre + job.target) * lanes + lane])
             initial_state[row], unattributed[row] = initial[lane], lost[lane]
+            if over[k] != over[k]:
+                initial_state[row] = unattributed[row] = np.nan
         if bad[k] != bad[k]:  # one NaN for all, whatever arithmetic on missing values gave
             for j in range(job.n_outputs):
                 prediction[row * job.n_outputs + j] = np.nan
@@ -188,7 +211,7 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, lost, initial, p
         stream = values.size * values.itemsize > STREAM_BYTES
         store(at(s, job.rel_x * lanes), lanes, job.width, at(values, 0), at(places, 0), live, stream)
         for k in range(live):
-            if bad[k] != bad[k]:
+            if bad[k] != bad[k] or over[k] != over[k]:
                 for d in range(job.width):
                     values[places[k] + d] = np.nan
 
@@ -263,5 +286,8 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
             if _some(lanes, bad):
                 _run_programs(job, programs, nodes, weights, s, lanes, at(months, begin), ld, lost, rule,
                               at(X, (first + begin + lanes) * size), lanes * size)  # fmt: skip
+            over = at(s, job.top * lanes)  # whose relevance has been handed down
+            if job.explains:
+                _mark_overflow(job, lanes, s, lost, initial, over)
             place = begin if job.months else first + begin
-            _store_rows(job, data, segment, place, live, lanes, s, bad, lost, initial, places, results)
+            _store_rows(job, data, segment, place, live, lanes, s, bad, over, lost, initial, places, results)

@@ -66,6 +66,12 @@ class Plan:
     explains: bool
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its programs and weights."""
+        programs = (self.before, self.start, self.forward, self.relevance, self.end)
+        return sum(part.nbytes for part in (*programs, self.weights))
+
+    @property
     def width(self) -> int:
         """Number of relevance values per sample."""
         return self.n_features * (1 if self.reduced else self.steps)
@@ -94,23 +100,32 @@ def make_plan(
     if plan is None and not kept:
         return _plan(net, ask) if program is not None and program.mixes else _plan_of_many(net, ask)
     if plan is None:
-        plan = net._plans[ask] = _plan(net, ask)
+        plan = _plan(net, ask)
+        _remember(net._plans, ask, plan, max(FEWEST_PLANS, PLAN_BYTES // plan.nbytes))
     return plan
 
 
+#: Plans that a network keeps, the last ones: so many bytes of the last one's size, and some of whatever size.
+PLAN_BYTES, FEWEST_PLANS = 1 << 26, 4
 #: Shapes of networks of which there are many, with a plan and how it packs weights; at most so many, the last ones.
 _shapes: dict[Any, tuple[Plan, Packing]] = {}
 MOST_SHAPES = 16
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    """Keep a value, and forget the oldest of more than ``most``; other threads may, too."""
+    known[key] = value
+    for oldest in list(known)[:-most]:
+        known.pop(oldest, None)
 
 
 def _plan_of_many(net: Chain, ask: Ask) -> Plan:
     key = (shape_of(net), ask)
     known = _shapes.get(key)  # another thread may forget it
     if known is None:
-        for oldest in list(_shapes)[: 1 - MOST_SHAPES]:
-            _shapes.pop(oldest, None)
         exact = ask._replace(dtype=np.dtype(np.float64))
-        known = _shapes[key] = _plan(net, ask), packing_of(net, lambda one: _plan(one, exact).weights)
+        known = _plan(net, ask), packing_of(net, lambda one: _plan(one, exact).weights)
+        _remember(_shapes, key, known, MOST_SHAPES)
     plan, packing = known
     return replace(plan, weights=packing.pack(net).astype(ask.dtype))
 
