@@ -16,8 +16,8 @@ from fastlrp.checks import as_dtype, check
 from fastlrp.explain import checked_options, target_unit
 from fastlrp.files.arrow import pyarrow
 from fastlrp.files.columns import find_keys
+from fastlrp.files.forms import Form, form_of
 from fastlrp.files.layout import Layout
-from fastlrp.files.output import kind_of
 from fastlrp.files.sources import Source
 from fastlrp.messages import count, suggest
 from fastlrp.model.chain import Chain
@@ -28,6 +28,8 @@ from fastlrp.rules import Aggregate, Rule, as_rule
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _MOST_ROWS = 1 << 16  # in a block: more gain nothing, and a block is what a killed process loses
 _FEWEST_ROWS = 1 << 10
+#: The part of the memory for arrays that are used again, and bytes for pages, and for tables and what libraries keep.
+KEPT, _APART = 8, 40 << 20
 
 
 class Asked(NamedTuple):
@@ -119,15 +121,15 @@ def _bytes(memory: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def check_places(source: Path, out: Path) -> None:
-    """Refuse a destination that cannot be written, or is the source.
+def check_places(source: Path, out: Path) -> Form:
+    """How the destination is written.
 
     Raises
     ------
     ValueError
-        If so.
+        If it cannot be written, or is the source.
     """
-    kind_of(out)
+    form = form_of(out)
     if out.exists() and not out.is_file():
         raise ValueError(f"{out} is {'a folder' if out.is_dir() else 'not a plain file'}, expected a file to write")
     if not out.resolve().parent.is_dir():
@@ -136,6 +138,7 @@ def check_places(source: Path, out: Path) -> None:
         raise ValueError(f"{out} lies in the folder {source} that is read: choose another folder for the output")
     if out.exists() and source.exists() and out.samefile(source):
         raise ValueError(f"{out} is the panel itself: choose another file for the output")
+    return form
 
 
 class Index(NamedTuple):
@@ -237,8 +240,8 @@ def compute_dtype(source: Source, features: Sequence[str], asked: npt.DTypeLike 
 def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_features: int, dtype: np.dtype[Any]) -> int:
     """How many rows may be in a block, so that all that is under way at once fits into ``asked.memory``.
 
-    Two blocks are held as they are read and explained, and two results as they are explained and written, where each
-    is copied once and buffered once.
+    Blocks are held as they are read (once more as columns are turned) and explained, results as they are explained and
+    written.
 
     Raises
     ------
@@ -246,9 +249,9 @@ def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_featur
         If the smallest block does not fit.
     """
     width = n_features * (asked.steps if asked.reduce == "none" else 1) + asked.n_outputs + 3
-    each = dtype.itemsize * (2 * n_features + 4 * width) + 64
+    each = dtype.itemsize * (3 * n_features + 2 * width) + 64
     runs = np.diff(layout.first, append=rows)
-    fixed, fewest = source.overhead(n_features), _FEWEST_ROWS
+    fixed, fewest = source.overhead(n_features) + _APART + asked.memory // KEPT, _FEWEST_ROWS
     if layout.by_asset:
         fewest = max(fewest, int(runs.max()))
     else:
@@ -256,7 +259,7 @@ def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_featur
         fixed += 3 * int(history) * dtype.itemsize * n_features
     fits = (asked.memory - fixed) // each
     if fits < min(fewest, rows):
-        least = fixed + each * min(fewest, rows)
+        least = (fixed - asked.memory // KEPT + each * min(fewest, rows)) * KEPT // (KEPT - 1) + 1
         raise ValueError(
             f"memory= is {asked.memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB for these files"
         )

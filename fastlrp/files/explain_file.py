@@ -128,7 +128,7 @@ def explain_file(
         device=device, threads=threads, memory=memory,
     )  # fmt: skip
     path, out = Path(source), Path(destination)
-    check_places(path, out)
+    form = check_places(path, out)
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where)))
         check_columns(columns)
@@ -147,7 +147,7 @@ def explain_file(
             "columns=": features, "index=": list(keys_at), "the source": stamps,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
-        with Output(out, settings, resume=resume) as output:
+        with Output(out, form, settings, resume=resume) as output:
             blocks = Blocks(
                 tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
                 since=first,

@@ -21,21 +21,25 @@ if TYPE_CHECKING:
 _PARQUET, _ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 _TEXT = tuple(f".{kind}{end}" for kind in ("csv", "tsv", "txt") for end in ("", ".gz", ".bz2", ".xz", ".zip"))
 _ROWS = 1 << 15  # rows read at once
-_PAGE = 3 << 20  # bytes of an open Parquet column: a page, packed and unpacked, its dictionary, and the rows read
+_PAGE = 3 << 20  # bytes of an open Parquet column: a page, packed and unpacked, and its dictionary
 
 
 class _Parquet(Source):
-    def overhead(self, n: int) -> int:
-        return n * _PAGE
-
     def __init__(self, paths: Sequence[Path]) -> None:
         self._open: tuple[Path, Any] | None = None
+        self._chunk = 0  # bytes of a column in the largest row group
         super().__init__(paths)
+
+    def overhead(self, n: int) -> int:
+        return n * (min(_PAGE, 2 * self._chunk) + 8 * _ROWS)
 
     def _file(self, path: Path) -> Any:
         if self._open is None or self._open[0] != path:
             self.close()
-            self._open = path, parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+            file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+            groups = [file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups)]
+            self._chunk = max([self._chunk, *(size // file.metadata.num_columns for size in groups)])
+            self._open = path, file
         return self._open[1]
 
     def close(self) -> None:
@@ -51,7 +55,7 @@ class _Parquet(Source):
 
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         # On one thread: on several it takes a third more of their time, which the kernels need.
-        file, rows = self._file(piece.path), [piece.number]
+        file, rows = self._file(piece.path), list(range(piece.number, piece.number + piece.count))
         yield from file.iter_batches(_ROWS, row_groups=rows, columns=list(columns), use_threads=False)
 
 
@@ -67,9 +71,11 @@ class _Arrow(Source):
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         with pyarrow.OSFile(str(piece.path)) as file:
             options = ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in columns])
-            batch = ipc.open_file(file, options=options).get_batch(piece.number).select(list(columns))
-            for start in range(0, len(batch), _ROWS):
-                yield batch[start : start + _ROWS]
+            batches = ipc.open_file(file, options=options)
+            for number in range(piece.number, piece.number + piece.count):
+                batch = batches.get_batch(number).select(list(columns))
+                for start in range(0, len(batch), _ROWS):
+                    yield batch[start : start + _ROWS]
 
 
 class _Text(Source):

@@ -19,10 +19,15 @@ _SAMPLE = 1000  # rows shown to whoever must recognise columns
 
 
 class Piece(NamedTuple):
-    """A part of a source that can be read by itself: a file's ``number``-th row group, or a whole file."""
+    """A part of a source that can be read by itself: row groups from a file's ``number``-th on, or a whole file."""
 
     path: Path
     number: int
+    count: int = 1
+
+    def follows(self, other: Piece) -> bool:
+        """Whether it stands right behind the other in the same file."""
+        return self.path == other.path and self.number == other.number + other.count
 
 
 class Source(ABC):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,17 @@ def _most_kept() -> int:
 MOST_KEPT = _most_kept()
 #: Memory that nobody uses, by address, the latest last. Whoever pops an address has it: threads need no lock.
 _free: dict[int, Array] = {}
+
+
+@contextmanager
+def keeping(most: int) -> Iterator[None]:
+    """Keep no more bytes than that meanwhile, in the whole process."""
+    global MOST_KEPT
+    before, MOST_KEPT = MOST_KEPT, min(MOST_KEPT, most)
+    try:
+        yield
+    finally:
+        MOST_KEPT = before
 
 
 def _forget(free: dict[int, Array]) -> None:
