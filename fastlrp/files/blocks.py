@@ -26,10 +26,11 @@ class Block(NamedTuple):
     """Some rows of a source, ready for kernels: the first ``n`` of the panel's are to be explained."""
 
     number: int
-    panel: Panel
+    panel: Panel | None  # none once it is explained
     n: int
     time: Array  # codes of all rows
     asset: Array
+    by: Array | None = None  # of those to be explained, where an output is parted
 
 
 class _History(NamedTuple):
@@ -91,10 +92,12 @@ class Blocks:
         time, asset = self.keys[start:stop]
         rank, own = self.layout.rank[time], None
         n = 0 if warm else stop - start
+        by = None if self.keys.by is None else self.keys.by_codes(slice(start, stop))
         if self.layout.by_asset and self.since:
             wanted = rank >= self.since
             own = np.concatenate([np.flatnonzero(wanted), np.flatnonzero(~wanted & (rank >= self._oldest))])
             n, time, asset = int(wanted.sum()), time[own], asset[own]
+            by = None if by is None else by[wanted]
         size = len(time)
         if history is not None:
             time, asset = np.append(time, history.time), np.append(asset, history.asset)
@@ -110,9 +113,9 @@ class Blocks:
         index = self._index(time, asset)
         panel = Panel(Windows(values, order, ends, wanted=n), index, tuple(self.features), self.steps)
         if self.layout.by_asset:
-            return Block(number, panel, n, time, asset), None
+            return Block(number, panel, n, time, asset, by), None
         keep = place[self._needed(asset[place], rank[place])]
-        return Block(number, panel, n, time, asset), _History(values[keep], time[keep], asset[keep])
+        return Block(number, panel, n, time, asset, by), _History(values[keep], time[keep], asset[keep])
 
     def _matrix(self, n: int, *, by_column: bool) -> Array:
         """Room for features, in memory that an earlier block had, if it can be; a sorted panel's are read by column."""
@@ -185,7 +188,7 @@ def _runs(keys: Keys, start: int) -> Iterator[tuple[Piece, int, int]]:
     for part, skip, _ in keys.within(start, len(keys)):
         if found and part.piece.follows(found[-1][0]):
             piece, first, rows = found[-1]
-            found[-1] = piece._replace(count=piece.count + part.piece.count), first, rows + part.rows
+            found[-1] = piece._replace(groups=piece.groups + part.piece.groups), first, rows + part.rows
         else:
             found.append((part.piece, skip, part.rows))
     return iter(found)

@@ -16,7 +16,7 @@ from fastlrp.checks import as_dtype, check
 from fastlrp.explain import checked_options, target_unit
 from fastlrp.files.arrow import pyarrow
 from fastlrp.files.columns import find_keys
-from fastlrp.files.forms import Form, form_of
+from fastlrp.files.forms import Form, Parquet, form_of
 from fastlrp.files.layout import Layout
 from fastlrp.files.sources import Source
 from fastlrp.messages import count, suggest
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "k
 _MOST_ROWS = 1 << 16  # in a block: more gain nothing, and a block is what a killed process loses
 _FEWEST_ROWS = 1 << 10
 #: The part of the memory for arrays that are used again, and bytes for pages, and for tables and what libraries keep.
-KEPT, _APART = 8, 40 << 20
+KEPT, _APART = 8, 80 << 20
 
 
 class Asked(NamedTuple):
@@ -58,7 +58,7 @@ class Asked(NamedTuple):
         }  # fmt: skip
 
     def group_names(self, features: Sequence[str]) -> list[str]:
-        """Names of the groups; of the features, where there are none.
+        """Names of the groups or features of each row.
 
         Raises
         ------
@@ -70,11 +70,11 @@ class Asked(NamedTuple):
             values=np.empty((0, len(features))), prediction=nothing, score=nothing, initial_state=nothing,
             unattributed=nothing, rule=self.rule, steps=self.steps, features=tuple(features), reduced=True,
         )  # fmt: skip
-        return list(self.grouped(empty).features)
+        return list(self.grouped(empty).features) if self.reduce == "groups" else list(features)
 
     def grouped(self, relevance: Relevance) -> Relevance:
-        """Relevance summed over groups, where there are some."""
-        if self.groups is None:
+        """Relevance summed over groups, where rows have them."""
+        if self.groups is None or self.reduce != "groups":
             return relevance
         table = relevance.by_group(self.groups)
         return replace(relevance, values=table.to_numpy(), features=tuple(table.columns))
@@ -83,6 +83,7 @@ class Asked(NamedTuple):
 def asked_for(
     net: Chain, *, rule: str | Rule, target: int | str | None, aggregate: Aggregate, reduce: str | None,
     groups: Mapping[str, Sequence[str]] | None, steps: int, device: str, threads: int | None, memory: int | str,
+    partition_by: str | None,
 ) -> Asked:  # fmt: skip
     """The options of a run.
 
@@ -92,9 +93,11 @@ def asked_for(
         If one is refused.
     """
     reduce = "none" if reduce is None else reduce
-    if reduce not in ("none", "steps", "groups"):
-        raise ValueError(f"reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
-    if (reduce == "groups") != (groups is not None):
+    if reduce not in ("none", "steps", "groups", "time"):
+        raise ValueError(f"reduce= takes 'none', 'steps', 'groups' or 'time', not {reduce!r}")
+    if partition_by is not None and reduce == "time":
+        raise ValueError("partition_by= parts rows, and reduce='time' leaves none: leave one of them out")
+    if reduce != "time" and (reduce == "groups") != (groups is not None):
         raise ValueError("reduce='groups' and groups={name: [features]} go together, but only one of them was given")
     if groups is not None and not isinstance(groups, Mapping):
         raise ValueError(f"groups= takes a dict of name to list of features, not {groups!r}")
@@ -121,7 +124,7 @@ def _bytes(memory: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def check_places(source: Path, out: Path) -> Form:
+def check_places(source: Path, out: Path, *, folder: bool) -> Form:
     """How the destination is written.
 
     Raises
@@ -129,8 +132,11 @@ def check_places(source: Path, out: Path) -> Form:
     ValueError
         If it cannot be written, or is the source.
     """
-    form = form_of(out)
-    if out.exists() and not out.is_file():
+    form = Parquet() if folder else form_of(out)
+    if folder and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "a folder that holds files" if out.is_dir() else "a file"
+        raise ValueError(f"{out} is {what}, expected a new folder for partition_by=")
+    if not folder and out.exists() and not out.is_file():
         raise ValueError(f"{out} is {'a folder' if out.is_dir() else 'not a plain file'}, expected a file to write")
     if not out.resolve().parent.is_dir():
         raise ValueError(f"{out} cannot be written: there is no folder {out.resolve().parent}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import fastlrp
 from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
+from fastlrp.files.by_time import ByTime
 from fastlrp.files.door import (
     asked_for,
     block_rows,
@@ -27,6 +29,7 @@ from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
 from fastlrp.files.layout import find_layout, first_rank
 from fastlrp.files.output import Output
+from fastlrp.files.parting import Parted, parting_column
 from fastlrp.files.run import Run
 from fastlrp.files.summary import FileSummary, summed
 from fastlrp.keras import read_keras
@@ -48,8 +51,9 @@ def explain_file(
     rule: str | Rule = "arras",
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
-    reduce: Literal["none", "steps", "groups"] | None = "none",
+    reduce: Literal["none", "steps", "groups", "time"] | None = "none",
     groups: Mapping[str, Sequence[str]] | None = None,
+    partition_by: str | None = None,
     memory: int | str = "1GB",
     columns: Sequence[str] | None = None,
     index: tuple[str | None, str | None] | None = None,
@@ -125,34 +129,39 @@ def explain_file(
         raise ValueError("explain_file takes one network, not an Ensemble: explain its members, or a panel in memory")
     asked = asked_for(
         net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
-        device=device, threads=threads, memory=memory,
+        device=device, threads=threads, memory=memory, partition_by=partition_by,
     )  # fmt: skip
     path, out = Path(source), Path(destination)
-    form = check_places(path, out)
+    form = check_places(path, out, folder=partition_by is not None)
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where)))
         check_columns(columns)
         keys_at = find_index(tables, path, index, columns or net.features or ())
         features = find_features(tables, path, net, columns, keys_at)
-        tables.declare(keys_at, features)
-        tables.check([*keys_at, *features])
+        by = parting_column(tables, path, partition_by)
+        labels = list(dict.fromkeys(keys_at if by is None else (*keys_at, by)))
+        tables.declare(labels, features)
+        tables.check([*labels, *features])
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
         asked.rule.check_fits(asked.steps, len(features), kind)
-        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
+        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent, by)))
         layout = find_layout(keys, str(path))
         first = 0 if since is None else first_rank(layout, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),
-            "columns=": features, "index=": list(keys_at), "the source": stamps,
+            "columns=": features, "index=": list(keys_at), "partition_by=": partition_by, "the source": stamps,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
-        with Output(out, form, settings, resume=resume) as output:
+        if asked.reduce == "time":
+            form = ByTime(form, layout.names_of_times(keys_at.time), features, asked.groups, json.dumps(settings))
+        parted = Parted(keys, layout, partition_by)
+        with Output(out, form, settings, resume=resume, folder=partition_by is not None) as output:
             blocks = Blocks(
                 tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
                 since=first,
             )  # fmt: skip
-            run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
+            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.features is None)
             run.all(progress)
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastlrp.files.arrow import compute, csv, ipc, parquet, pyarrow
-from fastlrp.files.sources import Piece, Source, readable
+from fastlrp.files.foldered import Foldered, folder_values
+from fastlrp.files.sources import Piece, Source, Wrapped, readable
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Parquet(Source):
 
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         # On one thread: on several it takes a third more of their time, which the kernels need.
-        file, rows = self._file(piece.path), list(range(piece.number, piece.number + piece.count))
+        file, rows = self._file(piece.path), list(range(piece.number, piece.number + piece.groups))
         yield from file.iter_batches(_ROWS, row_groups=rows, columns=list(columns), use_threads=False)
 
 
@@ -72,7 +73,7 @@ class _Arrow(Source):
         with pyarrow.OSFile(str(piece.path)) as file:
             options = ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in columns])
             batches = ipc.open_file(file, options=options)
-            for number in range(piece.number, piece.number + piece.count):
+            for number in range(piece.number, piece.number + piece.groups):
                 batch = batches.get_batch(number).select(list(columns))
                 for start in range(0, len(batch), _ROWS):
                     yield batch[start : start + _ROWS]
@@ -130,12 +131,11 @@ def _expression(where: Any) -> Any:
     return filters(where)
 
 
-class Filtered(Source):
+class Filtered(Wrapped):
     """The rows of a source for which an expression holds."""
 
     def __init__(self, source: Source, where: Any) -> None:
-        self.source, self.paths, self.schema = source, source.paths, source.schema
-        self.says_types = source.says_types
+        super().__init__(source)
         try:
             self.where: Any = where if isinstance(where, compute.Expression) else _expression(where)
         except (ValueError, TypeError, IndexError) as error:
@@ -148,27 +148,6 @@ class Filtered(Source):
     def overhead(self, n: int) -> int:
         """About how many bytes it takes to read ``n`` columns."""
         return self.source.overhead(n + len(self.columns))
-
-    def close(self) -> None:
-        """Close what is open."""
-        self.source.close()
-
-    def sample(self) -> pd.DataFrame:
-        """The first rows, with those for which the expression does not hold."""
-        return self.source.sample()
-
-    def schema_of(self, path: Path) -> Any:
-        """A file's columns."""
-        return self.source.schema_of(path)
-
-    def pieces(self, path: Path) -> list[Piece]:
-        """A file's pieces."""
-        return self.source.pieces(path)
-
-    def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
-        """Say what columns hold."""
-        self.source.declare(texts, numbers)
-        self.schema = self.source.schema
 
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         """A piece's rows for which the expression holds."""
@@ -201,6 +180,9 @@ def open_source(path: Path, where: Any = None) -> Source:
         names = " and ".join(file.name for file in kinds.values())
         raise ValueError(f"{path} holds {names}, expected files of one kind")
     source = next(iter(kinds))(paths)
+    values = folder_values(path, paths)
+    if values:
+        source = Foldered(source, values)
     return source if where is None else Filtered(source, where)
 
 

@@ -26,6 +26,7 @@ from fastlrp.panels.periods import (
 
 Array = npt.NDArray[Any]
 _ROWS = 1 << 20  # rows looked at at once
+_TWICE = "the panel has row {} twice, expected one row a time and asset"
 
 
 class UnsortedError(ValueError):
@@ -66,6 +67,10 @@ class Layout:
         """The lowest rank that a window ending at ``rank`` may read."""
         return int(np.searchsorted(self.position, self.position[rank] - (steps - 1) * self.step))
 
+    def names_of_times(self, name: str) -> pd.Index:
+        """The times by rank."""
+        return self.times.take(np.unique(self.rank, return_index=True)[1]).rename(name)
+
 
 def find_layout(keys: Keys, name: str) -> Layout:
     """The order of a source's rows, and the grid of its times, as a panel in memory has it.
@@ -99,12 +104,23 @@ def _order(keys: Keys, rank: Array, times: pd.Index, assets: pd.Index, name: str
     starts, later = _starts(keys, lambda time, asset: rank[time], int(rank.max()) + 1, ascending=True)
     if later is None:
         return False, starts
+    for row in (back, later):
+        _refuse_twice(keys, row, times, assets)
     asset = keys[back : back + 1][1][0]
     raise UnsortedError(
         f"{name} is sorted neither by asset nor by time: asset {label(assets[asset])!r} comes back in row {back + 1:,} "
         f"after others, and row {later + 1:,} is older than the one before it; sort the table by asset and time, as "
         "with frame.sort_index(), and write it again, or give one file for each month"
     )
+
+
+def _refuse_twice(keys: Keys, row: int, times: pd.Index, assets: pd.Index) -> None:
+    """Refuse a row that is out of place because it stands there a second time."""
+    time, asset = (int(code[0]) for code in keys[row : row + 1])
+    for start in range(0, row, _ROWS):
+        have = keys[start : min(start + _ROWS, row)]
+        if ((have[0] == time) & (have[1] == asset)).any():
+            raise ValueError(_TWICE.format(keys.named(time, asset, times, assets)))
 
 
 def _starts(keys: Keys, of: Any, n: int, *, ascending: bool = False) -> tuple[Array, int | None]:
@@ -162,8 +178,7 @@ def _look(
         last[asset[np.flatnonzero(np.append(head[1:], True))]] = time[np.append(head[1:], True)]
         twice = np.flatnonzero(follows & (before == time))
         if len(twice):
-            row = keys.named(code[twice[0]], asset[twice[0]], times, assets)
-            raise ValueError(f"the panel has row {row} twice, expected one row a time and asset")
+            raise ValueError(_TWICE.format(keys.named(code[twice[0]], asset[twice[0]], times, assets)))
         if distinct.month is None:
             continue
         months = np.stack([distinct.month[before[follows]], distinct.month[time[follows]]], axis=1).reshape(-1)
@@ -179,6 +194,22 @@ def _look(
 def _months(times: Times) -> Array | None:
     """Months from year 0, also of years and quarters; None where times are counted."""
     return times.key * (12 // times.per_year) if times.month is None and times.per_year else times.month
+
+
+def years(layout: Layout) -> Array:
+    """The year of each rank.
+
+    Raises
+    ------
+    ValueError
+        If times are counted.
+    """
+    months = _months(layout.distinct)
+    if months is None:
+        raise ValueError(
+            f"partition_by='year' needs dates, but the panel's times are {label(layout.times[0])!r} and such"
+        )
+    return np.asarray(months // 12)
 
 
 def first_rank(layout: Layout, since: object) -> int:

@@ -12,6 +12,7 @@ from fastlrp.explain import Given, labelled, run
 from fastlrp.files.blocks import Block, Blocks
 from fastlrp.files.door import KEPT, Asked
 from fastlrp.files.output import Output
+from fastlrp.files.parting import Parted
 from fastlrp.files.pipeline import overlapped
 from fastlrp.files.stored import Stored
 from fastlrp.files.summary import EMPTY, noted
@@ -34,7 +35,10 @@ class Run:
         Names of features, or of groups.
     """
 
-    def __init__(self, net: Chain, asked: Asked, blocks: Blocks, output: Output, *, by_position: bool) -> None:
+    def __init__(
+        self, net: Chain, asked: Asked, blocks: Blocks, output: Output, parted: Parted, *, by_position: bool
+    ) -> None:
+        self.parted = parted
         self.net, self.asked, self.blocks, self.output, self.by_position = net, asked, blocks, output, by_position
         self.features: Sequence[str] = asked.group_names(blocks.features)
         self._columns: dict[str, list[str]] = {}
@@ -53,16 +57,18 @@ class Run:
                 if relevance is None:
                     self.output.append({}, EMPTY)
                 else:
-                    self.output.append({"": self._stored(block, relevance)}, noted(relevance))
+                    self.output.append(self.parted(self._stored(block, relevance), block.by), noted(relevance))
                 advance(rows[block.number])
 
             with keeping(self.asked.memory // KEPT):
-                overlapped(self.blocks.read(done), lambda block: (block, self._explained(block)), write)
+                overlapped(
+                    self.blocks.read(done), lambda block: (block._replace(panel=None), self._explained(block)), write
+                )
 
     def _explained(self, block: Block) -> Relevance | None:
-        if not block.n:
-            return None
         asked, panel = self.asked, block.panel
+        if not block.n or panel is None:
+            return None
         results, _ = run(
             Given(self.net, None, panel.windows, panel.steps, panel), "cpu", asked.threads, False, rule=asked.rule,
             target=asked.unit, aggregate=asked.aggregate, reduced=asked.reduced,

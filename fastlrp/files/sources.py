@@ -23,11 +23,11 @@ class Piece(NamedTuple):
 
     path: Path
     number: int
-    count: int = 1
+    groups: int = 1
 
     def follows(self, other: Piece) -> bool:
         """Whether it stands right behind the other in the same file."""
-        return self.path == other.path and self.number == other.number + other.count
+        return self.path == other.path and self.number == other.number + other.groups
 
 
 class Source(ABC):
@@ -101,6 +101,39 @@ class Source(ABC):
     def stamps(self) -> list[list[Any]]:
         """What changes when a file does: names, sizes and times of change."""
         return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in self.paths]
+
+
+class Wrapped(Source):
+    """A source that gives what another reads, changed."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.paths, self.schema = source, source.paths, source.schema
+        self.says_types = source.says_types
+
+    def overhead(self, n: int) -> int:
+        """About how many bytes it takes to read ``n`` columns."""
+        return self.source.overhead(n)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.source.close()
+
+    def sample(self) -> pd.DataFrame:
+        """The first rows, as the other source has them."""
+        return self.source.sample()
+
+    def schema_of(self, path: Path) -> Any:
+        """A file's columns."""
+        return self.source.schema_of(path)
+
+    def pieces(self, path: Path) -> list[Piece]:
+        """A file's pieces."""
+        return self.source.pieces(path)
+
+    def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
+        """Say what columns hold."""
+        self.source.declare(texts, numbers)
+        self.schema = self.source.schema
 
 
 @contextmanager

@@ -120,6 +120,16 @@ def test_a_row_twice_is_named_wherever_blocks_end(order, request):
     )
 
 
+@pytest.mark.parametrize("order", ["by_time", "by_asset"])
+def test_a_row_twice_far_from_the_first_is_no_matter_of_order(order, request):
+    frame = request.getfixturevalue(order)
+    pd.concat([frame, frame.iloc[[40]]]).to_parquet("panel.parquet")
+    key = dict(zip(frame.index.names, frame.index[40], strict=True))
+    refused(
+        rf"^the panel has row \({key['date']:%Y-%m-%d}, {key['ticker']}\) twice, expected one row a time and asset$"
+    )
+
+
 def test_two_dates_in_a_month_are_named_as_in_memory(by_time):
     frame = by_time.reset_index()
     frame.loc[len(frame)] = [pd.Timestamp("2001-05-15"), "A007", *[0.0] * 5]
