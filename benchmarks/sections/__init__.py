@@ -8,6 +8,7 @@ from benchmarks.report import Options
 from benchmarks.sections import (
     files,
     gradients,
+    large,
     latency,
     market,
     panel,
@@ -30,9 +31,12 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "market": market.run,
     "rolling": rolling.run,
     "files": files.run,
+    "large": large.run,
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,
     "gradients": gradients.run,
     "training": training.run,
 }
+#: Run only where they are named: they take long, or much disk.
+ON_DEMAND = {"large"}

@@ -24,11 +24,13 @@ SPEED, FLAT = 0.7, 1.15
 class Files:
     """A file of a panel, in one order, and its explanation."""
 
-    def __init__(self, case: Case, stocks: int, months: int, order: str, threads: int, folder: str) -> None:
+    def __init__(
+        self, case: Case, stocks: int, months: int, order: str, threads: int, folder: str, memory: str = MEMORY
+    ) -> None:
         from benchmarks.peers.fastlrp_peer import network, quiet
 
         quiet()
-        self.threads, self.case, self.folder = threads, case, Path(folder)
+        self.threads, self.case, self.folder, self.memory = threads, case, Path(folder), memory
         names = [f"x{k}" for k in range(case.features)]
         self.network = network(case.weights(), case.steps).with_features(names)
         self.path, self.out = self.folder / f"{order}-{months}.parquet", self.folder / "out.parquet"
@@ -58,12 +60,27 @@ class Files:
         if writer is not None:
             writer.close()
 
-    def explain(self) -> float:
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def explain(self, reduce: str = "steps") -> float:
         """Seconds of the whole run."""
         import fastlrp
 
-        options: dict[str, Any] = {"reduce": "steps", "memory": MEMORY, "threads": self.threads, "progress": False}
+        options: dict[str, Any] = {"reduce": reduce, "memory": self.memory, "threads": self.threads, "progress": False}
         return seconds(lambda: fastlrp.explain_file(self.network, self.path, self.out, **options))
+
+    def work(self, reduce: str) -> tuple[float, float]:
+        """Seconds of all cores that a whole run takes, and the kernels alone, which others' work does not lengthen."""
+        from time import process_time
+
+        found = []
+        for what in (self.explain, self.kernels):
+            start = process_time()
+            what(reduce)
+            found.append(process_time() - start)
+        return found[0], 5 * found[1]  # a tenth of the rows, twice
 
     def peak(self) -> tuple[float, float]:
         """The most memory that this process has had before and after a run, in MB."""
@@ -71,13 +88,14 @@ class Files:
         self.explain()
         return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    def kernels(self) -> float:
+    def kernels(self, reduce: str = "steps") -> float:
         """Seconds of explaining as many rows in memory, some at a time."""
         from benchmarks.sections.panel import make
 
         part = make(self.case, self.stocks // 10, self.months).swaplevel().sort_index()
-        self.network.explain(part, reduce="steps", threads=self.threads)
-        return 10 * seconds(lambda: self.network.explain(part, reduce="steps", threads=self.threads))
+        how: dict[str, Any] = {"reduce": None if reduce == "none" else reduce, "threads": self.threads}
+        self.network.explain(part, **how)
+        return 10 * seconds(lambda: self.network.explain(part, **how))
 
     def reading(self) -> float:
         """Seconds of reading the file's features alone, as explain_file reads them."""

@@ -70,6 +70,13 @@ class Blocks:
         """Number of blocks."""
         return len(self.ranges)
 
+    def rows(self) -> int:
+        """Number of rows to explain."""
+        if not (self.layout.by_asset and self.since):
+            return sum(stop - start for start, stop in self.ranges)
+        times = (self.keys[start:stop][0] for start, stop in self.ranges)
+        return sum(int((self.layout.rank[time] >= self.since).sum()) for time in times)
+
     def read(self, begin: int = 0) -> Iterator[Block]:
         """The blocks from the ``begin``-th on; reading starts with the rows that their windows need."""
         if begin == len(self.ranges):

@@ -16,7 +16,8 @@ from fastlrp.checks import as_dtype, check
 from fastlrp.explain import checked_options, target_unit
 from fastlrp.files.arrow import pyarrow
 from fastlrp.files.columns import find_keys
-from fastlrp.files.forms import Form, Parquet, form_of
+from fastlrp.files.forms import PACKERS, TEXTS, Form, Parquet, Text
+from fastlrp.files.hdf5_form import Hdf5
 from fastlrp.files.layout import Layout
 from fastlrp.files.sources import Source
 from fastlrp.messages import count, suggest
@@ -124,7 +125,31 @@ def _bytes(memory: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def check_places(source: Path, out: Path, *, folder: bool) -> Form:
+def form_of(out: Path, reduce: str) -> Form:
+    """The form in which a file is written, by its name.
+
+    Raises
+    ------
+    ValueError
+        If it ends otherwise.
+    """
+    name = out.name.lower()
+    plain = name.removesuffix(next((end for end in PACKERS if name.endswith(end)), ""))
+    kind = plain.rpartition(".")[2]
+    if kind in TEXTS:
+        return Text(kind, out)
+    if name.endswith(".parquet"):
+        return Parquet()
+    if not name.endswith((".h5", ".hdf5")):
+        raise ValueError(
+            f"relevance is written block by block to a .parquet, .csv, .csv.gz or .h5 file, not {str(out)!r}"
+        )
+    if reduce == "time":
+        raise ValueError(f"{out}: means by period are a table, expected a .parquet or .csv file")
+    return Hdf5()
+
+
+def check_places(source: Path, out: Path, reduce: str, *, folder: bool) -> Form:
     """How the destination is written.
 
     Raises
@@ -132,7 +157,7 @@ def check_places(source: Path, out: Path, *, folder: bool) -> Form:
     ValueError
         If it cannot be written, or is the source.
     """
-    form = Parquet() if folder else form_of(out)
+    form = Parquet() if folder else form_of(out, reduce)
     if folder and out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "a folder that holds files" if out.is_dir() else "a file"
         raise ValueError(f"{out} is {what}, expected a new folder for partition_by=")

@@ -26,7 +26,7 @@ from fastlrp.files.door import (
     find_index,
 )
 from fastlrp.files.keys import Keys
-from fastlrp.files.kinds import open_source
+from fastlrp.files.kinds import located, open_source
 from fastlrp.files.layout import find_layout, first_rank
 from fastlrp.files.output import Output
 from fastlrp.files.parting import Parted, parting_column
@@ -131,10 +131,10 @@ def explain_file(
         net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
         device=device, threads=threads, memory=memory, partition_by=partition_by,
     )  # fmt: skip
-    path, out = Path(source), Path(destination)
-    form = check_places(path, out, folder=partition_by is not None)
+    (path, inside), out = located(source), Path(destination)
+    form = check_places(path, out, asked.reduce, folder=partition_by is not None)
     with ExitStack() as stack:
-        tables = stack.enter_context(closing(open_source(path, where)))
+        tables = stack.enter_context(closing(open_source(path, where, inside)))
         check_columns(columns)
         keys_at = find_index(tables, path, index, columns or net.features or ())
         features = find_features(tables, path, net, columns, keys_at)
@@ -150,7 +150,8 @@ def explain_file(
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),
-            "columns=": features, "index=": list(keys_at), "partition_by=": partition_by, "the source": stamps,
+            "columns=": features, "index=": list(keys_at), "partition_by=": partition_by,
+            "inside": inside, "the source": stamps,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
         if asked.reduce == "time":
@@ -161,6 +162,7 @@ def explain_file(
                 tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
                 since=first,
             )  # fmt: skip
+            form.expect(blocks.rows())
             run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.features is None)
             run.all(progress)
             if tables.stamps() != stamps:

@@ -23,24 +23,6 @@ TEXTS = {"csv": ",", "tsv": "\t"}
 PACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-def form_of(out: Path) -> Form:
-    """The form in which a file is written, by its name.
-
-    Raises
-    ------
-    ValueError
-        If it ends otherwise.
-    """
-    name = out.name.lower()
-    plain = name.removesuffix(next((end for end in PACKERS if name.endswith(end)), ""))
-    kind = plain.rpartition(".")[2]
-    if kind in TEXTS:
-        return Text(kind, out)
-    if name.endswith(".parquet"):
-        return Parquet()
-    raise ValueError(f"relevance is written block by block to a .parquet, .csv or .csv.gz file, not {str(out)!r}")
-
-
 class Form(ABC):
     """How a file grows."""
 
@@ -51,6 +33,9 @@ class Form(ABC):
             file.flush()
             os.fsync(file.fileno())
             return file.tell()
+
+    def expect(self, rows: int) -> None:  # noqa: B027  # most need not know
+        """How many rows there will be."""
 
     @abstractmethod
     def write(self, file: BinaryIO, block: Stored) -> None:

@@ -1,4 +1,5 @@
-"""The kinds of files that are read piece by piece, and which of them a path holds: Parquet, Arrow IPC (Feather), csv.
+"""The kinds of files that are read piece by piece, and which of them a path holds: Parquet, Arrow IPC (Feather), csv,
+HDF5.
 
 Parquet is read page by page (``iter_batches`` without pre-buffering): pyarrow.dataset decodes whole row groups, which
 pandas writes of a million rows, and takes twice the time.
@@ -6,6 +7,7 @@ pandas writes of a million rows, and takes twice the time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastlrp.files.arrow import compute, csv, ipc, parquet, pyarrow
 from fastlrp.files.foldered import Foldered, folder_values
+from fastlrp.files.hdf5_source import Hdf5
 from fastlrp.files.sources import Piece, Source, Wrapped, readable
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PARQUET, _ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+_HDF5 = (".h5", ".hdf5", ".hdf")
 _TEXT = tuple(f".{kind}{end}" for kind in ("csv", "tsv", "txt") for end in ("", ".gz", ".bz2", ".xz", ".zip"))
 _ROWS = 1 << 15  # rows read at once
 _PAGE = 3 << 20  # bytes of an open Parquet column: a page, packed and unpacked, and its dictionary
@@ -157,8 +161,14 @@ class Filtered(Wrapped):
             yield from kept.combine_chunks().to_batches()
 
 
-def open_source(path: Path, where: Any = None) -> Source:
-    """The tables of a file, or of all files of one kind in a folder.
+def located(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """A file or folder, and the place in it that "panel.h5::/group" names."""
+    name, mark, inside = str(os.fspath(source)).partition("::")
+    return (Path(name), inside) if mark and name.lower().endswith(_HDF5) else (Path(source), None)
+
+
+def open_source(path: Path, where: Any = None, inside: str | None = None) -> Source:
+    """The tables of a file, or of all files of one kind in a folder; of HDF5, those at ``inside``.
 
     Raises
     ------
@@ -173,13 +183,14 @@ def open_source(path: Path, where: Any = None) -> Source:
         paths = sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts))
     if not paths:
         raise ValueError(f"{path} is an empty folder, expected Parquet, Arrow or csv files in it")
-    kinds: dict[type[Source], Path] = {}
+    kinds: dict[Any, Path] = {}
     for file in paths:
         kinds.setdefault(_kind(file), file)
     if len(kinds) > 1:
         names = " and ".join(file.name for file in kinds.values())
         raise ValueError(f"{path} holds {names}, expected files of one kind")
-    source = next(iter(kinds))(paths)
+    kind = next(iter(kinds))
+    source: Source = Hdf5(paths, inside) if kind is Hdf5 else kind(paths)
     values = folder_values(path, paths)
     if values:
         source = Foldered(source, values)
@@ -188,7 +199,9 @@ def open_source(path: Path, where: Any = None) -> Source:
 
 def _kind(path: Path) -> type[Source]:
     name = path.name.lower()
-    for ends, kind in ((_PARQUET, _Parquet), (_ARROW, _Arrow), (_TEXT, _Text)):
+    for ends, kind in ((_PARQUET, _Parquet), (_ARROW, _Arrow), (_TEXT, _Text), (_HDF5, Hdf5)):
         if name.endswith(ends):
             return kind
-    raise ValueError(f"{path} is of no kind that is read block by block, expected .parquet, .arrow, .feather or .csv")
+    raise ValueError(
+        f"{path} is of no kind that is read block by block, expected .parquet, .arrow, .feather, .h5 or .csv"
+    )
