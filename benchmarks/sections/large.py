@@ -33,7 +33,7 @@ def run(options: Options) -> str:
         asked.append(at_most(f"{order}: MB more than before", after - before, MOST, "{:.0f}"))
     parts = [
         "## A file larger than memory may be",
-        f"`explain_file` from Parquet to Parquet at ({PANEL.label}), summed over steps, with memory=\"{MEMORY}\", once. "
+        f"`explain_file` from Parquet to Parquet at ({PANEL.label}), summed over steps, with memory={MEMORY!r}, once. "
         "Peak is the most resident memory of the process, before (Python and its packages) and after.",
         table(("order", "rows", "file, GB", "time, s", "rows a second", "before, MB", "peak, MB"), rows),
         goals(asked),

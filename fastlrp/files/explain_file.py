@@ -76,20 +76,29 @@ def explain_file(
     model : path or Network
         A Keras file, or the network.
     source : path
-        A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset.
+        A Parquet, Arrow IPC (Feather), HDF5 or csv file, or a folder of files of one kind: a row a time and asset.
+        Names of folders, as "date=2020-01-31" or "year=2020/month=1" (then "year-month"), are columns. Of HDF5 pandas'
+        table format is read, and datasets of one length, as "panel.h5::/group": of one axis a column each, of two as
+        many as its attribute "columns" names. Texts that are empty or "nan" are missing.
     destination : path
-        ``.parquet``, or ``.csv`` or ``.tsv`` (also with .gz, .bz2 or .xz): a row for each of the source's, in its
-        order, with nulls where no full window ends: the time and the asset, relevance, and the totals. It is there
-        once it is whole; until then it grows in ``.NAME.unfinished`` beside it.
+        ``.parquet``, ``.csv`` or ``.tsv`` (also with .gz, .bz2 or .xz): a row for each of the source's, in its order,
+        with nulls where no full window ends: the time and the asset, relevance, and the totals. Or ``.h5``, as
+        :meth:`Relevance.save` writes it. It is there once it is whole; until then it grows in ``.NAME.unfinished``
+        beside it. :func:`fastlrp.load_relevance` reads Parquet and HDF5.
     steps, rule, target, aggregate, dtype, threads
         As in :meth:`fastlrp.Network.explain`. ``threads`` explain; one more reads and one more writes.
-    reduce : {"none", "steps", "groups"}
+    reduce : {"none", "steps", "groups", "time"}
         Columns ``NAME_lagK`` for every feature and step; summed over steps; or also over the features of ``groups``.
-    groups : mapping of name to features, for ``reduce="groups"``
+        "time": not rows but means over the assets of each time, a row a time and statistic ("mean", "abs", "share") as
+        :meth:`Relevance.by_time` has them of a result summed over steps, to 1e-12 of the largest.
+    groups : mapping of name to features, for ``reduce="groups"`` or "time"
         Features in no group are summed as "Other".
+    partition_by : str or None
+        ``destination`` is a new folder, with a file ``NAME=VALUE/part.parquet`` for each value of that column, or for
+        each "year" of the times.
     memory : int or str
-        Most bytes for blocks and buffers, as ``2_000_000_000`` or "2GB", beside Python and its packages (about 0.3 GB).
-        Blocks get smaller with it, down to single assets, and results stay the same.
+        Most bytes, as ``2_000_000_000`` or "2GB", that the process may hold beside what it holds with Python, Numba and
+        pyarrow imported (about 0.3 GB). Blocks get smaller with it, down to single assets, and results stay the same.
     columns : list of str or None
         The features, in the network's order; None: those that the network names, else all other columns of numbers.
     index : (str, str) or None
