@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECTION",
         action="append",
         choices=list(SECTIONS),
-        help=f"one of {', '.join(SECTIONS)}; may be repeated; other sections of the file stay; else 'large' is left out",
+        help=f"one of {', '.join(SECTIONS)}; may be repeated; other sections stay; else 'large' is left out",
     )
     usual = min(2, len(cores()))
     parser.add_argument("--threads", type=int, default=usual, help=f"threads for every library (default: {usual})")

@@ -115,7 +115,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
         "ensemble's")  # fmt: skip
     add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather, .xlsx or "
-        ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
+        ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is "
+        "read, too")  # fmt: skip
     add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
         "with .gz, .bz2 or .xz), .parquet, .h5 or .xlsx; - for a csv on stdout")  # fmt: skip
     add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
