@@ -16,21 +16,16 @@ import fastlrp
 from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
 from fastlrp.files.by_time import ByTime
-from fastlrp.files.door import (
-    asked_for,
-    block_rows,
-    check_columns,
-    check_places,
-    compute_dtype,
-    find_features,
-    find_index,
-)
+from fastlrp.files.chosen import check_columns, compute_dtype, find_features, find_index
+from fastlrp.files.door import asked_for, block_rows
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import located, open_source
-from fastlrp.files.layout import find_layout, first_rank
+from fastlrp.files.layout import find_layout
 from fastlrp.files.output import Output
 from fastlrp.files.parting import Parted, parting_column
+from fastlrp.files.places import check_places
 from fastlrp.files.run import Run
+from fastlrp.files.since import first_rank
 from fastlrp.files.summary import FileSummary, summed
 from fastlrp.keras import read_keras
 from fastlrp.messages import count

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.files.keys import Keys
-from fastlrp.files.layout import Layout, years
+from fastlrp.files.layout import Layout
+from fastlrp.files.since import years
 from fastlrp.files.sources import Source
 from fastlrp.files.stored import Stored
 from fastlrp.messages import suggest
