@@ -74,7 +74,7 @@ class Files:
         return seconds(lambda: fastlrp.explain_file(self.network, self.path, self.out, **options))
 
     def work(self, reduce: str) -> dict[str, float]:
-        """Seconds of all cores that a whole run takes, and its parts alone: what others do at the time hardly counts."""
+        """Seconds of all cores that a whole run takes, and its parts alone: others' work at the time hardly counts."""
         self.kernels(reduce)  # the panel in memory is made
 
         def cores(what: Callable[[], object]) -> float:
@@ -176,7 +176,7 @@ def _text(options: Options, rows: list[Any], work: list[tuple[str, str, dict[str
         table(("order", "rows", "file to file, s", "kernels, s", "reading, s", "writing, s", "before, MB", "peak, MB"),
               rows),
         "Seconds of all cores together for the smallest of these files: where all cores are busy, the speed over the "
-        "kernels' own is the share. It cannot be more than if a run were kernels, reading by pyarrow and writing as many "
-        "bytes as they are: with a column a feature and step these are 4.6 KB a row.",
+        "kernels' own is the share. It cannot be more than if a run were kernels, reading by pyarrow and writing as "
+        "many bytes of nothing: with a column a feature and step these are 4.6 KB a row.",
         table(("order", "reduce", "file to file", "kernels", "reading", "plain writing", "share", "at most"), shares),
     ]  # fmt: skip

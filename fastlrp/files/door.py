@@ -131,16 +131,17 @@ def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_featur
     width = n_features * (asked.steps if asked.reduce == "none" else 1) + asked.n_outputs + 3
     each = dtype.itemsize * (3 * n_features + 2 * width) + 64
     runs = np.diff(layout.first, append=rows)
-    fixed, fewest = source.overhead(n_features) + _APART + asked.memory // KEPT, _FEWEST_ROWS
+    fixed, fewest, most = source.overhead(n_features) + _APART + asked.memory // KEPT, _FEWEST_ROWS, _MOST_ROWS
     if layout.by_asset:
         fewest = max(fewest, int(runs.max()))
     else:
-        history = np.convolve(runs, np.ones(min(asked.steps, len(runs)), np.int64)).max()
-        fixed += 3 * int(history) * dtype.itemsize * n_features
+        history = int(np.convolve(runs, np.ones(min(asked.steps, len(runs)), np.int64)).max())
+        fixed += 3 * history * dtype.itemsize * n_features
+        most = max(most, history)  # a block that is smaller than its history mostly repeats what others have done
     fits = (asked.memory - fixed) // each
     if fits < min(fewest, rows):
         least = (fixed - asked.memory // KEPT + each * min(fewest, rows)) * KEPT // (KEPT - 1) + 1
         raise ValueError(
             f"memory= is {asked.memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB for these files"
         )
-    return int(min(fits, max(_MOST_ROWS, fewest)))
+    return int(min(fits, max(most, fewest)))
