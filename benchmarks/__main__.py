@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECTION",
         action="append",
         choices=list(SECTIONS),
-        help=f"one of {', '.join(SECTIONS)}; may be repeated; other sections of the file stay",
+        help=f"one of {', '.join(SECTIONS)}; may be repeated; other sections stay; else 'large' is left out",
     )
     usual = min(2, len(cores()))
     parser.add_argument("--threads", type=int, default=usual, help=f"threads for every library (default: {usual})")
@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the requested sections and return the exit code."""
     from benchmarks import report
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections import ON_DEMAND, SECTIONS
     from benchmarks.workers import WorkerError, cores, environment
 
     chosen = parse(arguments)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, failed = report.Options(chosen.threads, chosen.quick), False
     # A fresh cache, because Numba keeps a caller's machine code even when a function in another file has changed.
     with tempfile.TemporaryDirectory(prefix="fastlrp-benchmarks-") as cache, environment({"NUMBA_CACHE_DIR": cache}):
-        for name in chosen.only or SECTIONS:
+        for name in chosen.only or [name for name in SECTIONS if name not in ON_DEMAND]:
             start = time.perf_counter()
             report.tell(f"section {name}")
             try:

@@ -10,6 +10,7 @@ from benchmarks.sections import (
     evidence,
     files,
     gradients,
+    large,
     latency,
     market,
     panel,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "rolling": rolling.run,
     "files": files.run,
     "cluster": cluster.run,
+    "large": large.run,
     "latency": latency.run,
     "starting": starting.run,
     "profile": profile.run,
@@ -40,3 +42,5 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "evidence": evidence.run,
     "training": training.run,
 }
+#: Run only where they are named: they take long, or much disk.
+ON_DEMAND = {"large"}

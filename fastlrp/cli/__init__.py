@@ -114,10 +114,11 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
         "ensemble's")  # fmt: skip
-    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather or .xlsx; "
-        "or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is read, too")  # fmt: skip
+    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather, .xlsx or "
+        ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is "
+        "read, too")  # fmt: skip
     add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
-        "with .gz, .bz2 or .xz), .parquet or .xlsx; - for a csv on stdout")  # fmt: skip
+        "with .gz, .bz2 or .xz), .parquet, .h5 or .xlsx; - for a csv on stdout")  # fmt: skip
     add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
     add = parser.add_argument_group("columns of the panel").add_argument
     add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order, or else the "
@@ -141,6 +142,9 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
         "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
     add = parser.add_argument_group("how").add_argument
     add("--by-step", action="store_true", help="a column a feature and step, NAME_lag0 the newest, instead of the sum")
+    add("--by-time", action="store_true", help="means over the assets of each time (mean, abs, share) instead of rows")
+    add("--partition-by", metavar="COL", help="OUT is a folder: a Parquet file for each value of a column, or for each "
+        "year")  # fmt: skip
     add("--dtype", choices=["float32", "float64"], help="default: float32 where all columns are, else float64")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto",
         help="auto: a GPU where one answers and there is much to compute (default)")  # fmt: skip

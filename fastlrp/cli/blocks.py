@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a file from which it is read block by block; a smaller one fits memory, whatever its order.
 LARGE = 1 << 28
-_ALWAYS = (".feather", ".arrow", ".ipc")  # kinds that are read in no other way
+#: Kinds that are read, and those that are written, in no other way.
+_ALWAYS, _WRITTEN = (".feather", ".arrow", ".ipc", ".h5", ".hdf5", ".hdf"), (".h5", ".hdf5")
 
 
 def as_target(given: str | None, net: AnyNetwork) -> int | str | None:
@@ -32,16 +33,27 @@ def in_blocks(arguments: argparse.Namespace) -> bool:
         If that is asked for, or the only way, and another option does not go with it.
     """
     path, odd = arguments.panel, _odd(arguments)
-    if _asked(arguments) or path.is_dir() or path.suffix.lower() in _ALWAYS:
+    if _always(arguments):
         if odd is not None:
-            why = "--memory, --since and --resume read" if _asked(arguments) else f"{path} is read"
+            why = f"{path} is read"
+            if _asked(arguments):
+                why = "--memory, --since, --resume, --by-time, --partition-by and HDF5 go"
             raise ValueError(f"{why} block by block, which does not go with {odd}")
         return True
     return odd is None and installed("pyarrow") and path.is_file() and path.stat().st_size >= LARGE
 
 
+def _always(arguments: argparse.Namespace) -> bool:
+    path = str(arguments.panel).partition("::")[0].lower()
+    return _asked(arguments) or arguments.panel.is_dir() or path.endswith(_ALWAYS)
+
+
 def _asked(arguments: argparse.Namespace) -> bool:
-    return arguments.memory is not None or arguments.since is not None or bool(arguments.resume)
+    given = (arguments.memory, arguments.since, arguments.partition_by)
+    return (
+        any(one is not None for one in given) or bool(arguments.resume or arguments.by_time)
+        or arguments.output.suffix.lower() in _WRITTEN
+    )  # fmt: skip
 
 
 def _odd(arguments: argparse.Namespace) -> str | None:
@@ -56,6 +68,8 @@ def _odd(arguments: argparse.Namespace) -> str | None:
         return f"the ensemble {arguments.model}"
     if arguments.drop:
         return "--drop: name the network's inputs with --features"
+    if arguments.by_step and arguments.by_time:
+        return "--by-step and --by-time at once"
     if arguments.device == "cuda":
         return "--device cuda"
     if arguments.dates is not None or "," in (arguments.time or ""):
@@ -83,13 +97,14 @@ def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -
             return explain_file(
                 net, arguments.panel, arguments.output, steps=arguments.steps, rule=rule,
                 target=as_target(arguments.target, net), aggregate=arguments.aggregate,
-                reduce="none" if arguments.by_step else "steps", memory=arguments.memory or "1GB",
+                reduce="time" if arguments.by_time else "none" if arguments.by_step else "steps",
+                partition_by=arguments.partition_by, memory=arguments.memory or "1GB",
                 columns=_columns(arguments, net), index=(arguments.time, arguments.asset), since=arguments.since,
                 resume=arguments.resume, device=arguments.device, dtype=arguments.dtype, threads=arguments.threads,
                 progress=bar,
             )  # fmt: skip
     except ValueError as error:  # memory takes tables that blocks do not, and says what it does not take
-        if _asked(arguments) or arguments.panel.is_dir() or arguments.panel.suffix.lower() in _ALWAYS:
+        if _always(arguments):
             raise
         say(f"note: the whole file is read into memory: {error}")
         return None

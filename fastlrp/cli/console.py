@@ -19,7 +19,8 @@ from fastlrp.messages import shown
 _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule"
 #: What the library calls otherwise.
 _NOTED = (ConservationWarning, OverflowWarning)
-_SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume"}
+_SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume",
+            "partition_by=": "--partition-by", "reduce='time'": "--by-time"}  # fmt: skip
 
 
 def say(text: str) -> None:

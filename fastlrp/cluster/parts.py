@@ -16,7 +16,8 @@ from fastlrp.checks import check
 from fastlrp.cluster.engine import needed, shared
 from fastlrp.cluster.plan import Part, Plan, looked, planned, recorded
 from fastlrp.explain import check_network, panel_steps
-from fastlrp.files.door import asked_for, check_columns, find_features, find_index
+from fastlrp.files.chosen import check_columns, find_features, find_index
+from fastlrp.files.door import asked_for
 from fastlrp.files.explain_file import explain_file
 from fastlrp.files.kinds import open_source
 from fastlrp.files.summary import FileSummary

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fastlrp.files.door import Index, compute_dtype
+from fastlrp.files.chosen import Index, compute_dtype
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
 from fastlrp.panels.calendar import Calendar, PartKeys, calendar_of, part_keys

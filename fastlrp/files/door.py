@@ -5,21 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from fastlrp.checks import as_dtype, check
+from fastlrp.checks import check
 from fastlrp.explain import checked_options, target_unit
-from fastlrp.files.arrow import pyarrow
-from fastlrp.files.columns import find_keys
 from fastlrp.files.layout import Layout
-from fastlrp.files.output import kind_of
 from fastlrp.files.sources import Source
-from fastlrp.messages import count, suggest
 from fastlrp.model.chain import Chain
 from fastlrp.relevance.metadata import rule_as_json
 from fastlrp.relevance.result import Relevance
@@ -28,6 +21,8 @@ from fastlrp.rules import Aggregate, Rule, as_rule
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _MOST_ROWS = 1 << 16  # in a block: more gain nothing, and a block is what a killed process loses
 _FEWEST_ROWS = 1 << 10
+#: The part of the memory for arrays that are used again, and bytes for pages, and for tables and what libraries keep.
+KEPT, _APART = 8, 80 << 20
 
 
 class Asked(NamedTuple):
@@ -56,7 +51,7 @@ class Asked(NamedTuple):
         }  # fmt: skip
 
     def group_names(self, features: Sequence[str]) -> list[str]:
-        """Names of the groups; of the features, where there are none.
+        """Names of the groups or features of each row.
 
         Raises
         ------
@@ -68,11 +63,11 @@ class Asked(NamedTuple):
             values=np.empty((0, len(features))), prediction=nothing, score=nothing, initial_state=nothing,
             unattributed=nothing, rule=self.rule, steps=self.steps, features=tuple(features), reduced=True,
         )  # fmt: skip
-        return list(self.grouped(empty).features)
+        return list(self.grouped(empty).features) if self.reduce == "groups" else list(features)
 
     def grouped(self, relevance: Relevance) -> Relevance:
-        """Relevance summed over groups, where there are some."""
-        if self.groups is None:
+        """Relevance summed over groups, where rows have them."""
+        if self.groups is None or self.reduce != "groups":
             return relevance
         table = relevance.by_group(self.groups)
         return replace(relevance, values=table.to_numpy(), features=tuple(table.columns))
@@ -81,6 +76,7 @@ class Asked(NamedTuple):
 def asked_for(
     net: Chain, *, rule: str | Rule, target: int | str | None, aggregate: Aggregate, reduce: str | None,
     groups: Mapping[str, Sequence[str]] | None, steps: int, device: str, threads: int | None, memory: int | str,
+    partition_by: str | None,
 ) -> Asked:  # fmt: skip
     """The options of a run.
 
@@ -90,9 +86,11 @@ def asked_for(
         If one is refused.
     """
     reduce = "none" if reduce is None else reduce
-    if reduce not in ("none", "steps", "groups"):
-        raise ValueError(f"reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
-    if (reduce == "groups") != (groups is not None):
+    if reduce not in ("none", "steps", "groups", "time"):
+        raise ValueError(f"reduce= takes 'none', 'steps', 'groups' or 'time', not {reduce!r}")
+    if partition_by is not None and reduce == "time":
+        raise ValueError("partition_by= parts rows, and reduce='time' leaves none: leave one of them out")
+    if reduce != "time" and (reduce == "groups") != (groups is not None):
         raise ValueError("reduce='groups' and groups={name: [features]} go together, but only one of them was given")
     if groups is not None and not isinstance(groups, Mapping):
         raise ValueError(f"groups= takes a dict of name to list of features, not {groups!r}")
@@ -126,127 +124,11 @@ def n_bytes(memory: int | str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def check_places(source: Path, out: Path) -> None:
-    """Refuse a destination that cannot be written, or is the source.
-
-    Raises
-    ------
-    ValueError
-        If so.
-    """
-    kind_of(out)
-    if out.exists() and not out.is_file():
-        raise ValueError(f"{out} is {'a folder' if out.is_dir() else 'not a plain file'}, expected a file to write")
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f"{out} cannot be written: there is no folder {out.resolve().parent}")
-    if source.is_dir() and source.resolve() in out.resolve().parents:
-        raise ValueError(f"{out} lies in the folder {source} that is read: choose another folder for the output")
-    if out.exists() and source.exists() and out.samefile(source):
-        raise ValueError(f"{out} is the panel itself: choose another file for the output")
-
-
-class Index(NamedTuple):
-    """The columns of time and asset."""
-
-    time: str
-    asset: str
-
-
-def check_columns(columns: object) -> None:
-    """Refuse what is no list of names."""
-    if columns is not None and (isinstance(columns, str) or not hasattr(columns, "__iter__")):
-        raise ValueError(f"columns= takes a list of names, not {columns!r}")
-
-
-def find_index(
-    source: Source, path: Path, given: tuple[str | None, str | None] | None, features: Sequence[str]
-) -> Index:
-    """The columns of time and asset: those given, and those not given as the command line finds them.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, or the choice would be a guess.
-    """
-    if given is not None and (not isinstance(given, tuple | list) or len(given) != 2):
-        raise ValueError(f"index= takes the names of two columns, a time and an asset, not {given!r}")
-    time, asset = given or (None, None)
-    missing = [str(name) for name in (time, asset) if name is not None and name not in source.schema.names]
-    if missing:
-        raise ValueError(f"{path} has no column {suggest(missing, source.schema.names)}")
-    if time is not None and asset is not None:
-        if time == asset:
-            raise ValueError(f"index= names {time!r} twice, expected a time and an asset")
-        return Index(time, asset)
-    sample = source.sample()
-    sample = sample[[name for name in sample.columns if name not in features or len(sample.columns) < 4]]
-    if sample.shape[1] < 3:  # keys alone are left
-        sample = source.sample()
-    try:
-        keys = find_keys(sample, SimpleNamespace(panel=path, time=time, asset=asset, drop=[]))  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ValueError(re.sub(r"say --(time|asset)", "say index=(time, asset)", str(error))) from None
-    if len(keys.time) > 1:
-        raise ValueError(
-            f"{path} has its times in the columns {' and '.join(map(repr, keys.time))}, expected one column"
-        )
-    return Index(keys.time[0], keys.asset)
-
-
-def find_features(
-    source: Source, path: Path, net: Chain, given: Sequence[str] | None, index: Index
-) -> list[str]:  # fmt: skip
-    """The columns of features: those given, else those that the network names, else all other numbers.
-
-    Raises
-    ------
-    ValueError
-        If they are not there, not numbers, or not as many as the network takes.
-    """
-    have = [name for name in source.schema.names if name not in index]
-    chosen = given if given is not None else net.features
-    names = [name for name in have if is_number(source, name)] if chosen is None else list(chosen)
-    missing = [name for name in names if name not in have]
-    if missing:
-        spare = [name for name in have if name not in names]
-        raise ValueError(f"{path} lacks {len(missing)} of {count(len(names), 'feature')}: {suggest(missing, spare)}")
-    odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not is_number(source, name)]
-    if odd and source.says_types:  # of text, reading names the cell
-        raise ValueError(f"{path} has columns that do not hold real numbers: {', '.join(odd[:8])}")
-    if given is not None and len(names) == net.n_features:
-        net.with_features(names)  # refuses its own names in another order, and a name twice
-    if len(names) != net.n_features:
-        raise ValueError(
-            f"{path} has {count(len(names), 'column')} of numbers besides time and asset, the network takes "
-            f"{count(net.n_features, 'feature')}: name its columns in the network's order with columns=[...]"
-            if chosen is None
-            else f"columns= names {count(len(names), 'column')}, but the network takes {net.n_features:,}"
-        )
-    return names
-
-
-def is_number(source: Source, name: str) -> bool:
-    """Whether a column holds numbers; of text, whether it may."""
-    kind, types = source.schema.field(name).type, pyarrow.types
-    return bool(
-        types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)
-        or (types.is_null(kind) and source.says_types is False)
-    )  # fmt: skip
-
-
-def compute_dtype(source: Source, features: Sequence[str], asked: npt.DTypeLike | None) -> np.dtype[Any]:
-    """The dtype asked for; by default float32 if every feature is, else float64."""
-    if asked is not None:
-        return as_dtype(asked)
-    kinds = {source.schema.field(name).type for name in features}
-    return np.dtype(np.float32 if kinds <= {pyarrow.float32(), pyarrow.float16()} else np.float64)
-
-
 def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_features: int, dtype: np.dtype[Any]) -> int:
     """How many rows may be in a block, so that all that is under way at once fits into ``asked.memory``.
 
-    Two blocks are held as they are read and explained, and two results as they are explained and written, where each
-    is copied once and buffered once.
+    Blocks are held as they are read (once more as columns are turned) and explained, results as they are explained and
+    written.
 
     Raises
     ------
@@ -254,18 +136,19 @@ def block_rows(asked: Asked, source: Source, layout: Layout, rows: int, n_featur
         If the smallest block does not fit.
     """
     width = n_features * (asked.steps if asked.reduce == "none" else 1) + asked.n_outputs + 3
-    each = dtype.itemsize * (2 * n_features + 4 * width) + 64
+    each = dtype.itemsize * (3 * n_features + 2 * width) + 64
     runs = np.diff(layout.first, append=rows)
-    fixed, fewest = source.overhead(n_features), _FEWEST_ROWS
+    fixed, fewest, most = source.overhead(n_features) + _APART + asked.memory // KEPT, _FEWEST_ROWS, _MOST_ROWS
     if layout.by_asset:
         fewest = max(fewest, int(runs.max()))
     else:
-        history = np.convolve(runs, np.ones(min(asked.steps, len(runs)), np.int64)).max()
-        fixed += 3 * int(history) * dtype.itemsize * n_features
+        history = int(np.convolve(runs, np.ones(min(asked.steps, len(runs)), np.int64)).max())
+        fixed += 3 * history * dtype.itemsize * n_features
+        most = max(most, history)  # a block that is smaller than its history mostly repeats what others have done
     fits = (asked.memory - fixed) // each
     if fits < min(fewest, rows):
-        least = fixed + each * min(fewest, rows)
+        least = (fixed - asked.memory // KEPT + each * min(fewest, rows)) * KEPT // (KEPT - 1) + 1
         raise ValueError(
             f"memory= is {asked.memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB for these files"
         )
-    return int(min(fits, max(_MOST_ROWS, fewest)))
+    return int(min(fits, max(most, fewest)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -14,20 +15,17 @@ import numpy.typing as npt
 import fastlrp
 from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
-from fastlrp.files.door import (
-    asked_for,
-    block_rows,
-    check_columns,
-    check_places,
-    compute_dtype,
-    find_features,
-    find_index,
-)
+from fastlrp.files.by_time import ByTime
+from fastlrp.files.chosen import check_columns, compute_dtype, find_features, find_index
+from fastlrp.files.door import asked_for, block_rows
 from fastlrp.files.keys import Keys
-from fastlrp.files.kinds import open_source
-from fastlrp.files.layout import find_layout, first_rank
+from fastlrp.files.kinds import located, open_source
+from fastlrp.files.layout import find_layout
 from fastlrp.files.output import Output
+from fastlrp.files.parting import Parted, parting_column
+from fastlrp.files.places import check_places
 from fastlrp.files.run import Run
+from fastlrp.files.since import first_rank
 from fastlrp.files.summary import FileSummary, summed
 from fastlrp.keras import read_keras
 from fastlrp.messages import count
@@ -49,8 +47,9 @@ def explain_file(
     rule: str | Rule = "arras",
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
-    reduce: Literal["none", "steps", "groups"] | None = "none",
+    reduce: Literal["none", "steps", "groups", "time"] | None = "none",
     groups: Mapping[str, Sequence[str]] | None = None,
+    partition_by: str | None = None,
     memory: int | str = "1GB",
     columns: Sequence[str] | None = None,
     index: tuple[str | None, str | None] | None = None,
@@ -74,20 +73,29 @@ def explain_file(
     model : path or Network
         A Keras file, or the network.
     source : path
-        A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset.
+        A Parquet, Arrow IPC (Feather), HDF5 or csv file, or a folder of files of one kind: a row a time and asset.
+        Names of folders, as "date=2020-01-31" or "year=2020/month=1" (then "year-month"), are columns. Of HDF5 pandas'
+        table format is read, and datasets of one length, as "panel.h5::/group": of one axis a column each, of two as
+        many as its attribute "columns" names. Texts that are empty or "nan" are missing.
     destination : path
-        ``.parquet``, or ``.csv`` or ``.tsv`` (also with .gz, .bz2 or .xz): a row for each of the source's, in its
-        order, with nulls where no full window ends: the time and the asset, relevance, and the totals. It is there
-        once it is whole; until then it grows in ``.NAME.unfinished`` beside it.
+        ``.parquet``, ``.csv`` or ``.tsv`` (also with .gz, .bz2 or .xz): a row for each of the source's, in its order,
+        with nulls where no full window ends: the time and the asset, relevance, and the totals. Or ``.h5``, as
+        :meth:`Relevance.save` writes it. It is there once it is whole; until then it grows in ``.NAME.unfinished``
+        beside it. :func:`fastlrp.load_relevance` reads Parquet and HDF5.
     steps, rule, target, aggregate, dtype, threads
         As in :meth:`fastlrp.Network.explain`. ``threads`` explain; one more reads and one more writes.
-    reduce : {"none", "steps", "groups"}
+    reduce : {"none", "steps", "groups", "time"}
         Columns ``NAME_lagK`` for every feature and step; summed over steps; or also over the features of ``groups``.
-    groups : mapping of name to features, for ``reduce="groups"``
+        "time": not rows but means over the assets of each time, a row a time and statistic ("mean", "abs", "share") as
+        :meth:`Relevance.by_time` has them of a result summed over steps, to 1e-12 of the largest.
+    groups : mapping of name to features, for ``reduce="groups"`` or "time"
         Features in no group are summed as "Other".
+    partition_by : str or None
+        ``destination`` is a new folder, with a file ``NAME=VALUE/part.parquet`` for each value of that column, or for
+        each "year" of the times.
     memory : int or str
-        Most bytes for blocks and buffers, as ``2_000_000_000`` or "2GB", beside Python and its packages (about 0.3 GB).
-        Blocks get smaller with it, down to single assets, and results stay the same.
+        Most bytes, as ``2_000_000_000`` or "2GB", that the process may hold beside what it holds with Python, Numba and
+        pyarrow imported (about 0.3 GB). Blocks get smaller with it, down to single assets, and results stay the same.
     columns : list of str or None
         The features, in the network's order; None: those that the network names, else all other columns of numbers.
     index : (str, str) or None
@@ -130,35 +138,42 @@ def explain_file(
         raise ValueError("explain_file takes one network, not an Ensemble: explain its members, or a panel in memory")
     asked = asked_for(
         net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
-        device=device, threads=threads, memory=memory,
+        device=device, threads=threads, memory=memory, partition_by=partition_by,
     )  # fmt: skip
-    path, out = Path(source), Path(destination)
-    check_places(path, out)
+    (path, inside), out = located(source), Path(destination)
+    form = check_places(path, out, asked.reduce, folder=partition_by is not None)
     with ExitStack() as stack:
-        tables = stack.enter_context(closing(open_source(path, where)))
+        tables = stack.enter_context(closing(open_source(path, where, inside)))
         check_columns(columns)
         keys_at = find_index(tables, path, index, columns or net.features or ())
         features = find_features(tables, path, net, columns, keys_at)
-        tables.declare(keys_at, features)
-        tables.check([*keys_at, *features])
+        by = parting_column(tables, path, partition_by)
+        labels = list(dict.fromkeys(keys_at if by is None else (*keys_at, by)))
+        tables.declare(labels, features)
+        tables.check([*labels, *features])
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
         asked.rule.check_fits(asked.steps, len(features), kind)
-        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
+        keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent, by)))
         layout = find_layout(keys, str(path), calendar)
         first = 0 if since is None else first_rank(layout, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),
-            "columns=": features, "index=": list(keys_at), "the source": stamps,
+            "columns=": features, "index=": list(keys_at), "partition_by=": partition_by,
+            "inside": inside, "the source": stamps,
             "the calendar": None if calendar is None else calendar.said,
             "size": block_rows(asked, tables, layout, len(keys), len(features), kind),
         }  # fmt: skip
-        with Output(out, settings, resume=resume) as output:
+        if asked.reduce == "time":
+            form = ByTime(form, layout.names_of_times(keys_at.time), features, asked.groups, json.dumps(settings))
+        parted = Parted(keys, layout, partition_by)
+        with Output(out, form, settings, resume=resume, folder=partition_by is not None) as output:
             blocks = Blocks(
                 tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
                 since=first,
             )  # fmt: skip
-            run = Run(net, asked, blocks, output, by_position=columns is None and net.features is None)
+            form.expect(blocks.rows())
+            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.features is None)
             run.all(progress)
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")

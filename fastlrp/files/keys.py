@@ -71,11 +71,14 @@ class Part(NamedTuple):
 class Keys:
     """Codes of every row's time and asset, 8 bytes a row in a file without a name, which vanishes with the process.
 
-    ``parts`` may be put into another order: rows are counted through them as they stand.
+    ``parts`` may be put into another order: rows are counted through them as they stand. ``by`` is a third column, by
+    which an output is parted.
     """
 
-    def __init__(self, source: Source, time: str, asset: str, folder: Path) -> None:
+    def __init__(self, source: Source, time: str, asset: str, folder: Path, by: str | None = None) -> None:
         self.time, self.asset = Level(time), Level(asset)
+        self.by = None if by is None else Level(by)
+        self._levels = [level for level in (self.time, self.asset, self.by) if level is not None]
         self.written = sorted((time, asset), key=source.schema.names.index)  # the order of columns in the source
         self.parts: list[Part] = []
         self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # lives as long as this
@@ -85,7 +88,7 @@ class Keys:
             with readable(path):
                 for piece in source.pieces(path):
                     rows = 0
-                    for batch in source.read(piece, [time, asset]):
+                    for batch in source.read(piece, [level.name for level in self._levels]):
                         rows += self._add(batch, path, start + rows - before)
                     if rows:
                         self.parts.append(Part(piece, rows, start))
@@ -95,8 +98,8 @@ class Keys:
         self._file.flush()
 
     def _add(self, batch: Any, path: Path, row: int) -> int:
-        codes = np.empty((len(batch), 2), np.int32)
-        for k, level in enumerate((self.time, self.asset)):
+        codes = np.empty((len(batch), len(self._levels)), np.int32)
+        for k, level in enumerate(self._levels):
             codes[:, k] = level.encode(batch.column(k), str(path), row)
         codes.tofile(self._file)
         return len(batch)
@@ -111,9 +114,16 @@ class Keys:
 
     def __getitem__(self, rows: slice) -> tuple[Array, Array]:
         """Codes of time and asset of some rows, from ``rows.start`` to ``rows.stop``."""
+        time, asset, *_ = self._all(rows)
+        return time, asset
+
+    def by_codes(self, rows: slice) -> Array:
+        """Likewise of ``by``."""
+        return self._all(rows)[2]
+
+    def _all(self, rows: slice) -> list[Array]:
         found = [self._codes(part.start + first, n) for part, first, n in self.within(rows.start, rows.stop)]
-        time, asset = np.concatenate(found).T
-        return np.ascontiguousarray(time), np.ascontiguousarray(asset)
+        return [np.ascontiguousarray(column) for column in np.concatenate(found).T]
 
     def within(self, start: int, stop: int) -> Iterator[tuple[Part, int, int]]:
         """The parts that hold some rows, the first of them in each, and how many there are."""
@@ -125,8 +135,9 @@ class Keys:
             at += part.rows
 
     def _codes(self, start: int, n: int) -> Array:
-        self._file.seek(8 * start)
-        return np.fromfile(self._file, np.int32, 2 * n).reshape(n, 2)
+        width = len(self._levels)
+        self._file.seek(4 * width * start)
+        return np.fromfile(self._file, np.int32, width * n).reshape(n, width)
 
     def named(self, time: int, asset: int, times: Any, assets: Any) -> str:
         """A row as a message shows it."""

@@ -1,4 +1,5 @@
-"""The kinds of files that are read piece by piece, and which of them a path holds: Parquet, Arrow IPC (Feather), csv.
+"""The kinds of files that are read piece by piece, and which of them a path holds: Parquet, Arrow IPC (Feather), csv,
+HDF5.
 
 Parquet is read page by page (``iter_batches`` without pre-buffering): pyarrow.dataset decodes whole row groups, which
 pandas writes of a million rows, and takes twice the time.
@@ -6,36 +7,44 @@ pandas writes of a million rows, and takes twice the time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastlrp.files.arrow import compute, csv, ipc, parquet, pyarrow
-from fastlrp.files.sources import Piece, Source, readable
+from fastlrp.files.foldered import Foldered, folder_values
+from fastlrp.files.hdf5_source import Hdf5
+from fastlrp.files.sources import Piece, Source, Wrapped, readable
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PARQUET, _ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+_HDF5 = (".h5", ".hdf5", ".hdf")
 _TEXT = tuple(f".{kind}{end}" for kind in ("csv", "tsv", "txt") for end in ("", ".gz", ".bz2", ".xz", ".zip"))
 _ROWS = 1 << 15  # rows read at once
-_PAGE = 3 << 20  # bytes of an open Parquet column: a page, packed and unpacked, its dictionary, and the rows read
+_PAGE = 3 << 20  # bytes of an open Parquet column: a page, packed and unpacked, and its dictionary
 
 
 class _Parquet(Source):
-    def overhead(self, n: int) -> int:
-        return n * _PAGE
-
     def __init__(self, paths: Sequence[Path]) -> None:
         self._open: tuple[Path, Any] | None = None
+        self._chunk = 0  # bytes of a column in the largest row group
         super().__init__(paths)
+
+    def overhead(self, n: int) -> int:
+        return n * (min(_PAGE, 2 * self._chunk) + 8 * _ROWS)
 
     def _file(self, path: Path) -> Any:
         if self._open is None or self._open[0] != path:
             self.close()
-            self._open = path, parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+            file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+            groups = [file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups)]
+            self._chunk = max([self._chunk, *(size // file.metadata.num_columns for size in groups)])
+            self._open = path, file
         return self._open[1]
 
     def close(self) -> None:
@@ -51,7 +60,7 @@ class _Parquet(Source):
 
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         # On one thread: on several it takes a third more of their time, which the kernels need.
-        file, rows = self._file(piece.path), [piece.number]
+        file, rows = self._file(piece.path), list(range(piece.number, piece.number + piece.groups))
         yield from file.iter_batches(_ROWS, row_groups=rows, columns=list(columns), use_threads=False)
 
 
@@ -67,9 +76,11 @@ class _Arrow(Source):
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         with pyarrow.OSFile(str(piece.path)) as file:
             options = ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in columns])
-            batch = ipc.open_file(file, options=options).get_batch(piece.number).select(list(columns))
-            for start in range(0, len(batch), _ROWS):
-                yield batch[start : start + _ROWS]
+            batches = ipc.open_file(file, options=options)
+            for number in range(piece.number, piece.number + piece.groups):
+                batch = batches.get_batch(number).select(list(columns))
+                for start in range(0, len(batch), _ROWS):
+                    yield batch[start : start + _ROWS]
 
 
 class _Text(Source):
@@ -124,12 +135,11 @@ def _expression(where: Any) -> Any:
     return filters(where)
 
 
-class Filtered(Source):
+class Filtered(Wrapped):
     """The rows of a source for which an expression holds."""
 
     def __init__(self, source: Source, where: Any) -> None:
-        self.source, self.paths, self.schema = source, source.paths, source.schema
-        self.says_types = source.says_types
+        super().__init__(source)
         try:
             self.where: Any = where if isinstance(where, compute.Expression) else _expression(where)
         except (ValueError, TypeError, IndexError) as error:
@@ -143,27 +153,6 @@ class Filtered(Source):
         """About how many bytes it takes to read ``n`` columns."""
         return self.source.overhead(n + len(self.columns))
 
-    def close(self) -> None:
-        """Close what is open."""
-        self.source.close()
-
-    def sample(self) -> pd.DataFrame:
-        """The first rows, with those for which the expression does not hold."""
-        return self.source.sample()
-
-    def schema_of(self, path: Path) -> Any:
-        """A file's columns."""
-        return self.source.schema_of(path)
-
-    def pieces(self, path: Path) -> list[Piece]:
-        """A file's pieces."""
-        return self.source.pieces(path)
-
-    def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
-        """Say what columns hold."""
-        self.source.declare(texts, numbers)
-        self.schema = self.source.schema
-
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         """A piece's rows for which the expression holds."""
         both = [*columns, *(name for name in self.columns if name not in columns)]
@@ -172,8 +161,14 @@ class Filtered(Source):
             yield from kept.combine_chunks().to_batches()
 
 
-def open_source(path: Path, where: Any = None) -> Source:
-    """The tables of a file, or of all files of one kind in a folder.
+def located(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """A file or folder, and the place in it that "panel.h5::/group" names."""
+    name, mark, inside = str(os.fspath(source)).partition("::")
+    return (Path(name), inside) if mark and name.lower().endswith(_HDF5) else (Path(source), None)
+
+
+def open_source(path: Path, where: Any = None, inside: str | None = None) -> Source:
+    """The tables of a file, or of all files of one kind in a folder; of HDF5, those at ``inside``.
 
     Raises
     ------
@@ -188,19 +183,25 @@ def open_source(path: Path, where: Any = None) -> Source:
         paths = sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts))
     if not paths:
         raise ValueError(f"{path} is an empty folder, expected Parquet, Arrow or csv files in it")
-    kinds: dict[type[Source], Path] = {}
+    kinds: dict[Any, Path] = {}
     for file in paths:
         kinds.setdefault(_kind(file), file)
     if len(kinds) > 1:
         names = " and ".join(file.name for file in kinds.values())
         raise ValueError(f"{path} holds {names}, expected files of one kind")
-    source = next(iter(kinds))(paths)
+    kind = next(iter(kinds))
+    source: Source = Hdf5(paths, inside) if kind is Hdf5 else kind(paths)
+    values = folder_values(path, paths)
+    if values:
+        source = Foldered(source, values)
     return source if where is None else Filtered(source, where)
 
 
 def _kind(path: Path) -> type[Source]:
     name = path.name.lower()
-    for ends, kind in ((_PARQUET, _Parquet), (_ARROW, _Arrow), (_TEXT, _Text)):
+    for ends, kind in ((_PARQUET, _Parquet), (_ARROW, _Arrow), (_TEXT, _Text), (_HDF5, Hdf5)):
         if name.endswith(ends):
             return kind
-    raise ValueError(f"{path} is of no kind that is read block by block, expected .parquet, .arrow, .feather or .csv")
+    raise ValueError(
+        f"{path} is of no kind that is read block by block, expected .parquet, .arrow, .feather, .h5 or .csv"
+    )

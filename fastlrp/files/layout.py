@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +18,12 @@ from fastlrp.panels.periods import (
     grid,
     label,
     month_jumps,
-    plain_level,
     ranked_times,
-    read_dates,
-    read_numbers,
 )
 
 Array = npt.NDArray[Any]
 _ROWS = 1 << 20  # rows looked at at once
+_TWICE = "the panel has row {} twice, expected one row a time and asset"
 
 
 class UnsortedError(ValueError):
@@ -67,6 +64,10 @@ class Layout:
         """The lowest rank that a window ending at ``rank`` may read."""
         return int(np.searchsorted(self.position, self.position[rank] - (steps - 1) * self.step))
 
+    def names_of_times(self, name: str) -> pd.Index:
+        """The times by rank."""
+        return self.times.take(np.unique(self.rank, return_index=True)[1]).rename(name)
+
 
 def find_layout(keys: Keys, name: str, calendar: Calendar | None = None) -> Layout:
     """The order of a source's rows, and the grid of its times, as a panel in memory has it: its own, or the calendar's.
@@ -103,12 +104,23 @@ def _order(keys: Keys, rank: Array, times: pd.Index, assets: pd.Index, name: str
     starts, later = _starts(keys, lambda time, asset: rank[time], int(rank.max()) + 1, ascending=True)
     if later is None:
         return False, starts
+    for row in (back, later):
+        _refuse_twice(keys, row, times, assets)
     asset = keys[back : back + 1][1][0]
     raise UnsortedError(
         f"{name} is sorted neither by asset nor by time: asset {label(assets[asset])!r} comes back in row {back + 1:,} "
         f"after others, and row {later + 1:,} is older than the one before it; sort the table by asset and time, as "
         "with frame.sort_index(), and write it again, or give one file for each month"
     )
+
+
+def _refuse_twice(keys: Keys, row: int, times: pd.Index, assets: pd.Index) -> None:
+    """Refuse a row that is out of place because it stands there a second time."""
+    time, asset = (int(code[0]) for code in keys[row : row + 1])
+    for start in range(0, row, _ROWS):
+        have = keys[start : min(start + _ROWS, row)]
+        if ((have[0] == time) & (have[1] == asset)).any():
+            raise ValueError(_TWICE.format(keys.named(time, asset, times, assets)))
 
 
 def _starts(keys: Keys, of: Any, n: int, *, ascending: bool = False) -> tuple[Array, int | None]:
@@ -166,8 +178,7 @@ def _look(
         last[asset[np.flatnonzero(np.append(head[1:], True))]] = time[np.append(head[1:], True)]
         twice = np.flatnonzero(follows & (before == time))
         if len(twice):
-            row = keys.named(code[twice[0]], asset[twice[0]], times, assets)
-            raise ValueError(f"the panel has row {row} twice, expected one row a time and asset")
+            raise ValueError(_TWICE.format(keys.named(code[twice[0]], asset[twice[0]], times, assets)))
         if distinct.month is None:
             continue
         months = np.stack([distinct.month[before[follows]], distinct.month[time[follows]]], axis=1).reshape(-1)
@@ -178,36 +189,3 @@ def _look(
             clash = f"({label(earlier)}, {label(assets[asset[at]])})", keys.named(code[at], asset[at], times, assets)
         total += here
     return total, clash
-
-
-def _months(times: Times) -> Array | None:
-    """Months from year 0, also of years and quarters; None where times are counted."""
-    return times.key * (12 // times.per_year) if times.month is None and times.per_year else times.month
-
-
-def first_rank(layout: Layout, since: object) -> int:
-    """The rank of the first time at or after ``since``.
-
-    Raises
-    ------
-    ValueError
-        If it is no time of the panel's kind, or none is as late.
-    """
-    if re.search(r"\d:\d", str(since)) and pd.Timestamp(str(since)).normalize() != pd.Timestamp(str(since)):
-        raise ValueError(f"since={since!r} names a time of day, expected a day, month, quarter or year")
-    given, times = plain_level(pd.Index([since])), layout.distinct
-    if isinstance(given, pd.PeriodIndex):
-        given = given.to_timestamp()
-    counted = _months(times) is None
-    asked = None if given.hasnans else (read_numbers if counted else read_dates)(given)
-    pairs: list[tuple[Any, Any]] = []
-    if asked is not None:
-        pairs = [(times.key, asked.key)] if counted else [(times.day, asked.day), (_months(times), _months(asked))]
-    latest = label(layout.times[int(np.argmax(layout.rank))])
-    for have, want in pairs:
-        if have is not None and want is not None:
-            rank = int(np.searchsorted(have, want[0]))
-            if rank == len(have):
-                raise ValueError(f"since={since!r} is after the panel's last time, {latest}, expected one not later")
-            return rank
-    raise ValueError(f"since={since!r} is not understood as a time such as the panel's {latest!r}")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from fastlrp.explain import Given, labelled, run
 from fastlrp.files.blocks import Block, Blocks
-from fastlrp.files.door import Asked
+from fastlrp.files.door import KEPT, Asked
 from fastlrp.files.output import Output
+from fastlrp.files.parting import Parted
 from fastlrp.files.pipeline import overlapped
-from fastlrp.files.stored import arrow_table, pandas_metadata
+from fastlrp.files.stored import Stored
 from fastlrp.files.summary import EMPTY, noted
+from fastlrp.kernels.memory import keeping
 from fastlrp.model.chain import Chain
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import warn_if_missed, warn_of_unattributed
@@ -36,7 +35,10 @@ class Run:
         Names of features, or of groups.
     """
 
-    def __init__(self, net: Chain, asked: Asked, blocks: Blocks, output: Output, *, by_position: bool) -> None:
+    def __init__(
+        self, net: Chain, asked: Asked, blocks: Blocks, output: Output, parted: Parted, *, by_position: bool
+    ) -> None:
+        self.parted = parted
         self.net, self.asked, self.blocks, self.output, self.by_position = net, asked, blocks, output, by_position
         self.features: Sequence[str] = asked.group_names(blocks.features)
         self._columns: dict[str, list[str]] = {}
@@ -53,17 +55,20 @@ class Run:
             def write(pair: tuple[Block, Relevance | None]) -> None:
                 block, relevance = pair
                 if relevance is None:
-                    self.output.append(None, EMPTY)
+                    self.output.append({}, EMPTY)
                 else:
-                    self.output.append(self._stored(block, relevance), noted(relevance))
+                    self.output.append(self.parted(self._stored(block, relevance), block.by), noted(relevance))
                 advance(rows[block.number])
 
-            overlapped(self.blocks.read(done), lambda block: (block, self._explained(block)), write)
+            with keeping(self.asked.memory // KEPT):
+                overlapped(
+                    self.blocks.read(done), lambda block: (block._replace(panel=None), self._explained(block)), write
+                )
 
     def _explained(self, block: Block) -> Relevance | None:
-        if not block.n:
-            return None
         asked, panel = self.asked, block.panel
+        if not block.n or panel is None:
+            return None
         results, _ = run(
             Given(self.net, None, panel.windows, panel.steps, panel), "cpu", asked.threads, False, rule=asked.rule,
             target=asked.unit, aggregate=asked.aggregate, reduced=asked.reduced,
@@ -74,10 +79,9 @@ class Run:
         )  # fmt: skip
         return asked.grouped(relevance)
 
-    def _stored(self, block: Block, relevance: Relevance) -> Any:
-        """The block as the output takes it: an Arrow table, or a frame for text."""
-        keys = self.blocks.keys
-        levels = [(keys.time, block.time), (keys.asset, block.asset)][:: 1 if keys.written[0] == keys.time.name else -1]
+    def _stored(self, block: Block, relevance: Relevance) -> Stored:
+        """The block as the output takes it."""
+        layout, time, asset = self.blocks.layout, block.time[: block.n], block.asset[: block.n]
         if not self._columns:
             taken: set[str] = set()
             arrays = columns_of(relevance, taken)
@@ -85,13 +89,11 @@ class Run:
             self._columns = {name: array["columns"] for name, array in arrays.items()}
             self._index = [note["column"] for note in notes or ()]
             self._metadata = {KEY.encode(): described(relevance, notes, arrays=arrays).encode()}
-        if self.output.kind != "parquet":
-            return _frame(relevance, self._columns, self._index)
-        labels = [level.values.take(codes[: block.n]) for level, codes in levels]
-        table = arrow_table(relevance, self._columns, dict(zip(self._index, labels, strict=True)), self._metadata)
-        if b"pandas" not in self._metadata:
-            self._metadata[b"pandas"] = pandas_metadata(table, self._index)
-        return table.replace_schema_metadata(self._metadata)
+        keys = self.blocks.keys
+        both = [(keys.time.values, time), (keys.asset.values, asset)][:: 1 if keys.written[0] == keys.time.name else -1]
+        labels = {name: values for name, (values, _) in zip(self._index, both, strict=True)}
+        codes = {name: code for name, (_, code) in zip(self._index, both, strict=True)}
+        return Stored(relevance, codes, labels, self._columns, self._metadata, layout.rank[time])
 
     def warn(self) -> None:
         """Warn as explain does where much of the score is unattributed, or the median block's median gap is large."""
@@ -101,11 +103,3 @@ class Run:
             warn_of_unattributed(rule, lost, rows)
         if rule.approximates:
             warn_if_missed(rule, float(np.median([block["median"] for block in self.output.done if block["looked"]])))
-
-
-def _frame(relevance: Relevance, columns: Mapping[str, list[str]], index: list[str]) -> pd.DataFrame:
-    """A block as a frame, for text."""
-    n = len(relevance)
-    flat = [np.asarray(getattr(relevance, name)).reshape(n, len(titles)) for name, titles in columns.items()]
-    labels = relevance.index.remove_unused_levels().set_names(index)  # type: ignore[union-attr]
-    return pd.DataFrame(np.concatenate(flat, axis=1), labels, [*chain(*columns.values())])

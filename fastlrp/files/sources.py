@@ -19,10 +19,15 @@ _SAMPLE = 1000  # rows shown to whoever must recognise columns
 
 
 class Piece(NamedTuple):
-    """A part of a source that can be read by itself: a file's ``number``-th row group, or a whole file."""
+    """A part of a source that can be read by itself: row groups from a file's ``number``-th on, or a whole file."""
 
     path: Path
     number: int
+    groups: int = 1
+
+    def follows(self, other: Piece) -> bool:
+        """Whether it stands right behind the other in the same file."""
+        return self.path == other.path and self.number == other.number + other.groups
 
 
 class Source(ABC):
@@ -96,6 +101,39 @@ class Source(ABC):
     def stamps(self) -> list[list[Any]]:
         """What changes when a file does: names, sizes and times of change."""
         return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in self.paths]
+
+
+class Wrapped(Source):
+    """A source that gives what another reads, changed."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.paths, self.schema = source, source.paths, source.schema
+        self.says_types = source.says_types
+
+    def overhead(self, n: int) -> int:
+        """About how many bytes it takes to read ``n`` columns."""
+        return self.source.overhead(n)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.source.close()
+
+    def sample(self) -> pd.DataFrame:
+        """The first rows, as the other source has them."""
+        return self.source.sample()
+
+    def schema_of(self, path: Path) -> Any:
+        """A file's columns."""
+        return self.source.schema_of(path)
+
+    def pieces(self, path: Path) -> list[Piece]:
+        """A file's pieces."""
+        return self.source.pieces(path)
+
+    def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:
+        """Say what columns hold."""
+        self.source.declare(texts, numbers)
+        self.schema = self.source.schema
 
 
 @contextmanager

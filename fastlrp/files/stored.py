@@ -1,41 +1,78 @@
-"""A block of relevance as an Arrow table, whose columns are turned once and not copied."""
+"""A block of relevance on its way to a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fastlrp.files.arrow import pyarrow
-from fastlrp.kernels.memory import aligned
 from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
-_STRIP = 256  # rows turned into columns at once: they stay in cache
 
 
-def arrow_table(
-    relevance: Relevance, columns: Mapping[str, list[str]], index: Mapping[str, Any], metadata: Mapping[bytes, bytes]
-) -> Any:
-    """The columns ``index`` of labels, then those of each array, with nulls where a row is missing."""
-    n, missing = len(relevance), relevance.missing
-    valid = pyarrow.py_buffer(np.packbits(~missing, bitorder="little")) if missing.any() else None
-    names, arrays = list(index), list(index.values())
-    for part, titles in columns.items():
-        flat = np.asarray(getattr(relevance, part)).reshape(n, len(titles))
-        turned = aligned(flat.size, flat.dtype).reshape(flat.shape[::-1])
-        for start in range(0, n, _STRIP):
-            turned[:, start : start + _STRIP] = flat[start : start + _STRIP].T
-        kind = pyarrow.from_numpy_dtype(flat.dtype)
-        arrays += [pyarrow.Array.from_buffers(kind, n, [valid, pyarrow.py_buffer(row)]) for row in turned]
-        names += titles
-    table = pyarrow.table(arrays, names=names)
-    return table.replace_schema_metadata(dict(metadata))
+@dataclass(frozen=True)
+class Stored:
+    """Rows to write.
 
+    Attributes
+    ----------
+    relevance : Relevance
+    codes : dict of name to int array (n,)
+        The labels of each level, as positions in ``labels``.
+    labels : dict of name to Arrow array
+    columns : dict of name to list of str
+        The columns of each array of the result.
+    metadata : dict
+        What the file says about itself.
+    rank : int array (n,)
+        Each row's time, counted from the oldest.
+    """
 
-def pandas_metadata(table: Any, index: Sequence[str]) -> bytes:
-    """What tells pandas which columns are the index."""
-    frame = table[:0].to_pandas().set_index(list(index))
-    return bytes(pyarrow.Schema.from_pandas(frame).metadata[b"pandas"])
+    relevance: Relevance
+    codes: Mapping[str, Array]
+    labels: Mapping[str, Any]
+    columns: Mapping[str, list[str]]
+    metadata: Mapping[bytes, bytes]
+    rank: Array
+
+    def __getitem__(self, rows: Array) -> Stored:
+        """Some of the rows."""
+        codes = {name: part[rows] for name, part in self.codes.items()}
+        return replace(self, relevance=self.relevance[rows], codes=codes, rank=self.rank[rows])
+
+    def keys(self) -> Any:
+        """The columns of labels, as an Arrow table."""
+        return pyarrow.table({name: labels.take(self.codes[name]) for name, labels in self.labels.items()})
+
+    def matrices(self) -> list[Array]:
+        """Each array of the result, a column a number."""
+        n = len(self.relevance)
+        return [np.asarray(getattr(self.relevance, name)).reshape(n, len(to)) for name, to in self.columns.items()]
+
+    def names(self) -> list[str]:
+        """The columns of numbers."""
+        return [*chain(*self.columns.values())]
+
+    def frame(self) -> pd.DataFrame:
+        """All of it as a frame, for text."""
+        index: Any = self.relevance.index
+        numbers = np.concatenate(self.matrices(), axis=1)
+        return pd.DataFrame(numbers, index.remove_unused_levels().set_names(list(self.labels)), self.names())
+
+    def schema(self) -> Any:
+        """The columns of a Parquet file, with what tells pandas which of them are the index."""
+        numbers = [
+            pyarrow.field(name, pyarrow.from_numpy_dtype(part.dtype))
+            for part, names in zip(self.matrices(), self.columns.values(), strict=True) for name in names
+        ]  # fmt: skip
+        whole = pyarrow.schema([*self.keys().schema, *numbers])
+        frame = whole.empty_table().to_pandas().set_index(list(self.labels))
+        about = pyarrow.Schema.from_pandas(frame).metadata[b"pandas"]
+        return whole.with_metadata({**self.metadata, b"pandas": about})

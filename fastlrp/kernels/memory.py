@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -59,6 +59,17 @@ def _limits(groups: Path, root: Path) -> Iterator[int]:
 MOST_KEPT = _most_kept()
 #: Memory that nobody uses, by address, the latest last. Whoever pops an address has it: threads need no lock.
 _free: dict[int, Array] = {}
+
+
+@contextmanager
+def keeping(most: int) -> Iterator[None]:
+    """Keep no more bytes than that meanwhile, in the whole process."""
+    global MOST_KEPT
+    before, MOST_KEPT = MOST_KEPT, min(MOST_KEPT, most)
+    try:
+        yield
+    finally:
+        MOST_KEPT = before
 
 
 def _forget(free: dict[int, Array]) -> None:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.files.blocks import Stream
-from fastlrp.files.door import Index, check_columns, compute_dtype, find_index, is_number, n_bytes
+from fastlrp.files.chosen import Index, check_columns, compute_dtype, find_index, is_number
+from fastlrp.files.door import n_bytes
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
 from fastlrp.files.layout import Layout, find_layout

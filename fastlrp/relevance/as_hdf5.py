@@ -34,10 +34,10 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
         for k in range(len(notes or ())):
             found: Any = (index.codes[k], index.levels[k]) if isinstance(index, pd.MultiIndex) else index.factorize()
             file[f"index/{k}/codes"] = np.asarray(found[0])  # -1 where one is missing
-            file[f"index/{k}/labels"] = _labels(found[1])
+            file[f"index/{k}/labels"] = stored_labels(found[1])
 
 
-def _labels(labels: pd.Index) -> Array:
+def stored_labels(labels: pd.Index) -> Array:
     """Numbers, or text of a fixed length in UTF-8, which is read without following references."""
     import h5py
 

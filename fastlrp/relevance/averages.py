@@ -43,7 +43,7 @@ def by_time(
     else:
         code, label, title = labels_of(rows, index, by, panel)
         place, cells = _numbered(np.where((rank < 0) | (code < 0), -1, rank * np.int64(len(label)) + code))
-    total, weighed = _sums(_numbers(by_feature(relevance), statistic), len(relevance.features), place, cells, weights)
+    total, weighed = sums(numbers_of(by_feature(relevance), statistic), len(relevance.features), place, cells, weights)
     seen = weighed > 0
     table, columns = _grouped(total[seen] / weighed[seen, None], relevance, statistic, members, per_column, axis=-1)
     if by is None:
@@ -68,7 +68,7 @@ def by_lag(
     parts = ((rows, part.reshape(len(part), -1).astype(np.float64)) for rows, part in relevance._chunks())
     shape = (relevance.steps, len(relevance.features))
     nowhere = np.zeros(len(relevance), np.int64)
-    total, weighed = _sums(_numbers(parts, statistic), shape[0] * shape[1], nowhere, nowhere[:1], weights)
+    total, weighed = sums(numbers_of(parts, statistic), shape[0] * shape[1], nowhere, nowhere[:1], weights)
     mean = total[0] / weighed[0] if weighed[0] else np.full_like(total[0], np.nan)
     table, columns = _grouped(mean.reshape(shape), relevance, statistic, members, per_column, axis=None)
     return pd.DataFrame(table, pd.Index(relevance.lags, name="lag"), columns)
@@ -83,7 +83,7 @@ def _check(who: str, statistic: str, groups: Groups | None, per_column: bool) ->
         raise ValueError(f"{who}(per_column=True) divides groups by their number of columns, but groups= is missing")
 
 
-def _numbers(parts: Iterable[tuple[slice, Array]], statistic: str) -> Iterator[tuple[slice, Array]]:
+def numbers_of(parts: Iterable[tuple[slice, Array]], statistic: str) -> Iterator[tuple[slice, Array]]:
     """Rows of relevance as the numbers that are averaged."""
     return ((rows, _STATISTICS[statistic](part)) for rows, part in parts)
 
@@ -95,7 +95,7 @@ def _numbered(key: Array) -> tuple[Array, Array]:
     return place.astype(np.int64) - none, cells[none:]
 
 
-def _sums(
+def sums(
     parts: Iterable[tuple[slice, Array]], width: int, place: Array, cells: Array, weights: Array | None
 ) -> tuple[Array, Array]:
     """Weighted sums of rows of numbers by place, and sums of weights; a row with anything missing is left out."""

@@ -72,6 +72,25 @@ def test_a_folder_with_a_file_a_month(run, small, demo_model):
     assert "Wrote out.csv: 45 rows" in out
 
 
+def test_means_by_time_parts_and_hdf5(run, small, demo_model):
+    small.sort_values(["month", "stock"]).to_parquet("panel.parquet", index=False)
+    for out, option in (("means.csv", ["--by-time"]), ("out.h5", []), ("years", ["--partition-by", "year"])):
+        code, said, err = run("explain", demo_model, "panel.parquet", "-o", out, *option)
+        assert (code, err) == (0, "")
+        assert f"Wrote {out}: 45 rows" in said
+    means = pd.read_csv("means.csv").set_index(["month", "statistic"])
+    assert set(means.index.get_level_values("statistic")) == {"mean", "abs", "share"}
+    import fastlrp
+
+    rel = fastlrp.load_relevance("out.h5")
+    assert len(rel) == sum(len(pd.read_parquet(path)) for path in Path("years").rglob("*.parquet")) == 45
+    code, said, err = run(
+        "explain", demo_model, "panel.parquet", "-o", "x.parquet", "--by-time", "--partition-by", "year"
+    )
+    assert (code, said) == (2, "")
+    assert err == "fastlrp: --partition-by parts rows, and --by-time leaves none: leave one of them out\n"
+
+
 def test_a_large_file_in_no_order_is_read_into_memory(run, large, small, demo_model):
     small.sample(frac=1, random_state=0).to_parquet("panel.parquet", index=False)
     code, out, err = run("explain", demo_model, "panel.parquet", "-o", "out.parquet")

@@ -34,7 +34,7 @@ def refused(match, model=None, source="panel.parquet", out="out.parquet", **opti
         ({"target": 1}, r"target=1 is not an output"),
         ({"steps": 5}, r"steps=5 was given, but the network takes windows of 4 steps"),
         ({"aggregate": "sum"}, r"aggregate= takes"),
-        ({"reduce": "all"}, r"reduce= takes 'none', 'steps' or 'groups', not 'all'"),
+        ({"reduce": "all"}, r"reduce= takes 'none', 'steps', 'groups' or 'time', not 'all'"),
         ({"reduce": "groups"}, r"go together"),
         ({"groups": {"a": ["f0"]}}, r"go together"),
         ({"reduce": "groups", "groups": {"a": ["g"]}}, r"group 'a' names what is no feature: 'g'"),
@@ -68,7 +68,10 @@ def refused(match, model=None, source="panel.parquet", out="out.parquet", **opti
         ({"source": "mixed"}, r"mixed holds a.csv and b.parquet, expected files of one kind"),
         ({"out": "panel.parquet"}, r"panel.parquet is the panel itself"),
         ({"out": "mixed/out.parquet", "source": "mixed"}, r"lies in the folder mixed that is read"),
-        ({"out": "out.h5"}, r"relevance is written block by block to a .parquet, .csv or .csv.gz file, not 'out.h5'"),
+        (
+            {"out": "out.md"},
+            r"relevance is written block by block to a .parquet, .csv, .csv.gz or .h5 file, not 'out.md'",
+        ),
         ({"out": "out.parquet.gz"}, r"not 'out.parquet.gz'"),
         ({"out": "no/out.parquet"}, r"no.out.parquet cannot be written: there is no folder"),
         ({"out": "folder.parquet"}, r"folder.parquet is a folder, expected a file to write"),
@@ -115,6 +118,16 @@ def test_a_row_twice_is_named_wherever_blocks_end(order, request):
     twice = pd.concat([frame.iloc[: at + 1], frame.iloc[at:]])
     twice.to_parquet("panel.parquet")
     key = dict(zip(frame.index.names, frame.index[at], strict=True))
+    refused(
+        rf"^the panel has row \({key['date']:%Y-%m-%d}, {key['ticker']}\) twice, expected one row a time and asset$"
+    )
+
+
+@pytest.mark.parametrize("order", ["by_time", "by_asset"])
+def test_a_row_twice_far_from_the_first_is_no_matter_of_order(order, request):
+    frame = request.getfixturevalue(order)
+    pd.concat([frame, frame.iloc[[40]]]).to_parquet("panel.parquet")
+    key = dict(zip(frame.index.names, frame.index[40], strict=True))
     refused(
         rf"^the panel has row \({key['date']:%Y-%m-%d}, {key['ticker']}\) twice, expected one row a time and asset$"
     )

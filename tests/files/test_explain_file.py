@@ -308,3 +308,16 @@ def test_a_filter_is_recorded_in_full():
     assert _said(field.isin(one)) == _said(field.isin(list(one)))
     assert _said([("a", "in", {"x", "y", "z"})]) == _said([("a", "in", {"z", "y", "x"})])
     assert _said(None) is None
+
+
+def test_a_bar_says_rows_a_second_where_it_is_seen(net, by_time, capsys):
+    pytest.importorskip("tqdm", reason="the extra fastlrp[progress] is not installed")
+    write(by_time, "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet")
+    assert capsys.readouterr().err == ""  # no terminal
+    fl.explain_file(net, "panel.parquet", "out.parquet", progress=True)
+    said = capsys.readouterr().err
+    assert "explain: 100%" in said
+    assert "rows/s" in said
+    assert len(by_time) < 10_000
+    assert f"{len(by_time)}/{len(by_time)}" in said

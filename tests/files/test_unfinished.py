@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from file_cases import make_network
-from helpers import ROOT, TESTS, same_bits
+from helpers import ROOT, TESTS
 from pyarrow import parquet
 
 import fastlrp as fl
@@ -26,42 +27,38 @@ def names():
     return sorted(path.name for path in Path().iterdir())
 
 
-def killed(moment, out):
-    """Run until a moment; the moments that there were, or None if it was killed."""
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "files" / "killed.py"), str(moment), out],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS / "files")])},
-        capture_output=True, text=True, timeout=3600,
-    )  # fmt: skip
-    if done.returncode == -signal.SIGKILL:
-        return None
+def attempts(out, *moments):
+    """Runs up to some moments, one after the other: whether each was killed, and the output's digest after it."""
+    done = script(
+        f"sys.argv[1:] = {[out, *map(str, moments)]}; exec(open({str(TESTS / 'files' / 'killed.py')!r}).read())"
+    )
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
+def script(code):
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}"], capture_output=True, text=True, timeout=3600,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS / "files")])},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
 @pytest.mark.parametrize(("order", "out"), [("by_time", "out.parquet"), ("by_asset", "out.csv")])
 def test_a_killed_run_is_taken_up_and_ends_in_the_same_bytes(net, order, out, request):
     panel = request.getfixturevalue(order)
     panel.to_parquet("panel.parquet", row_group_size=200)
-    whole = fl.explain_file(net, "panel.parquet", out)
-    want = Path(out).read_bytes()
+    fl.explain_file(net, "panel.parquet", out)
+    want = hashlib.sha256(Path(out).read_bytes()).hexdigest()
     Path(out).unlink()
-    moments = killed(-1, out)
-    assert Path(out).read_bytes() == want
-    Path(out).unlink()
-    # its first line half there; a block not written, written and not noted, half noted: one after the other
-    for moment in (2, 4, 6, 8, 9):
-        assert killed(moment, out) is None
-        assert not Path(out).exists()
-    assert fl.explain_file(net, "panel.parquet", out, resume=True) == whole
-    assert Path(out).read_bytes() == want
-    for late in (3, 1, 0):  # as the footer is written, before all is in its place, and just after
-        Path(out).unlink()
-        assert killed(moments - late, out) is None
-        assert Path(out).exists() == (late == 0)
-        assert fl.explain_file(net, "panel.parquet", out, resume=True) == whole
-        assert Path(out).read_bytes() == want
-    assert names() == sorted([out, "panel.parquet"])
+    # its first line half there; a block not written, written and not noted, half noted: one after the other; then as
+    # the footer is written, before all is in its place, and just after
+    early, late = (2, 4, 6, 8, 9), ("-3", "-1", "-0")
+    plan = ["whole", *early, "whole", *(moment for one in late for moment in (one, "whole"))]
+    whole, killed = (False, want), (True, None)
+    expected = [whole, *[killed] * len(early), whole, killed, whole, killed, whole, (True, want), whole]
+    assert attempts(out, *plan) == [(str(given), *what) for given, what in zip(plan, expected, strict=True)]
+    assert names() == ["panel.parquet"]
 
 
 def fails_at(monkeypatch, block, error):
@@ -92,14 +89,10 @@ def test_a_full_disk_is_a_sentence_and_work_goes_on_later(net, by_time, monkeypa
 
 def test_a_limit_of_the_system_is_met_where_it_writes(net, by_time):
     by_time.to_parquet("panel.parquet")
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000)); sys.argv[1:] = ['-1', "
-        f"'out.parquet']; exec(open({str(TESTS / 'files' / 'killed.py')!r}).read())"
+    done = script(
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000)); import fastlrp as fl; "
+        "from file_cases import make_network; fl.explain_file(make_network(), 'panel.parquet', 'out.parquet')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS / "files")])},
-    )  # fmt: skip
     assert "ValueError: " in done.stderr
     assert "out.parquet cannot be written: File too large" in done.stderr
     assert not Path("out.parquet").exists()
@@ -211,25 +204,3 @@ def test_an_infinite_value_is_named_as_in_memory(net, by_asset):
     with pytest.raises(ValueError, match=where):
         fl.explain_file(net, "panel.parquet", "out.parquet")
     assert "out.parquet" not in names()
-
-
-def test_moved_footers_make_one_file(here):
-    """Files one after the other, with one footer for all, hold the tables of all; nested and dictionary columns too."""
-    import pyarrow
-
-    from fastlrp.files.output import Output
-
-    rng = np.random.default_rng(0)
-    tables = [
-        pyarrow.Table.from_pandas(pd.DataFrame({"a": rng.normal(size=n), "s": list("xyz" * n)[:n]}).set_index("s"))
-        for n in (5, 1, 70_000, 300)
-    ]
-    with Output(Path("out.parquet"), {"size": 1}, resume=False) as output:
-        for table in tables:
-            output.append(table, {})
-        output.append(None, {})
-        output.finish()
-    got = parquet.ParquetFile("out.parquet")
-    assert [got.metadata.row_group(k).num_rows for k in range(4)] == [5, 1, 70_000, 300]
-    assert got.read().equals(pyarrow.concat_tables(tables))
-    same_bits(pd.read_parquet("out.parquet")["a"].to_numpy()[-300:], tables[-1]["a"].to_numpy())

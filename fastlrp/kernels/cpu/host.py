@@ -284,9 +284,7 @@ def _run_plan(
     _spread(work, threads, advance, stop)
     if status[0]:
         raise FloatingPointError("infinite value")
-    if windows.wanted is None:
-        return results
-    return Results(*(array[: windows.wanted] for array in results))  # pages behind are hardly ever touched
+    return results
 
 
 def _numbers_of(plan: Plan) -> tuple[int, ...]:
@@ -386,7 +384,7 @@ def _missing(windows: Windows) -> Array:
 
 def _allocate(plan: Plan, windows: Windows) -> Results:
     """Arrays for the results, uninitialised."""
-    n, dtype = windows.n(plan.steps), plan.weights.dtype
+    n, dtype = windows.n(plan.steps) if windows.wanted is None else windows.wanted, plan.weights.dtype
     shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)
     if not plan.explains:
         nothing = [np.empty(0, dtype) for _ in range(3)]
