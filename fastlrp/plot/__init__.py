@@ -4,7 +4,7 @@ Each returns a matplotlib Figure, which notebooks show and ``figure.savefig("nam
 given as ``ax=``. Pictures need the extra ``fastlrp[plot]``.
 """
 
-from fastlrp.plot.maps import heat_map
+from fastlrp.plot.maps import heat_map, lag_map
 from fastlrp.plot.shares import bars
 
-__all__ = ["bars", "heat_map"]
+__all__ = ["bars", "heat_map", "lag_map"]

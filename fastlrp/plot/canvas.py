@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastlrp.messages import install_hint
 
 INK, FAINT = "#22313f", "#5f6c78"  # contrast on white: 13 and 5 to 1
@@ -28,11 +30,48 @@ def sheet(width: float, rows: float, down: int = 1) -> Any:
     return figure
 
 
+def axes_for(function: str, ax: Any, n: int, width: float, rows: float, across: int = 1) -> list[Any]:
+    """The axes that were given, one a result, or those of a new figure, ``across`` beside each other."""
+    if ax is not None:
+        several = list(np.ravel(ax))
+        if len(several) != n:
+            raise ValueError(f"{function}(ax=...) takes one Axes a result, {n}, not {len(several)}")
+        return several
+    across = min(n, across)
+    down = -(-n // across)
+    several = sheet(width, rows, down).subplots(down, across, sharey=True, squeeze=False).ravel()
+    for unused in several[n:]:
+        unused.set_visible(False)
+    return list(several[:n])
+
+
+def headers(
+    several: Sequence[Any], names: Sequence[str], lines: Sequence[Sequence[str]], title: str, *, own: bool,
+    legend: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """The header of each axes. Of several, each has its result's name, and their own figure has the title."""
+    for axes, name, small in zip(several, names, lines, strict=True):
+        alone = len(several) == 1
+        header(axes, title if alone else name, small, legend, size=13 if alone else 11)
+    if len(several) > 1 and own:
+        head = several[0].figure.suptitle(title, x=0.01, ha="left", **TITLE)
+        head.set_parse_math(False)
+
+
+def shortened(name: str) -> str:
+    """A name as pictures have room for it."""
+    return name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}"
+
+
+def entry(name: str) -> str:
+    """A name as a legend takes it: matplotlib leaves out those that begin with "_"."""
+    return f" {name}" if name.startswith("_") else name
+
+
 def name_rows(axes: Any, names: Sequence[str]) -> float:
     """Write names left of rows 0 ... n-1, the first on top, as large as rows allow; return a row's height in points."""
     height = row_height(axes, len(names))
-    cut = [name if len(name) <= _LONGEST else f"{name[:20]}…{name[21 - _LONGEST :]}" for name in names]
-    axes.set_yticks(range(len(names)), cut)
+    axes.set_yticks(range(len(names)), list(map(shortened, names)))
     for text in axes.get_yticklabels():
         text.set_parse_math(False)  # a "$" in a name is one
     for side in axes.spines.values():

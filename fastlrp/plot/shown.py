@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from fastlrp.relevance.parts import of_times, panel_index
 from fastlrp.relevance.result import Relevance
 
 Array = npt.NDArray[Any]
+Groups = Mapping[str, Sequence[str]]
 
 _MOST, _ENOUGH = 40, 30  # features: of more than 40, only the 30 largest are shown unless asked otherwise
 _ASSETS = ("stock", "firm", "fund", "bond")  # names that an index level may give them, which pictures then use, too
@@ -29,6 +30,11 @@ class Scope(NamedTuple):
     text: str  # "20 stocks, 12 months from 1990-01 to 1990-12: 240 windows of 12 months"
     unit: str  # of a step: "month"
     assets: str | None  # "stocks"; None for one row a time
+
+    @property
+    def window(self) -> str:
+        """What a row is: a window of periods, or an array's sample."""
+        return "sample" if self.unit == "step" else "window"
 
 
 def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str] | None, **whole: Any) -> list[str]:
@@ -50,6 +56,22 @@ def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str
     if isinstance(labels, str) or len(labels) != len(relevances):
         raise ValueError(f"{function}(labels=...) takes a name a result, {len(relevances)}, not {labels!r}")
     return [str(label) for label in labels]
+
+
+def checked_one(function: str, relevance: Relevance, **whole: Any) -> Relevance:
+    """The result, checked as by :func:`checked`, on the host."""
+    checked(function, [relevance], None, **whole)
+    return on_host(relevance)
+
+
+def on_host(relevance: Relevance) -> Relevance:
+    """The result, copied from a GPU if it is there."""
+    return relevance.to_host() if hasattr(relevance, "to_host") else relevance
+
+
+def noun(groups: Groups | None) -> str:
+    """What rows, lines and bars are of."""
+    return "feature" if groups is None else "group"
 
 
 def checked_limits(function: str, limits: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -86,16 +108,16 @@ def _plain(value: Any) -> str:
 
 
 def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, top: int | None) -> list[str]:
-    """Features to show, top to bottom, given sizes by name."""
+    """Features or groups to show, top to bottom, given sizes by name."""
     if order is None:
         few = top or (len(size) if len(size) <= _MOST else _ENOUGH)
         return list(size.sort_values(ascending=False, kind="stable").index[:few])
     names = [order] if isinstance(order, str) else list(order)
     unknown = [str(name) for name in names if name not in size.index]
     if unknown:
-        raise ValueError(f"{function}(order=...) names what is no feature: {suggest(unknown, list(size.index))}")
+        raise ValueError(f"{function}(order=...) names what the result does not have: {suggest(unknown, list(size.index))}")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"{function}(order=...) takes features, each once, not {names!r}")
+        raise ValueError(f"{function}(order=...) takes names, each once, not {names!r}")
     return names[:top]
 
 
