@@ -22,7 +22,7 @@ FLOORS = (
     ),
     ("batches", "explain", "network", "ensemble"),
     ("keras", "data", "learning"),
-    ("files",),
+    ("files", "reporting"),
     ("cli",),
 )  # fmt: skip
 #: On the roof: the public names and the command.

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 import fastlrp
@@ -34,6 +35,7 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.fingerprint import fingerprint
+from fastlrp.panels.periods import label
 from fastlrp.rules import Aggregate, Rule
 
 PathLike = str | os.PathLike[str]
@@ -140,7 +142,8 @@ def explain_file(
         asked.rule.check_fits(asked.steps, len(features), kind)
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent)))
         layout = find_layout(keys, str(path))
-        first = 0 if since is None else first_rank(layout, since)
+        latest = label(layout.times[int(np.argmax(layout.rank))])
+        first = 0 if since is None else first_rank(layout.distinct, latest, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),

@@ -206,6 +206,17 @@ class Chain:
 
     def summary(self) -> str:
         """A table of the layers: the kind, output, activation and parameters of each."""
+        head, *rows = self._layer_rows()
+        widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+        ]
+        rule = "-" * max(map(len, lines))
+        total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
+        return shown("\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total]))
+
+    def _layer_rows(self) -> list[tuple[str, ...]]:
+        """The head and the rows of the table of layers."""
         head = ("layer", "kind", "output", "activation", "parameters")
         steps = "T" if self._steps is None else str(self._steps)
         rows, sequence, width = [("input", "", f"({steps}, {self._n_features})", "", "")], True, self._n_features
@@ -216,13 +227,7 @@ class Chain:
                 width = layer.n_outputs
             shape = f"({steps}, {width})" if sequence else f"({width},)"
             rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
-        widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-        ]
-        rule = "-" * max(map(len, lines))
-        total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
-        return shown("\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total]))
+        return [head, *rows]
 
 
 def _width(layer: Layer) -> str:

@@ -1,0 +1,58 @@
+"""Charts of numbers that are no relevance: gaps, rank correlations, portfolios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastlrp.plot.canvas import FAINT, INK, SERIES, header, sheet
+from fastlrp.plot.timeline import timeline
+
+_POINTS = 1000  # a line has no more; periods beyond are averaged
+
+
+def line_chart(
+    table: pd.DataFrame, title: str, notes: Sequence[str], unit: str, *, smooth: int = 1, shown_from: int | None = None
+) -> Any:
+    """A line a column over periods, with a trailing mean of ``smooth`` periods; the part before ``shown_from`` shaded."""
+    times = timeline(table.index)
+    values = table.rolling(smooth, min_periods=1).mean()
+    wide = -(-len(values) // _POINTS)
+    of = np.arange(len(values)) // wide
+    axes = sheet(9.0, 2.2).subplots()
+    for k, name in enumerate(values):
+        at, line = pd.Series(times.position).groupby(of).mean(), values[name].groupby(of).mean()
+        axes.plot(at.to_numpy(), line.to_numpy(), color=SERIES[k], linewidth=1.4, label=str(name))
+    if shown_from is not None and shown_from > 0:
+        axes.axvspan(times.position[0], times.position[shown_from], facecolor=FAINT, alpha=0.12, linewidth=0)
+    axes.axhline(0, color=FAINT, linewidth=0.6)
+    axes.set_xticks(*times.ticks(10))
+    axes.set_ylabel(unit, color=FAINT, fontsize=9)
+    _plain(axes, "y")
+    header(axes, title, notes, [str(name) for name in values] if values.shape[1] > 1 else ())
+    return axes.figure
+
+
+def bar_chart(sizes: pd.Series[float], title: str, notes: Sequence[str], unit: str, below: str) -> Any:
+    """A bar an entry, named below it."""
+    axes = sheet(9.0, 1.8).subplots()
+    axes.bar(np.arange(len(sizes)), sizes.to_numpy(), width=0.7, color=SERIES[0])
+    axes.axhline(0, color=FAINT, linewidth=0.6)
+    axes.set_xticks(range(len(sizes)), list(map(str, sizes.index)))
+    axes.set_ylabel(unit, color=FAINT, fontsize=9)
+    axes.set_xlabel(below, color=FAINT, fontsize=9)
+    _plain(axes, "y")
+    header(axes, title, notes)
+    return axes.figure
+
+
+def _plain(axes: Any, grid: str) -> None:
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.tick_params(length=0, labelsize=9, colors=INK)
+    axes.set_axisbelow(True)
+    axes.grid(axis=grid, color="#e4e8ec", linewidth=0.8)
+    axes.margins(x=0.01)
