@@ -5,6 +5,7 @@ given as ``ax=``. Pictures need the extra ``fastlrp[plot]``.
 """
 
 from fastlrp.plot.maps import heat_map, lag_map
+from fastlrp.plot.series import lines, stacked
 from fastlrp.plot.shares import bars
 
-__all__ = ["bars", "heat_map", "lag_map"]
+__all__ = ["bars", "heat_map", "lag_map", "lines", "stacked"]

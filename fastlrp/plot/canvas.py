@@ -12,6 +12,8 @@ from fastlrp.messages import install_hint
 INK, FAINT = "#22313f", "#5f6c78"  # contrast on white: 13 and 5 to 1
 # lightness 37, 65, 76, 18: distinct in grey, and to colour-blind readers
 SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")
+#: Okabe and Ito's colours, which colour-blind readers can tell apart, without their yellow, which white swallows.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 TITLE = {"fontsize": 13, "fontweight": "bold", "color": INK}
 _LEAST, _MOST = 1.6, 12.0  # height of all rows in inches: at most 1,920 pixels, however many features
 _LINE = 13.5  # points from one line of a header to the next

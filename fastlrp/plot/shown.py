@@ -115,7 +115,9 @@ def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, 
     names = [order] if isinstance(order, str) else list(order)
     unknown = [str(name) for name in names if name not in size.index]
     if unknown:
-        raise ValueError(f"{function}(order=...) names what the result does not have: {suggest(unknown, list(size.index))}")
+        raise ValueError(
+            f"{function}(order=...) names what the result does not have: {suggest(unknown, list(size.index))}"
+        )
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{function}(order=...) takes names, each once, not {names!r}")
     return names[:top]

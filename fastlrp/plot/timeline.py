@@ -34,12 +34,15 @@ class Timeline:
         Such as "month"; "period" if it has no name.
     month : int64 array or None
         Year * 12 + month - 1 of each, if they are on a calendar.
+    day : int64 array or None
+        Days since 1970 of each, if they are finer than months.
     """
 
     position: Array
     names: Array
     unit: str
     month: Array | None = None
+    day: Array | None = None
 
     def __len__(self) -> int:
         """Number of times."""
@@ -47,8 +50,9 @@ class Timeline:
 
     def take(self, rows: Array) -> Timeline:
         """Some of the times, the first at position 0."""
-        position, month = self.position[rows], None if self.month is None else self.month[rows]
-        return replace(self, position=position - position[:1], names=self.names[rows], month=month)
+        month, day = (None if part is None else part[rows] for part in (self.month, self.day))
+        position = self.position[rows]
+        return replace(self, position=position - position[:1], names=self.names[rows], month=month, day=day)
 
     def span(self) -> str:
         """Their number and unit, the first and the last: "12 months from 1990-01 to 1990-12"."""
@@ -116,7 +120,7 @@ def _of_dates(plain: pd.Index, month: Array, day: Array) -> Timeline:
         names = day.astype("datetime64[D]").astype(str).astype(object)
     else:
         names = np.array([label(value) for value in plain], object)
-    return Timeline(_positions(day, step) if weekly else np.arange(len(day)), names, unit, month)
+    return Timeline(_positions(day, step) if weekly else np.arange(len(day)), names, unit, month, day)
 
 
 def _of_periods(level: pd.PeriodIndex) -> Timeline:
@@ -129,13 +133,14 @@ def _of_periods(level: pd.PeriodIndex) -> Timeline:
         step = period_step(level, ordinal)
         names = [str(period).replace("Q", "-Q") for period in level]
         return Timeline(_positions(ordinal, step), np.array(names, object), _UNITS.get(width * step, "period"), month)
+    day = level.to_timestamp().to_numpy().astype("datetime64[D]").astype(np.int64)
     if letter == "W":
         step = period_step(level, ordinal)
         names = [str(period).split("/")[0] for period in level]
         unit = "week" if step == 1 else "period"
-        return Timeline(_positions(ordinal, step), np.array(names, object), unit, month)
+        return Timeline(_positions(ordinal, step), np.array(names, object), unit, month, day)
     unit = {"D": "day", "B": "day", "h": "hour", "H": "hour"}.get(letter, "period")
-    return Timeline(np.arange(len(level)), np.array([str(period) for period in level], object), unit, month)
+    return Timeline(np.arange(len(level)), np.array([str(period) for period in level], object), unit, month, day)
 
 
 def _positions(key: Array, step: int) -> Array:
