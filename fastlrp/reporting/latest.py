@@ -102,7 +102,7 @@ def _why(now: Latest, i: int) -> str:
 def embedded(e: Evidence, room: int) -> str:
     """The cross-section as the page's script reads it: JSON of at most ``room`` bytes.
 
-    Numbers are whole multiples of ``unit``, a thousandth of a usual part or less. Of each asset the largest parts stand
+    Numbers are whole multiples of ``unit``, a thousandth of a usual part or less, of which ``digits`` decimals show. Of each asset the largest parts stand
     as (feature, part, percentile of its value); ``rest`` is the sum of the others. Where even few parts of all assets
     have no room, the assets in the middle are left out.
     """
@@ -110,10 +110,10 @@ def embedded(e: Evidence, room: int) -> str:
     n, width = now.parts.shape
     bars = min(width, _BARS)
     usual = float(np.median(np.sort(np.abs(now.apart), axis=1)[:, -min(width, 3) :])) or 1.0
-    unit = 10.0 ** np.floor(np.log10(usual) - 3)
+    digits = 2 - int(np.floor(np.log10(usual)))
     kept = np.arange(n)
     while True:
-        text = _as_script(_numbers(now, kept, unit, bars))
+        text = _as_script(_numbers(now, kept, digits, bars))
         if len(text) <= room:
             return text
         if bars > 4:
@@ -123,7 +123,8 @@ def embedded(e: Evidence, room: int) -> str:
             kept = np.concatenate([kept[:half], kept[-half:]])
 
 
-def _numbers(now: Latest, kept: Array, unit: float, bars: int) -> dict[str, Any]:
+def _numbers(now: Latest, kept: Array, digits: int, bars: int) -> dict[str, Any]:
+    unit = 10.0 ** -(digits + 1)
     features, n = [*now.features, *_TOTALS], len(now.names)
     columns = [features.index(name) for name in _top(pd.Series(np.abs(now.apart).mean(axis=0)[:-2], now.features), _COLUMNS)]
     ranks = np.concatenate([np.round(100 * now.ranks), np.full((n, len(_TOTALS)), -1)], axis=1)
@@ -137,8 +138,8 @@ def _numbers(now: Latest, kept: Array, unit: float, bars: int) -> dict[str, Any]
         by_column = np.round(parts[columns] / unit).astype(int).tolist()
         assets.append([now.names[i], int(i) + 1, float(f"{now.prediction[i]:.5g}"), by_column, shown, rest])
     return {
-        "features": features, "columns": columns, "unit": unit, "mean": float(f"{now.score.mean():.5g}"), "n": n,
-        "parts": bars, "others": len(features) - bars, "assets": assets,
+        "features": features, "columns": columns, "unit": unit, "digits": digits, "mean": float(f"{now.score.mean():.5g}"), "n": n,
+        "others": len(features) - bars, "assets": assets,
         "linear": bool(np.allclose(now.score, now.prediction, rtol=1e-4, atol=1e-6)),
     }  # fmt: skip
 

@@ -31,7 +31,7 @@ def outcome_section(e: Evidence, test_from: int | None, horizon: int, refitted: 
     section.lead += [_span(e, test_from, refitted), _verdict(e, first)]
     section.tables.append(_table(e, spans, found))
     section.lead.append(
-        "R² is 1 − Σ(y − p)² / Σy², against a forecast of zero; it asks for predictions in the target's units, as the "  # noqa: RUF001
+        "R² is 1 \N{MINUS SIGN} Σ(y \N{MINUS SIGN} p)² / Σy², against a forecast of zero; it asks for predictions in the target's units, as the "
         "others do not. t is Newey and West's. Portfolios are equally weighted and before costs."
     )
     smooth = _year(e)

@@ -18,7 +18,8 @@
     element.append(...inside);
     return element;
   };
-  const digits = (x) => (x === 0 ? "0" : Number(x.toPrecision(3)).toString()).replace("-", "\u2212");
+  const fixed = data.digits >= 0 && data.digits <= 6;
+  const digits = (x) => (fixed ? x.toFixed(data.digits) : x.toPrecision(3)).replace("-", "\u2212");
   const signed = (x) => (x > 0 ? "+" : "") + digits(x);
 
   const columns = [
@@ -91,14 +92,14 @@
     const isOpen = opener.getAttribute("aria-expanded") === "true";
     opener.setAttribute("aria-expanded", String(!isOpen));
     if (isOpen) line.nextSibling.remove();
-    else line.after(make("tr", { class: "why" }, make("td", { colspan: columns.length }, waterfall(asset))));
+    else line.after(make("tr", { class: "why" }, make("td", { colspan: columns.length }, make("div", {}, waterfall(asset)))));
   }
 
   function waterfall(asset) {
     const bars = [];
     for (let k = 0; k < asset.parts.length; k += 3) {
       const [j, part, percentile] = asset.parts.slice(k, k + 3);
-      bars.push([data.features[j], percentile < 0 ? "" : percentile + " %", part * unit]);
+      bars.push([data.features[j], percentile < 0 ? "" : percentile + "\u00a0%", part * unit]);
     }
     if (data.others > 0) bars.push([`${data.others} others`, "", asset.rest * unit]);
     let at = data.mean, low = at, high = at;

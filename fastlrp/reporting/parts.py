@@ -12,6 +12,7 @@ import pandas as pd
 from fastlrp.plot.timeline import timeline
 from fastlrp.reporting.svg import inline_svg
 
+_NONE = "\N{EN DASH}"
 _ROWS = 40  # of a table through time; more are averaged by year, so that a page's size has a bound
 
 
@@ -52,13 +53,16 @@ class Section:
 
 
 def percent(x: float) -> str:
-    """A share: "8.8 %"; a dash where there is none."""
-    return "–" if not np.isfinite(x) else f"{100 * x:.1f} %"
+    """A share: "8.8 %", which no line break parts; a dash where there is none."""
+    return f"{100 * x:.1f}\N{NO-BREAK SPACE}%" if np.isfinite(x) else _NONE
 
 
 def number(x: float) -> str:
-    """Three digits; a dash where there is none."""
-    return "–" if not np.isfinite(x) else f"{x:.3g}".replace("e-0", "e-").replace("-", "−")  # noqa: RUF001
+    """Three digits, and all of a large number's; a dash where there is none."""
+    if not np.isfinite(x):
+        return _NONE
+    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e6 else f"{x:.3g}".replace("e-0", "e-")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def signed(x: float) -> str:

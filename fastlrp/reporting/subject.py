@@ -78,7 +78,7 @@ def subject(
     ValueError
         If they are not what is expected.
     """
-    source = str(model) if isinstance(model, str | os.PathLike) else f"a {type(model).__name__} in memory"
+    source = Path(model).name if isinstance(model, str | os.PathLike) else f"a {type(model).__name__} in memory"
     if isinstance(model, str | os.PathLike):
         model = read_keras(model)
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
@@ -88,7 +88,7 @@ def subject(
             f"ends in one, not {foreign_network(model) or type(model).__name__}"
         )
     is_net = isinstance(last, Chain | Chains)
-    where = str(panel) if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
+    where = Path(panel).name if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
     if isinstance(panel, str | os.PathLike):
         if not is_net:
             raise ValueError(f"a panel in files goes with a network: give {type(last).__name__} its panel as a DataFrame")
