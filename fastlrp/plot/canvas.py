@@ -10,6 +10,7 @@ import numpy as np
 from fastlrp.messages import install_hint
 
 INK, FAINT = "#22313f", "#5f6c78"  # contrast on white: 13 and 5 to 1
+GRID = "#e4e8ec"
 # lightness 37, 65, 76, 18: distinct in grey, and to colour-blind readers
 SERIES = ("#1f5a8a", "#e08a2e", "#8fc1de", "#2b2b2b")
 #: Okabe and Ito's colours, which colour-blind readers can tell apart, without their yellow, which white swallows.
@@ -81,6 +82,17 @@ def name_rows(axes: Any, names: Sequence[str]) -> float:
     axes.tick_params(which="both", length=0, labelsize=9, colors=INK)
     axes.tick_params(axis="y", labelsize=min(9.0, max(3.0, 0.8 * height)))
     return height
+
+
+def plain_axes(axes: Any, under: str, unit: str) -> None:
+    """Two axes with their names, faint, and lines across at the vertical one's ticks."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(labelsize=9, colors=FAINT)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_xlabel(under, color=FAINT, fontsize=9)
+    axes.set_ylabel(unit.replace("\n", " "), color=FAINT, fontsize=9)
 
 
 def row_height(axes: Any, rows: int) -> float:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastlrp.plot.canvas import FAINT, LINES, axes_for, entry, headers, shortened
+from fastlrp.plot.canvas import FAINT, LINES, axes_for, entry, headers, plain_axes, shortened
 from fastlrp.plot.shading import Shade, Span, checked_shade, shade_axes
 from fastlrp.plot.shown import Groups, checked, checked_limits, noun, ordered
 from fastlrp.plot.tracks import UNITS, Statistic, Track, left_out, track
 from fastlrp.relevance.result import Relevance
 
-_GREY, _GRID = "#c9ced3", "#e4e8ec"
+_GREY = "#c9ced3"
 _TITLES = {
     "share": "Which {}s predictions rest on, through time",
     "abs": "How large relevance is, through time",
@@ -79,11 +79,11 @@ def lines(
     tracks = [track("lines", relevance, statistic, groups, smooth) for relevance in relevances]
     chosen = _few("lines", tracks[0], order, top)
     several = axes_for("lines", ax, len(tracks), 10.5, 3.2)
-    small, shaded = [], []
+    small: list[list[str]] = []
+    shaded: list[str] = []
     for axes, one, name in zip(several, tracks, names, strict=True):
         _draw_lines(axes, one, chosen)
-        shaded = _finish(axes, "lines", one, spans, over=False) or shaded
-        axes.set_ylabel(UNITS[statistic].replace("\n", " "), color=FAINT, fontsize=9)
+        shaded = _finish(axes, "lines", one, UNITS[statistic], spans, over=False) or shaded
         others = left_out(one.whole, chosen, statistic, noun(groups))
         small.append([_how(one, name, len(names)), one.scope.text, *(f"in colours: {note}" for note in others)])
     if statistic == "mean":
@@ -133,7 +133,9 @@ def stacked(
     tracks = [track("stacked", relevance, "share", groups, smooth) for relevance in relevances]
     chosen = _few("stacked", tracks[0], order, top)
     several = axes_for("stacked", ax, len(tracks), 10.5, 3.2)
-    small, shaded, others = [], [], len(tracks[0].table.columns) - len(chosen)
+    small: list[list[str]] = []
+    shaded: list[str] = []
+    others = len(tracks[0].table.columns) - len(chosen)
     rest = [f"{others} others" if others > 1 else "1 other"] if others else []
     for axes, one, name in zip(several, tracks, names, strict=True):
         parts = one.table[chosen].to_numpy().T
@@ -143,8 +145,7 @@ def stacked(
             one.table.index, parts, colors=[*LINES[: len(chosen)], _GREY], labels=[*map(_label, chosen), *rest],
             edgecolor="white", linewidth=0.4,
         )  # fmt: skip
-        shaded = _finish(axes, "stacked", one, spans, over=True) or shaded
-        axes.set_ylabel(UNITS["share"].replace("\n", " "), color=FAINT, fontsize=9)
+        shaded = _finish(axes, "stacked", one, UNITS["share"], spans, over=True) or shaded
         axes.set_ylim(0, 100)
         small.append([_how(one, name, len(names)), one.scope.text])
     main = title or _TITLES["share"].format(noun(groups))
@@ -185,19 +186,13 @@ def _draw_lines(axes: Any, of: Track, chosen: Sequence[str]) -> None:
         axes.plot([], [], color=colour, linewidth=1.6, label=_label(name))
 
 
-def _finish(axes: Any, function: str, of: Track, spans: Sequence[Span], *, over: bool) -> list[str]:
+def _finish(axes: Any, function: str, of: Track, unit: str, spans: Sequence[Span], *, over: bool) -> list[str]:
     """The axis of times and its shades; the names of these."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(labelsize=9, colors=FAINT)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    plain_axes(axes, f"last {of.scope.unit} of the window", unit)
     wide = axes.get_window_extent().width / axes.figure.dpi > 7
     axes.set_xticks(*of.times.ticks(10 if wide else 6))
     last = int(of.times.position[-1])
     axes.set_xlim(-0.5 if last == 0 else 0, last or 0.5)
-    axes.set_xlabel(f"last {of.scope.unit} of the window", color=FAINT, fontsize=9)
     return shade_axes(axes, function, spans, of.times, over=over)
 
 

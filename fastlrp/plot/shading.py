@@ -110,5 +110,5 @@ def _places(span: Span, times: Timeline) -> tuple[float, float]:
     step = (float(np.median(np.diff(key))) if len(times) > 1 else 0.0) or 1.0
     wide = np.concatenate([[key[0] - step], key, [key[-1] + step]])
     at = np.concatenate([[-1.0], times.position, [times.position[-1] + 1.0]])
-    low, high = np.interp(ends + [-0.5, 0.5], wide, at)
+    low, high = np.interp(ends + np.array([-0.5, 0.5]), wide, at)
     return max(low, -0.5), min(high, float(times.position[-1]) + 0.5)

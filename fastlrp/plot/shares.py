@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastlrp.plot.canvas import FAINT, SERIES, entry, header, name_rows, row_height, sheet
+from fastlrp.plot.canvas import FAINT, GRID, SERIES, entry, header, name_rows, row_height, sheet
 from fastlrp.plot.shown import Groups, checked, checked_limits, noun, on_host, ordered, scope
 from fastlrp.plot.timeline import counted
 from fastlrp.relevance import tables
@@ -122,7 +122,7 @@ def _draw(
     axes.set_ylim(n + bool(others) - 0.4, -0.6)
     axes.margins(x=0.08)
     axes.set_axisbelow(True)
-    axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_xlabel("% of a window's |relevance|", color=FAINT, fontsize=9)
 
 

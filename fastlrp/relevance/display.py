@@ -121,12 +121,18 @@ def _row_labels(relevance: RelevanceArrays, at: Array) -> tuple[list[str], list[
     return names, [[label(value) for value in (key if isinstance(key, tuple) else (key,))] for key in index]
 
 
+def explained(relevance: RelevanceArrays) -> Array:
+    """The predictions of the output that was explained; (n,)."""
+    prediction = relevance.prediction
+    if prediction.ndim == 1:
+        return prediction
+    names = list(relevance.outputs or range(prediction.shape[1]))
+    return prediction[:, names.index(relevance.target) if relevance.target in names else 0]
+
+
 def _columns(relevance: RelevanceArrays, at: Array, top: Array) -> tuple[list[str], Array]:
     """The columns of the table: the prediction, the score, and the parts that add up to it."""
-    summed, prediction = _summed(relevance, at), relevance.prediction[at]
-    if prediction.ndim == 2:
-        names = list(relevance.outputs or range(prediction.shape[1]))
-        prediction = prediction[:, names.index(relevance.target) if relevance.target in names else 0]
+    summed, prediction = _summed(relevance, at), explained(relevance)[at]
     others = summed.shape[1] - len(top)
     head = ["prediction", "score =", *(f"{relevance.features[j]} +" for j in top)]
     parts = [prediction, relevance.score[at], *(summed[:, j] for j in top)]
