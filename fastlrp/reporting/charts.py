@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastlrp.plot.canvas import FAINT, INK, SERIES, header, sheet
+from fastlrp.plot.canvas import FAINT, SERIES, header, plain_axes, sheet
 from fastlrp.plot.timeline import timeline
 
 _POINTS = 1000  # a line has no more; periods beyond are averaged
@@ -30,8 +30,7 @@ def line_chart(
         axes.axvspan(times.position[0], times.position[shown_from], facecolor=FAINT, alpha=0.12, linewidth=0)
     axes.axhline(0, color=FAINT, linewidth=0.6)
     axes.set_xticks(*times.ticks(10))
-    axes.set_ylabel(unit, color=FAINT, fontsize=9)
-    _plain(axes, "y")
+    plain_axes(axes, "", unit)
     header(axes, title, notes, [str(name) for name in values] if values.shape[1] > 1 else ())
     return axes.figure
 
@@ -42,17 +41,7 @@ def bar_chart(sizes: pd.Series[float], title: str, notes: Sequence[str], unit: s
     axes.bar(np.arange(len(sizes)), sizes.to_numpy(), width=0.7, color=SERIES[0])
     axes.axhline(0, color=FAINT, linewidth=0.6)
     axes.set_xticks(range(len(sizes)), list(map(str, sizes.index)))
-    axes.set_ylabel(unit, color=FAINT, fontsize=9)
-    axes.set_xlabel(below, color=FAINT, fontsize=9)
-    _plain(axes, "y")
+    plain_axes(axes, below, unit)
     header(axes, title, notes)
     return axes.figure
 
-
-def _plain(axes: Any, grid: str) -> None:
-    for side in axes.spines.values():
-        side.set_visible(False)
-    axes.tick_params(length=0, labelsize=9, colors=INK)
-    axes.set_axisbelow(True)
-    axes.grid(axis=grid, color="#e4e8ec", linewidth=0.8)
-    axes.margins(x=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from fastlrp.files.layout import first_rank
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.messages import install_hint
 from fastlrp.panels.periods import label, periods, ranked_times, time_level
+from fastlrp.reporting.about import made_section, model_section, reconciliation_section
+from fastlrp.reporting.evidence import gathered
+from fastlrp.reporting.history import history_section, lag_section
+from fastlrp.reporting.latest import embedded, latest_section
+from fastlrp.reporting.outcome import outcome_section
+from fastlrp.reporting.page import page
 from fastlrp.reporting.subject import Subject, subject
+from fastlrp.reporting.trust import faithfulness_section, rules_section
 from fastlrp.rules import Rule, as_rule
 from fastlrp.whole import whole
 
@@ -95,39 +103,62 @@ def report(
     --------
     >>> fl.report("model.h5", panel, "report.html", target="ret_next", test_from="2010-01")  # doctest: +SKIP
     """
-    start, out, chosen = time.perf_counter(), Path(destination), as_rule(rule)
-    _check(out, model, panel, horizon, title)
+    out, chosen = Path(destination), as_rule(rule)
+    check_output(out, {"the model": model, "the panel": panel})
     about = subject(
         model, panel, target, unit=unit, columns=columns, index=index, steps=steps,
         dtype=None if dtype is None else as_dtype(dtype), threads=threads,
     )  # fmt: skip
-    first = None if test_from is None else _rank(about, test_from)
-    asked = _asked(rule=chosen, target=target, unit=unit, groups=groups and [*groups], test_from=test_from,
-                   horizon=None if horizon == 1 else horizon)  # fmt: skip
-    content = written(about, chosen, groups, first, horizon, title, asked, start)
-    with whole(out) as temporary:
-        temporary.write_bytes(content)
+    write_report(about, out, chosen, target=target, groups=groups, test_from=test_from, horizon=horizon, title=title)
     return out
 
 
-def _check(out: Path, model: Any, panel: Any, horizon: int, title: object) -> None:
-    """Refuse what could not be written, before work starts."""
+def check_output(out: Path, inputs: Mapping[str, Any]) -> None:
+    """Refuse a page that could not be written, before work starts.
+
+    Raises
+    ------
+    ValueError, ImportError
+        If so; ``inputs`` are what it must not replace.
+    """
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the report is written to a .html file, not {str(out)!r}")
     if out.is_dir() or not out.resolve().parent.is_dir():
         problem = "is a folder" if out.is_dir() else f"cannot be written: there is no folder {out.resolve().parent}"
         raise ValueError(f"{out} {problem}")
-    for what, given in (("model", model), ("panel", panel)):
+    for what, given in inputs.items():
         if isinstance(given, str | os.PathLike) and out.exists() and Path(given).exists() and out.samefile(given):
-            raise ValueError(f"{out} is the {what} itself: choose another file for the report")
+            raise ValueError(f"{out} is {what} itself: choose another file for the report")
+    for package in ("jinja2", "matplotlib"):
+        if find_spec(package) is None:
+            raise ImportError(f"a report needs {package}: {install_hint(package, 'report')}")
+
+
+def write_report(
+    about: Subject, out: Path, rule: Rule, *, target: Any = None, groups: Mapping[str, Sequence[str]] | None = None,
+    test_from: object = None, horizon: int = 1, title: str | None = None,
+) -> None:  # fmt: skip
+    """Explain, judge, and write the page; arguments as :func:`report`'s."""
+    start = time.perf_counter()
     check("horizon", horizon)
     if title is not None and not isinstance(title, str):
         raise ValueError(f"title= takes a text, not {title!r}")
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"a report needs {error.name}: {install_hint(str(error.name), 'report')}") from None
+    if about.actual is None and (test_from is not None or horizon != 1):
+        raise ValueError("test_from= and horizon= say how predictions are judged, which needs what followed: give target=")
+    first = None if test_from is None else _rank(about, test_from)
+    e = gathered(about, rule, groups)
+    sections = [model_section(e), reconciliation_section(e), history_section(e), lag_section(e), latest_section(e),
+                rules_section(e), faithfulness_section(e)]  # fmt: skip
+    if about.actual is not None:
+        sections.append(outcome_section(e, first, horizon, isinstance(about.model, RollingLSTM)))
+    asked = _asked(target=target, rule=rule, groups=groups and [*groups], test_from=test_from,
+                   horizon=None if horizon == 1 else horizon)  # fmt: skip
+    sections.append(made_section(e, asked, time.perf_counter() - start))
+    lead = " ".join([sections[0].lead[0], *(s.lead[1] for s in sections if s.name == "outcome")])
+    name = title or f"What {about.source} predicts, and why"
+    content = page(name, lead, sections, lambda room: embedded(e, room), e.assets.removesuffix("s"))
+    with whole(out) as temporary:
+        temporary.write_bytes(content)
 
 
 def _rank(about: Subject, test_from: object) -> int:
@@ -145,28 +176,3 @@ def _asked(**given: Any) -> str:
 
 def _short(value: Any) -> str:
     return repr(value) if isinstance(value, str | int | list | Rule) else f"a {type(value).__name__}"
-
-
-def written(
-    about: Subject, rule: Rule, groups: Mapping[str, Sequence[str]] | None, test_from: int | None, horizon: int,
-    title: str | None, asked: str, start: float,
-) -> bytes:  # fmt: skip
-    """The page's bytes."""
-    from fastlrp.reporting.about import made_section, model_section, reconciliation_section
-    from fastlrp.reporting.evidence import gathered
-    from fastlrp.reporting.history import history_section, lag_section
-    from fastlrp.reporting.latest import embedded, latest_section
-    from fastlrp.reporting.outcome import outcome_section
-    from fastlrp.reporting.page import page
-    from fastlrp.reporting.trust import faithfulness_section, rules_section
-
-    e = gathered(about, rule, groups)
-    sections = [model_section(e), reconciliation_section(e), history_section(e), lag_section(e), latest_section(e),
-                rules_section(e), faithfulness_section(e)]  # fmt: skip
-    if about.actual is not None:
-        sections.append(outcome_section(e, test_from, horizon, isinstance(about.model, RollingLSTM)))
-    sections.append(made_section(e, asked, time.perf_counter() - start))
-    name = about.source if about.net is None or not getattr(about.net, "name", None) else about.net.name
-    lead = " ".join([sections[0].lead[0], *(s.lead[1] for s in sections if s.name == "outcome")])
-    return page(title or f"What {Path(name).name} rests on", lead, sections, lambda room: embedded(e, room),
-                e.assets.removesuffix("s"))  # fmt: skip

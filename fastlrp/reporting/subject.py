@@ -67,8 +67,8 @@ def subject(
     target: Any,
     *,
     unit: int | str | None,
-    columns: Sequence[str] | None,
-    index: tuple[str | None, str | None] | None,
+    columns: Sequence[str] | None = None,
+    index: tuple[str | None, str | None] | None = None,
     **how: Any,
 ) -> Subject:
     """Check a model and a panel, and predict.
@@ -88,6 +88,8 @@ def subject(
             f"ends in one, not {foreign_network(model) or type(model).__name__}"
         )
     is_net = isinstance(last, Chain | Chains)
+    if is_net:
+        refuse_input(last, target)
     where = Path(panel).name if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
     if isinstance(panel, str | os.PathLike):
         if not is_net:
@@ -104,6 +106,12 @@ def subject(
     if is_net:
         return _of_network(last, panel, actual, unit, source, where, how)
     return _of_estimator(model, last, panel, actual, unit, source, where, how)
+
+
+def refuse_input(net: AnyNetwork, target: Any) -> None:
+    """Refuse a target that the network reads."""
+    if isinstance(target, str) and target in (net.features or ()):
+        raise ValueError(f"target={target!r} is an input of the network, expected a column of what followed")
 
 
 def _read(path: Path, net: AnyNetwork, columns: Any, index: Any, target: Any) -> pd.DataFrame:

@@ -7,10 +7,10 @@ from io import StringIO
 from typing import Any
 from xml.etree import ElementTree
 
-from fastlrp.plot.canvas import FAINT, INK, SERIES
+from fastlrp.plot.canvas import FAINT, GRID, INK, SERIES
 
 #: Colours that the style sheet names, which gives them other values on a dark page.
-_NAMED = {INK: "ink", FAINT: "faint", "#ffffff": "paper", "#e4e8ec": "line"} | {
+_NAMED = {INK: "ink", FAINT: "faint", "#ffffff": "paper", "#000000": "ink", GRID: "line"} | {
     colour: f"series{k}" for k, colour in enumerate(SERIES, 1)
 }
 _MANY = 250  # marks of one kind beyond which they are drawn as an image, whose size their number does not change
