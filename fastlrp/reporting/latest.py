@@ -32,14 +32,9 @@ class Latest(NamedTuple):
     names: list[str]
     prediction: Array
     score: Array
-    parts: Array  # (asset, feature + 2): relevance, initial state, unattributed
+    apart: Array  # (asset, feature + 2): relevance, initial state, unattributed, each less its mean over assets
     ranks: Array  # (asset, feature): the feature's value as a percentile of the cross-section
     features: list[str]
-
-    @property
-    def apart(self) -> Array:
-        """Parts less the cross-section's mean, which add up to the score less the mean score."""
-        return self.parts - self.parts.mean(axis=0)
 
 
 def latest(e: Evidence) -> tuple[Latest, int]:
@@ -53,9 +48,10 @@ def latest(e: Evidence) -> tuple[Latest, int]:
     totals = [np.asarray(part, np.float64)[:, None] for part in (relevance.initial_state, relevance.unattributed)]
     frame, features = e.subject.frame.iloc[rows], list(relevance.features)
     columns = frame[features] if set(features) <= set(frame.columns) else frame
+    parts = np.concatenate([values, *totals], axis=1)
     return Latest(
         [e.asset(row) for row in rows], e.subject.predicted[rows], np.asarray(relevance.score, np.float64),
-        np.concatenate([values, *totals], axis=1), columns.rank(pct=True).to_numpy(), features,
+        parts - parts.mean(axis=0), columns.rank(pct=True).to_numpy(), features,
     ), rank  # fmt: skip
 
 
@@ -107,10 +103,10 @@ def embedded(e: Evidence, room: int) -> str:
     have no room, the assets in the middle are left out.
     """
     now, _ = latest(e)
-    n, width = now.parts.shape
+    n, width = now.apart.shape
     bars = min(width, _BARS)
     usual = float(np.median(np.sort(np.abs(now.apart), axis=1)[:, -min(width, 3) :])) or 1.0
-    digits = 2 - int(np.floor(np.log10(usual)))
+    digits = int(np.ceil(1.5 - np.log10(usual)))
     kept = np.arange(n)
     while True:
         text = _as_script(_numbers(now, kept, digits, bars))
@@ -124,23 +120,25 @@ def embedded(e: Evidence, room: int) -> str:
 
 
 def _numbers(now: Latest, kept: Array, digits: int, bars: int) -> dict[str, Any]:
-    unit = 10.0 ** -(digits + 1)
-    features, n = [*now.features, *_TOTALS], len(now.names)
-    columns = [features.index(name) for name in _top(pd.Series(np.abs(now.apart).mean(axis=0)[:-2], now.features), _COLUMNS)]
-    ranks = np.concatenate([np.round(100 * now.ranks), np.full((n, len(_TOTALS)), -1)], axis=1)
-    assets = []
-    for i in kept:
-        parts = now.apart[i]
-        top = np.argsort(-np.abs(parts), kind="stable")[:bars]
-        whole = np.round(parts[top] / unit).astype(int)
-        rest = round(float(parts.sum()) / unit) - int(whole.sum())
-        shown = [x for j, value in zip(top, whole, strict=True) for x in (int(j), int(value), int(np.nan_to_num(ranks[i, j], nan=-1)))]
-        by_column = np.round(parts[columns] / unit).astype(int).tolist()
-        assets.append([now.names[i], int(i) + 1, float(f"{now.prediction[i]:.5g}"), by_column, shown, rest])
+    unit, features = 10.0 ** -(digits + 2), [*now.features, *_TOTALS]
+    sizes = pd.Series(np.abs(now.apart).mean(axis=0)[: len(now.features)], now.features)
+    columns = [now.features.index(name) for name in _top(sizes, _COLUMNS)]
+    apart = now.apart[kept]
+    top = np.argsort(-np.abs(apart), axis=1, kind="stable")[:, :bars]
+    parts = np.round(np.take_along_axis(apart, top, axis=1) / unit).astype(np.int64)
+    rest = np.round(apart.sum(axis=1) / unit).astype(np.int64) - parts.sum(axis=1)
+    ranks = np.full(apart.shape, -1)  # totals have none
+    ranks[:, : len(now.features)] = np.nan_to_num(np.round(100 * now.ranks[kept]), nan=-1)
+    triples = np.stack([top, parts, np.take_along_axis(ranks, top, axis=1)], axis=2).reshape(len(kept), -1)
+    by_column = np.round(apart[:, columns] / unit).astype(np.int64)
+    names = [now.names[i] for i in kept]
+    predicted = [float(f"{now.prediction[i]:.5g}") for i in kept]
+    place, by, shown, others = (one.tolist() for one in (kept + 1, by_column, triples, rest))
     return {
-        "features": features, "columns": columns, "unit": unit, "digits": digits, "mean": float(f"{now.score.mean():.5g}"), "n": n,
-        "others": len(features) - bars, "assets": assets,
+        "features": features, "columns": columns, "unit": unit, "digits": digits, "n": len(now.names),
+        "mean": float(f"{now.score.mean():.5g}"), "others": len(features) - bars,
         "linear": bool(np.allclose(now.score, now.prediction, rtol=1e-4, atol=1e-6)),
+        "assets": [list(asset) for asset in zip(names, place, predicted, by, shown, others, strict=True)],
     }  # fmt: skip
 
 

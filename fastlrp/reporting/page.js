@@ -7,6 +7,7 @@
   const unit = data.unit;
   const assets = data.assets.map(([name, rank, prediction, columns, parts, rest]) =>
     ({ name, rank, prediction, columns, parts, rest, key: name.toLowerCase() }));
+  const left = data.n > assets.length ? `; ${(data.n - assets.length).toLocaleString("en")} in the middle have no room here` : "";
   let shown = assets, first = 0, by = { column: "rank", down: false };
 
   const make = (tag, attributes = {}, ...inside) => {
@@ -74,7 +75,7 @@
     });
     const some = shown.slice(first, first + PAGE);
     count.textContent = some.length
-      ? `${(first + 1).toLocaleString("en")} to ${(first + some.length).toLocaleString("en")} of ${shown.length.toLocaleString("en")}`
+      ? `${(first + 1).toLocaleString("en")} to ${(first + some.length).toLocaleString("en")} of ${shown.length.toLocaleString("en")}${left}`
       : "none found";
     back.disabled = first === 0;
     on.disabled = first + PAGE >= shown.length;

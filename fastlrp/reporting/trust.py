@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from fastlrp import plot
 from fastlrp.errors import ConservationWarning
-from fastlrp.evidence import compare, faithfulness
+from fastlrp.evidence.compare import compare
+from fastlrp.evidence.faithfulness import faithfulness
 from fastlrp.relevance.tables import mean_share
 from fastlrp.reporting.evidence import Evidence
-from fastlrp.reporting.parts import Section, Table, as_table, largest, number, percent, signed
+from fastlrp.reporting.parts import Section, Table, as_table, largest, number, percent
 
 _SAMPLES = 2000  # windows that are perturbed, and explained by every rule: their means have three digits
+#: Numbers of a test of faithfulness: what they are called, and how they are written.
+_TOLD: dict[str, tuple[str, Callable[[float], str]]] = {
+    "most": ("area, most relevant first", number),
+    "random": ("area, random order", number),
+    "random_std": ("its standard deviation over random orders", number),
+    "least": ("area, least relevant first", number),
+    "infidelity_relative": ("infidelity (0 is exact, 1 is that of no relevance)", number),
+    "max_sensitivity_relative": ("largest change of relevance under a small change of the input", percent),
+}
 _OWN = "Each period has a network of its own, so that this is not computed for all of them together."
 
 
@@ -59,27 +70,30 @@ def faithfulness_section(e: Evidence) -> Section:
         net, e.subject.frame, e.relevance, n_samples=_SAMPLES, random_state=0, threads=e.subject.threads
     )
     told = found.table()
-    better = "more" if told["gain"] > 0 else "no more"
+    reversed_ = told["reversed"] / told["random"] if told["random"] else float("nan")
     section.lead.append(
-        "If relevance says what the model uses, then the score must change most as the features with most of it are "
-        "replaced by their mean over the cross-section. It changes "
-        f"{better} than in random order: the area between the two curves is {signed(told['gain_relative'])} of the random "
-        f"one's, and is positive in {told['months_won']:,.0f} of {told['months']:,.0f} {e.line.unit}s; with the least "
-        f"relevant first it is {signed(told['reversed'] / (found.areas['random'] or 1))}."
+        "If relevance says what the model uses, the score must change most when the features with most of it are the "
+        "first to be replaced by their mean over the cross-section. The area under that curve is "
+        f"{_more(told['gain_relative'])} than in random order, and larger than it in {percent(told['months_won'])} of "
+        f"{e.line.unit}s; with the least relevant first it is {_more(reversed_)}."
     )
-    curves = found.curves.rename_axis("part deleted")
+    curves = found.curves.rename(columns={"random_std": "spread of random"})
+    half = curves.index[abs(curves.index - 0.5).argmin()]
     words = (
-        "Three lines: the change of the score as features are deleted, the most relevant, random ones, or the least "
-        f"relevant first. At half of the features: {largest(curves[['most', 'random', 'least']].loc[_half(curves)], number)}."
+        "Three lines: the mean change of the score as features are deleted, with the most relevant, random ones or the "
+        f"least relevant first. With {percent(half)} of them gone it is "
+        f"{largest(curves.loc[half, ['most', 'random', 'least']], number)}."
     )
-    section.draw(found.plot(), words, as_table("Change of the score, by the part of features deleted", curves))
-    rows = [[str(name).replace("_", " "), number(float(value))] for name, value in told.items()]
+    curves.index = pd.Index([percent(part) for part in curves.index], name="deleted")
+    caption = "Mean change of the score, by the part of features deleted"
+    section.draw(found.plot(), words, as_table(caption, curves))
+    rows = [[name, form(float(told[key]))] for key, (name, form) in _TOLD.items() if key in told]
     section.tables.append(Table(f"In numbers, of {told['samples']:,.0f} windows", ["", "value"], rows))
     return section
 
 
-def _half(curves: pd.DataFrame) -> Any:
-    return curves.index[abs(curves.index - 0.5).argmin()]
+def _more(part: float) -> str:
+    return f"{percent(abs(part))} {'larger' if part > 0 else 'smaller'}"
 
 
 def _how(e: Evidence) -> dict[str, Any]:
