@@ -129,6 +129,6 @@ def _some_assets(frame: pd.DataFrame, rows: int) -> tuple[pd.DataFrame, str]:
     code = np.asarray(index.codes[1 - time_level(index)])
     sizes = np.bincount(code)
     order = np.random.default_rng(0).permutation(np.flatnonzero(sizes))
-    chosen = order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), rows)))]
+    chosen = order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), rows, side="right")))]
     words = f"of {len(chosen):,} of {len(order):,} assets, drawn at random, as all would take too much memory"
     return frame[np.isin(code, chosen)], words

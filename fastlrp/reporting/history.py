@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+
 from fastlrp import plot
 from fastlrp.plot.timeline import counted
+from fastlrp.relevance.parts import feature_values
+from fastlrp.relevance.tables import mean_share
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, as_table, largest, listed, percent, through_time
 
@@ -14,11 +19,12 @@ def history_section(e: Evidence) -> Section:
     """Factors, and groups of them, through time."""
     section, relevance = Section("factors", "What predictions rest on"), e.relevance
     shares = relevance.by_time("share")
-    mean = shares.mean().sort_values(ascending=False, kind="stable")
-    signs = relevance.by_time("mean").mean()
+    names = list(relevance.features)
+    mean = pd.Series(mean_share(relevance), names).sort_values(ascending=False, kind="stable")
+    signs = pd.Series(np.nanmean(feature_values(relevance), axis=0, dtype=np.float64), names)
     smooth = _year(e)
     section.lead.append(
-        f"A feature's share is its part of a prediction's |relevance|, averaged over {e.assets} and time. The largest: "
+        f"A feature's share is its part of a prediction's |relevance|, averaged over all predictions. The largest: "
         f"{largest(mean, percent)}. Of {count_equal(len(mean))}, each would have {percent(1 / len(mean))}."
     )
     overall = mean.to_frame("mean share").assign(**{"mean relevance": signs[mean.index]}).rename_axis("feature")

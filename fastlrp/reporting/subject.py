@@ -150,6 +150,8 @@ def _of_network(
 ) -> Subject:
     at = target_unit(net, unit)
     steps = panel_steps(net, how["steps"])
+    if how["dtype"] is not None:  # all that looks at the panel then computes in it
+        frame = frame.astype(how["dtype"])
     predicted = net.predict(frame, **how)
 
     def explain(rule: Rule, frame: pd.DataFrame = frame, **more: Any) -> Relevance:
