@@ -24,11 +24,14 @@ GROUPS: dict[str, list[str]] = {
     "Lottery": ["maxret", "returnskew"],
 }
 
-#: The first month in which the network of volatility predicts out of sample.
-VOLATILITY_TEST_FROM = "2010-01"
+#: The first months that the networks had no part of when they were trained and chosen.
+RETURNS_TEST_FROM, VOLATILITY_TEST_FROM = "2016-01", "2010-01"
 _MODELS = {"returns": "model.h5", "volatility": "volatility.h5"}
 
-__all__ = ["GROUPS", "VOLATILITY_TEST_FROM", "describe", "load_model", "load_panel", "model_path", "panel_path"]
+__all__ = [
+    "GROUPS", "RETURNS_TEST_FROM", "VOLATILITY_TEST_FROM", "describe", "load_model", "load_panel", "model_path",
+    "panel_path",
+]  # fmt: skip
 
 
 def panel_path() -> Path:

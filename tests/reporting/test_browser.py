@@ -69,8 +69,8 @@ def test_search_sort_and_open_a_row(opened, volatility):
     heads.nth(0).click()
     assert cells(page, 1) == sorted(cells(page, 1))
     page.locator("#find").fill("m")
-    assert cells(page, 1) == ["AMD", "JPM", "MRK", "MSFT", "WMT"]
-    assert page.get_by_role("status").inner_text() == "1 to 5 of 5"
+    assert cells(page, 1) == ["AMD", "JPM", "MRK", "MSFT", "WMT", "XOM"]
+    assert page.get_by_role("status").inner_text() == "1 to 6 of 6"
     page.locator("#find").fill("rrc")
     page.get_by_role("button", name="RRC").click()
     rows = page.locator("#browse .why tbody tr").all_inner_texts()
@@ -107,7 +107,7 @@ def test_pictures_are_there_in_light_and_dark(opened, volatility, scheme):
         " getComputedStyle(part)[k === 1 ? 'fill' : 'backgroundColor'])"
     )
     ground, ink, paper = (sum(map(int, re.findall(r"\d+", shade)[:3])) for shade in shades)
-    assert (ground > 600 and paper > 600 and ink < 300) if scheme == "light" else (ground < 120 and paper < 150 < 300 < ink)
+    assert (ground > 700 and paper > 700 and ink < 350) if scheme == "light" else (ground < 120 and paper < 150 and ink > 450)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -118,8 +118,9 @@ def test_axe_finds_no_serious_fault(opened, volatility, scheme):
     page = opened(volatility, color_scheme=scheme, bypass_csp=True)
     page.locator("#browse tbody button").first.click()
     page.locator("summary").first.click()
-    found = axe.Axe().run(page).response
-    assert len(found["passes"]) > 10
+    every = {} if scheme == "light" else {"runOnly": ["color-contrast"]}  # the rest is the same in the dark
+    found = axe.Axe().run(page, options=every).response
+    assert len(found["passes"]) > (10 if scheme == "light" else 0)
     assert [(fault["id"], fault["impact"]) for fault in found["violations"]] == []
 
 
