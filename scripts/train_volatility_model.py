@@ -2,8 +2,8 @@
 
     python scripts/train_volatility_model.py
 
-It predicts next month's rank of ``retvol`` among the twenty stocks, from windows of 12 months. Nothing that it trains on
-is known later than the month before ``VOLATILITY_TEST_FROM``. Its printed results are recorded in
+It predicts next month's rank of ``retvol`` among the twenty stocks, from windows of 12 months. Nothing that it trains
+on is known later than the month before ``VOLATILITY_TEST_FROM``. Its printed results are recorded in
 ``fastlrp/data/PROVENANCE.md``.
 """
 

@@ -117,7 +117,9 @@ def _parser() -> _Parser:
 
 
 def _explain_arguments(parser: argparse.ArgumentParser) -> None:
-    _files(parser, "file to write: .csv, .tsv (both also with .gz, .bz2 or .xz), .parquet or .xlsx; - for a csv on stdout")
+    _files(
+        parser, "file to write: .csv, .tsv (both also with .gz, .bz2 or .xz), .parquet or .xlsx; - for a csv on stdout"
+    )
     _columns(parser)
     add = _computed(parser)
     add("--target", metavar="N", help=_OUTPUT)

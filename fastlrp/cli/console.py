@@ -16,9 +16,17 @@ from contextlib import contextmanager
 from fastlrp.errors import ConservationWarning
 from fastlrp.messages import shown
 
-_OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|title|groups"
+_OPTIONS = (
+    "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|"
+    "title|groups"
+)
 #: What the library calls otherwise.
-_SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume", "test_from=": "--test-from "}
+_SPELLED = {
+    "index=(time, asset)": "--time and --asset",
+    "columns=[...]": "--features",
+    "resume=True": "--resume",
+    "test_from=": "--test-from ",
+}
 
 
 def say(text: str) -> None:

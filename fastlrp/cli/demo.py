@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
-    """``fastlrp demo``: tables on stdout; pictures and reports into a folder, as far as their packages are installed."""
+    """``fastlrp demo``: tables on stdout; pictures and reports into a folder, where their packages are installed."""
     start = time.perf_counter()
     pictures = installed("matplotlib")
     if pictures:
@@ -197,10 +197,10 @@ def _volatility(panel: pd.DataFrame, rule: str) -> str:
     share = relevance.share().mean().sort_values(ascending=False, kind="stable")
     leading = ", ".join(f"{name} {100 * part:.1f} %" for name, part in share.iloc[:5].items())
     return (
-        f"{net!r}\ndoes predict: it ranks next month's volatility, and was trained on earlier months alone. Out of sample, "
-        f"in {ic.n} months from\n{VOLATILITY_TEST_FROM} on, its rank correlation with what followed is {ic.mean:.3f} "
-        f"(t {ic.t:.0f}); this month's volatility alone has {naive.mean:.3f}.\nIt rests on {leading}: past volatility "
-        "leads, as it should."
+        f"{net!r}\ndoes predict: it ranks next month's volatility, and was trained on earlier months alone. In "
+        f"{ic.n} months out of sample, from\n{VOLATILITY_TEST_FROM} on, its rank correlation with what followed is "
+        f"{ic.mean:.3f} (t {ic.t:.0f}); this month's volatility alone has {naive.mean:.3f}.\nIt rests on {leading}: "
+        "past volatility leads, as it should."
     )
 
 
@@ -212,10 +212,11 @@ def _report(panel: pd.DataFrame, rule: str, folder: Path) -> None:
     from fastlrp.reporting.report import report
 
     print("\nReports, each one page for a browser:")
-    for what, test_from, title in (
+    both: tuple[tuple[Literal["returns", "volatility"], str, str], ...] = (
         ("volatility", VOLATILITY_TEST_FROM, "Next month's volatility, ranked"),
         ("returns", RETURNS_TEST_FROM, "Next month's returns, which this network does not predict"),
-    ):
+    )
+    for what, test_from, title in both:
         target, out = load_panel(target=what)[1], folder / f"{what}.html"
         report(model_path(what), panel, out, target=target, rule=rule, test_from=test_from, groups=GROUPS, title=title)
         print(f"  {out}: {title[0].lower()}{title[1:]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -45,14 +46,15 @@ def read_frame(
         features = find_features(source, path, net, chosen, keys)  # type: ignore[arg-type]  # an Ensemble will do
         source.declare(keys, [*features, *beside])
         source.check([*keys, *features, *beside])
-        wanted, parts = list(dict.fromkeys([*features, *beside])), []
+        wanted: list[str] = list(dict.fromkeys([*features, *beside]))
+        parts: list[Any] = []
         for one in source.paths:
             with readable(one):
                 for piece in source.pieces(one):
                     parts += source.read(piece, [*keys, *wanted])
     if not parts:
         raise ValueError(f"{path} has no rows to explain")
-    frame = pyarrow.Table.from_batches(parts).to_pandas(ignore_metadata=True)
+    frame: pd.DataFrame = pyarrow.Table.from_batches(parts).to_pandas(ignore_metadata=True)
     levels = [whole_numbers(pd.Index(frame.pop(name))) for name in keys]
     frame.index = pd.MultiIndex.from_arrays(levels, names=list(keys))
     return frame[wanted]

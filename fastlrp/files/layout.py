@@ -182,7 +182,7 @@ def _months(times: Times) -> Array | None:
 
 
 def first_rank(times: Times, latest: str, since: object, name: str = "since") -> int:
-    """The rank of the first of the distinct ``times`` at or after ``since``; ``latest`` is the last one as it is written.
+    """The rank of the first of the distinct ``times`` at or after ``since``; ``latest`` is how the last one is written.
 
     Raises
     ------

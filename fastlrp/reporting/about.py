@@ -70,7 +70,11 @@ def _left_out(e: Evidence, found: int) -> Iterator[str]:
     yield (
         f"{count(n - found, 'row')} of {n:,} {'is' if n - found == 1 else 'are'} left out: {short:,} because no full "
         f"window of {count(e.subject.steps, e.line.unit)} without a break ends there, {gaps:,} because "
-        + ("a value is missing in the window" if e.subject.net is not None else "a value is missing or no model is ready")
+        + (
+            "a value is missing in the window"
+            if e.subject.net is not None
+            else "a value is missing or no model is ready"
+        )
         + (f"; most are missing of {', '.join(worst)}." if gaps and worst else ".")
     )
 
@@ -90,10 +94,10 @@ def reconciliation_section(e: Evidence) -> Section:
     gaps, unattributed = relevance.reconcile(), relevance.median_unattributed_share()
     part = "less than half" if unattributed <= 0.5 else "more than half"
     section.lead += [
-        "A prediction's score is the sum of its relevance, of what reached the network's initial state, and of what the "
-        "rule leaves unattributed. Each part is added up where it arises, so that the gap between the score and the sum "
-        f"is a check: it is {number(gaps.relative_worst)} of a row's scale at worst, {number(gaps.relative_median)} at "
-        "the median.",
+        "A prediction's score is the sum of its relevance, of what reached the network's initial state, and of what "
+        "the rule leaves unattributed. Each part is added up where it arises, so that the gap between the score and "
+        f"the sum is a check: it is {number(gaps.relative_worst)} of a row's scale at worst, "
+        f"{number(gaps.relative_median)} at the median.",
         f"The rule leaves {percent(unattributed)} of the score unattributed at the median, {part} of it"
         + (": rankings of features speak of the smaller part." if unattributed > 0.5 else "."),
     ]
@@ -109,7 +113,7 @@ def reconciliation_section(e: Evidence) -> Section:
         "largest gap / scale": e.by_period(relative).max(),
     }
     table = pd.DataFrame(by)
-    table.index = e.times.take(table.index)
+    table.index = e.times.take(table.index.to_numpy())
     lost = "median unattributed / |score|"
     shown = 100 * table[[lost]].replace(np.inf, np.nan)
     figure = line_chart(shown, "What the rule leaves unattributed", [f"median over {e.assets}"], "% of |score|")

@@ -17,7 +17,7 @@ _POINTS = 1000  # a line has no more; periods beyond are averaged
 def line_chart(
     table: pd.DataFrame, title: str, notes: Sequence[str], unit: str, *, smooth: int = 1, shown_from: int | None = None
 ) -> Any:
-    """A line a column over periods, with a trailing mean of ``smooth`` periods; the part before ``shown_from`` shaded."""
+    """A line a column, as a trailing mean of ``smooth`` periods; what is before the period ``shown_from`` is shaded."""
     times = timeline(table.index)
     values = table.rolling(smooth, min_periods=1).mean()
     wide = -(-len(values) // _POINTS)
@@ -44,4 +44,3 @@ def bar_chart(sizes: pd.Series[float], title: str, notes: Sequence[str], unit: s
     plain_axes(axes, below, unit)
     header(axes, title, notes)
     return axes.figure
-

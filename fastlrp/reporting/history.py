@@ -34,8 +34,8 @@ def history_section(e: Evidence) -> Section:
     moved = (last - first).sort_values(key=abs, ascending=False, kind="stable").index[:3]
     changes = listed([f"{name} from {percent(first[name])} to {percent(last[name])}" for name in moved])
     words = (
-        f"A map of each feature's share through {counted(len(shares), e.line.unit)}. From the first quarter of the time "
-        f"to the last, most changed: {changes}."
+        f"A map of each feature's share through {counted(len(shares), e.line.unit)}. From the first quarter of "
+        f"the time to the last, most changed: {changes}."
     )
     top = mean.index[:_FEATURES]
     table = through_time(f"Shares of the {len(top)} largest features", shares[top], percent)
@@ -59,18 +59,22 @@ def lag_section(e: Evidence) -> Section:
     profile = table.sum(axis=1)
     recent = profile[::-1].cumsum()
     half = int((recent >= 0.5).to_numpy().argmax()) + 1
+    of = f"{counted(half, unit)} of the {e.subject.steps:,} in a window"
     section.lead.append(
-        f"The latest {counted(half, unit)} of the {e.subject.steps:,} in a window hold {percent(recent.iloc[half - 1])} of "
-        f"|relevance|, the latest alone {percent(profile.iloc[-1])}, the oldest {percent(profile.iloc[0])}"
+        f"The latest {of} hold {percent(recent.iloc[half - 1])} of |relevance|, the latest alone "
+        f"{percent(profile.iloc[-1])}, the oldest {percent(profile.iloc[0])}"
         f"{f' ({e.some})' if e.some else ''}."
     )
     of_lags = profile[::-1].to_frame("share")
     of_lags["up to here"] = recent
     words = (
-        f"A line: the share of |relevance| by lag, from {percent(profile.iloc[0])} at lag {profile.index[0]}, the oldest, "
-        f"to {percent(profile.iloc[-1])} at lag 0, with {percent(profile.max())} at lag {profile.idxmax()} the largest."
+        f"A line: the share of |relevance| by lag, from {percent(profile.iloc[0])} at lag {profile.index[0]}, the "
+        f"oldest, to {percent(profile.iloc[-1])} at lag 0, with {percent(profile.max())} at lag {profile.idxmax()} the "
+        "largest."
     )
-    section.draw(plot.lag_profile(e.stepped), words, as_table(f"Share of |relevance| by lag, in {unit}s", of_lags, percent))
+    section.draw(
+        plot.lag_profile(e.stepped), words, as_table(f"Share of |relevance| by lag, in {unit}s", of_lags, percent)
+    )
     top = table.sum().sort_values(ascending=False, kind="stable").index[:_FEATURES]
     where = listed([f"{name} at lag {table[name].idxmax()}" for name in top[:3]])
     words = f"A map of shares by feature and lag. The three largest features have most relevance thus: {where}."

@@ -68,17 +68,17 @@ def by_period(index: pd.MultiIndex, predicted: Array, actual: Array, quantiles: 
     q = quantiles or (10 if usual >= 100 else 5 if usual >= 10 else 3)
     # Of n values in order, the k-th quantile ends at place 1 + (n - 1) k / q, as in pandas.qcut.
     of = np.ceil((place - 1) * q / (n - 1).clip(lower=1) - 1e-9).clip(lower=1).astype(int)
-    portfolios = frame["y"].groupby([frame["rank"], of]).mean().unstack().reindex(columns=range(1, q + 1))
+    portfolios = frame.assign(of=of).pivot_table("y", "rank", "of").reindex(columns=range(1, q + 1))
     table = table.join(portfolios.where(table["n"] >= q))
     table.insert(0, "rank", table.index)
-    return table.set_axis(times.take(table.index))
+    return table.set_axis(times.take(table.index.to_numpy()))
 
 
 def _correlation(group: pd.Series[int], a: pd.Series[float], b: pd.Series[float]) -> pd.Series[float]:
     """Pearson's correlation of two columns within each group; NaN where one does not vary."""
     a, b = (column - column.groupby(group).transform("mean") for column in (a, b))
     ab, aa, bb = ((x * y).groupby(group).sum() for x, y in ((a, b), (a, a), (b, b)))
-    scale = np.sqrt(aa * bb)
+    scale = (aa * bb) ** 0.5
     return ab / scale.where(scale > 0)
 
 

@@ -50,7 +50,7 @@ def latest(e: Evidence) -> tuple[Latest, int]:
     columns = frame[features] if set(features) <= set(frame.columns) else frame
     parts = np.concatenate([values, *totals], axis=1)
     return Latest(
-        [e.asset(row) for row in rows], e.subject.predicted[rows], np.asarray(relevance.score, np.float64),
+        [e.asset(row) for row in rows.tolist()], e.subject.predicted[rows], np.asarray(relevance.score, np.float64),
         parts - parts.mean(axis=0), columns.rank(pct=True).to_numpy(), features,
     ), rank  # fmt: skip
 
@@ -63,9 +63,9 @@ def latest_section(e: Evidence) -> Section:
     sizes = pd.Series(np.abs(now.apart[:, : len(now.features)]).mean(axis=0), now.features)
     section.lead.append(
         f"{n:,} {e.assets} have a prediction, from {number(now.prediction[-1])} ({now.names[-1]}) to "
-        f"{number(now.prediction[0])} ({now.names[0]}). What sets them apart most are {listed(_top(sizes, 3))}. A feature "
-        "raises a prediction by its relevance here less its mean over the cross-section, so that all of them together "
-        "make up the difference to the average."
+        f"{number(now.prediction[0])} ({now.names[0]}). What sets them apart most are {listed(_top(sizes, 3))}. A "
+        "feature raises a prediction by its relevance here less its mean over the cross-section, so that all of them "
+        "together make up the difference to the average."
     )
     ends = range(n) if n <= 2 * _PLAIN else [*range(_PLAIN), *range(n - _PLAIN, n)]
     rows = [[now.names[i], f"{i + 1:,}", number(now.prediction[i]), _why(now, i)] for i in ends]
@@ -77,8 +77,8 @@ def latest_section(e: Evidence) -> Section:
                                "most below": now.apart.min(axis=0)[:-2]})  # fmt: skip
         spread = spread.loc[_top(sizes, 12)].rename_axis("feature")
         words = (
-            f"A swarm of points, one an asset, for each feature: its relevance in {when}, coloured by the feature's own "
-            f"rank. The widest: {largest(sizes, number, 3)} from the mean on average."
+            f"A swarm of points, one an asset, for each feature: its relevance in {when}, coloured by the feature's "
+            f"own rank. The widest: {largest(sizes, number, 3)} from the mean on average."
         )
         figure = plot.beeswarm(e.relevance, e.subject.frame, time=e.times[rank])
         section.draw(figure, words, as_table("How far relevance lies from its mean over assets", spread, signed))
@@ -98,9 +98,9 @@ def _why(now: Latest, i: int) -> str:
 def embedded(e: Evidence, room: int) -> str:
     """The cross-section as the page's script reads it: JSON of at most ``room`` bytes.
 
-    Numbers are whole multiples of ``unit``, a thousandth of a usual part or less, of which ``digits`` decimals show. Of each asset the largest parts stand
-    as (feature, part, percentile of its value); ``rest`` is the sum of the others. Where even few parts of all assets
-    have no room, the assets in the middle are left out.
+    Numbers are whole multiples of ``unit``, a thousandth of a usual part or less, of which ``digits`` decimals show. Of
+    each asset the largest parts stand as (feature, part, percentile of its value); ``rest`` is the sum of the others.
+    Where even few parts of all assets have no room, the assets in the middle are left out.
     """
     now, _ = latest(e)
     n, width = now.apart.shape

@@ -31,36 +31,43 @@ def outcome_section(e: Evidence, test_from: int | None, horizon: int, refitted: 
     section.lead += [_span(e, test_from, refitted), _verdict(e, first)]
     section.tables.append(_table(e, spans, found))
     section.lead.append(
-        "R² is 1 \N{MINUS SIGN} Σ(y \N{MINUS SIGN} p)² / Σy², against a forecast of zero; it asks for predictions in the target's units, as the "
-        "others do not. t is Newey and West's. Portfolios are equally weighted and before costs."
+        "R² is 1 \N{MINUS SIGN} Σ(y \N{MINUS SIGN} p)² / Σy², against a forecast of zero; it asks for predictions in "
+        "the target's units, as the others do not. t is Newey and West's. Portfolios are equally weighted "
+        "and before costs."
     )
     smooth = _year(e)
     shown = table[["ic"]].rename(columns={"ic": "rank correlation"})
     mark = None if test_from is None else int((table["rank"] < test_from).sum())
     mark = mark if mark is not None and 0 < mark < len(table) else None
-    notes = [f"trailing mean of {counted(smooth, e.line.unit)}" + ("; shaded: may have trained the model" if mark else "")]
+    notes = [
+        f"trailing mean of {counted(smooth, e.line.unit)}" + ("; shaded: may have trained the model" if mark else "")
+    ]
     words = (
         f"A line through time: the rank correlation of predictions and targets, {number(first.ic.mean)} on average"
         f"{' in the test' if mark else ''}, positive in {percent((shown.iloc[mark or 0 :, 0] > 0).mean())} of "
         f"{e.line.unit}s."
     )
-    figure = line_chart(shown, "How well predictions rank what follows", notes, "rank correlation", smooth=smooth, shown_from=mark)
+    figure = line_chart(
+        shown, "How well predictions rank what follows", notes, "rank correlation", smooth=smooth, shown_from=mark
+    )
     section.draw(figure, words, through_time(f"Rank correlation by {e.line.unit}", shown))
     if len(first.portfolios) and np.isfinite(first.portfolios).all():
         means = first.portfolios.rename_axis("quantile").to_frame("mean target")
         words = (
-            f"Bars: the mean target of each quantile of the prediction, from {number(means.iloc[0, 0])} in the lowest to "
-            f"{number(means.iloc[-1, 0])} in the highest."
+            f"Bars: the mean target of each quantile of the prediction, from {number(first.portfolios.iloc[0])} in "
+            f"the lowest to {number(first.portfolios.iloc[-1])} in the highest."
         )
         below = "quantile of the prediction, the highest last"
-        figure = bar_chart(means["mean target"], "What followed, by quantile of the prediction", [], "mean target", below)
+        figure = bar_chart(
+            means["mean target"], "What followed, by quantile of the prediction", [], "mean target", below
+        )
         section.draw(figure, words, as_table("Mean target by quantile of the prediction", means))
     return section
 
 
 def _span(e: Evidence, test_from: int | None, refitted: bool) -> str:
     if refitted:
-        return "Every prediction comes from a model that was fitted on earlier periods alone: all of this is out of sample."
+        return "Every prediction comes from a model that was fitted on earlier periods alone: all are out of sample."
     if test_from is not None:
         return f"Out of sample are the periods from {e.period(test_from)} on; those before may have trained the model."
     return (
@@ -74,7 +81,13 @@ def _verdict(e: Evidence, found: Judged) -> str:
     if not np.isfinite(ic.t):
         return "There are too few periods to judge predictions by."
     clear = "is clearly different from zero" if abs(ic.t) > 2 else "is not distinguishable from zero"
-    which = "they rank what follows" if ic.t > 2 else "they rank it the wrong way round" if ic.t < -2 else "no skill is shown"
+    which = (
+        "they rank what follows"
+        if ic.t > 2
+        else "they rank it the wrong way round"
+        if ic.t < -2
+        else "no skill is shown"
+    )
     return (
         f"Predictions and targets have a rank correlation of {number(ic.mean)} on average over "
         f"{counted(ic.n, e.line.unit)} (t {number(ic.t)}), which {clear}: {which}."
@@ -94,4 +107,6 @@ def _table(e: Evidence, spans: dict[str, pd.DataFrame], found: dict[str, Judged]
         "its t ": lambda one: number(one.difference.t),
         "R² against zero": lambda one: percent(one.r2),
     }
-    return Table("Predictions and what followed", head, [[name, *map(form, found.values())] for name, form in lines.items()])
+    return Table(
+        "Predictions and what followed", head, [[name, *map(form, found.values())] for name, form in lines.items()]
+    )

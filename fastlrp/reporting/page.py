@@ -15,7 +15,7 @@ LIMIT = 2_000_000
 
 
 def page(title: str, lead: str, sections: Sequence[Section], stocks: Callable[[int], str], asset: str) -> bytes:
-    """The whole page in UTF-8, of at most ``LIMIT`` bytes; ``stocks`` gives the cross-section in the bytes that are left.
+    """The whole page in UTF-8, at most ``LIMIT`` bytes; ``stocks`` gives the cross-section in the bytes that are left.
 
     Text from files is escaped, by the template and by ElementTree; the content security policy lets the page load
     nothing, and run its own script alone.
@@ -29,10 +29,11 @@ def page(title: str, lead: str, sections: Sequence[Section], stocks: Callable[[i
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)
 
     def filled(stocks: str) -> bytes:
-        return template.render(
+        text: str = template.render(
             title=title, lead=lead, sections=sections, version=fastlrp.__version__, style=Markup(style),
             script=Markup(script), script_hash=f"sha256-{digest}", stocks=Markup(stocks), asset=asset,
-        ).encode()  # fmt: skip
+        )  # fmt: skip
+        return text.encode()
 
     room = LIMIT - len(filled(""))
     return filled(stocks(room))

@@ -144,7 +144,9 @@ def write_report(
     if title is not None and not isinstance(title, str):
         raise ValueError(f"title= takes a text, not {title!r}")
     if about.actual is None and (test_from is not None or horizon != 1):
-        raise ValueError("test_from= and horizon= say how predictions are judged, which needs what followed: give target=")
+        raise ValueError(
+            "test_from= and horizon= say how predictions are judged, which needs what followed: give target="
+        )
     first = None if test_from is None else _rank(about, test_from)
     e = gathered(about, rule, groups)
     sections = [model_section(e), reconciliation_section(e), history_section(e), lag_section(e), latest_section(e),

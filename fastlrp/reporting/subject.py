@@ -84,8 +84,8 @@ def subject(
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if not isinstance(last, Chain | Chains | LSTMRegressor | RollingLSTM):
         raise ValueError(
-            "report takes a Keras file, a Network, an Ensemble, or a fitted LSTMRegressor, RollingLSTM or pipeline that "
-            f"ends in one, not {foreign_network(model) or type(model).__name__}"
+            "report takes a Keras file, a Network, an Ensemble, or a fitted LSTMRegressor, RollingLSTM or pipeline "
+            f"that ends in one, not {foreign_network(model) or type(model).__name__}"
         )
     is_net = isinstance(last, Chain | Chains)
     if is_net:
@@ -93,7 +93,9 @@ def subject(
     where = Path(panel).name if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
     if isinstance(panel, str | os.PathLike):
         if not is_net:
-            raise ValueError(f"a panel in files goes with a network: give {type(last).__name__} its panel as a DataFrame")
+            raise ValueError(
+                f"a panel in files goes with a network: give {type(last).__name__} its panel as a DataFrame"
+            )
         panel = _read(Path(panel), last, columns, index, target)
     elif columns is not None or index is not None:
         raise ValueError("columns= and index= say what a file holds, but the panel is a DataFrame: choose its columns")
@@ -130,7 +132,9 @@ def _apart(panel: pd.DataFrame, target: Any) -> tuple[pd.DataFrame, Array | None
         return panel, None
     if isinstance(target, str):
         if target not in panel.columns:
-            raise ValueError(f"target= names no column of the panel: {suggest([target], list(map(str, panel.columns)))}")
+            raise ValueError(
+                f"target= names no column of the panel: {suggest([target], list(map(str, panel.columns)))}"
+            )
         panel, target = panel.drop(columns=target), panel[target]
     refuse_other_index(panel, target, "target")
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from fastlrp import plot
@@ -47,13 +48,23 @@ def rules_section(e: Evidence) -> Section:
     if net is None:
         section.lead.append(_OWN)
         return section
-    rules: list[Any] = [one.rule, two.rule, *(r for r in ("gradient_x_input", "integrated_gradients") if r not in names)]
+    rules: list[Any] = [
+        one.rule,
+        two.rule,
+        *(r for r in ("gradient_x_input", "integrated_gradients") if r not in names),
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConservationWarning)
         found = compare(net, e.subject.frame, rules, n_samples=_SAMPLES, random_state=0, **_how(e)).table
     rows = [
-        [f"{a} and {b}", number(row["spearman"]), number(row["share_spearman"]), percent(row["top"]), percent(row["sign"])]
-        for (a, b), row in found.iterrows()
+        [
+            f"{a} and {b}",
+            number(row["spearman"]),
+            number(row["share_spearman"]),
+            percent(row["top"]),
+            percent(row["sign"]),
+        ]
+        for (a, b), row in cast(Any, found.iterrows())
     ]
     head = ["rules", "rank correlation in a window", "of mean shares", "top 5 in common", "same sign"]
     section.tables.append(Table(f"Agreement of rules, in {found['samples'].iloc[0]:,.0f} windows", head, rows))
@@ -78,11 +89,11 @@ def faithfulness_section(e: Evidence) -> Section:
         f"{e.line.unit}s; with the least relevant first it is {_more(reversed_)}."
     )
     curves = found.curves.rename(columns={"random_std": "spread of random"})
-    half = curves.index[abs(curves.index - 0.5).argmin()]
+    at = int(np.abs(curves.index.to_numpy() - 0.5).argmin())
     words = (
         "Three lines: the mean change of the score as features are deleted, with the most relevant, random ones or the "
-        f"least relevant first. With {percent(half)} of them gone it is "
-        f"{largest(curves.loc[half, ['most', 'random', 'least']], number)}."
+        f"least relevant first. With {percent(curves.index[at])} of them gone "
+        f"it is {largest(curves[['most', 'random', 'least']].iloc[at], number)}."
     )
     curves.index = pd.Index([percent(part) for part in curves.index], name="deleted")
     caption = "Mean change of the score, by the part of features deleted"

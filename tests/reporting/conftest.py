@@ -1,4 +1,4 @@
-"""Pages that several tests look at: one on the embedded network of volatility, one of many stocks with hostile names."""
+"""Pages that several tests look at: of the embedded network of volatility, and of many stocks with hostile names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 import fastlrp as fl
 from fastlrp.data import GROUPS, VOLATILITY_TEST_FROM, load_model, load_panel, model_path
 
-HOSTILE = ['</script><script>document.title="owned"</script>', 'a & b <i>$x^2$</i> {{ 7*7 }} "q"', "<img src=x onerror=1>"]
+HOSTILE = [
+    '</script><script>document.title="owned"</script>',
+    'a & b <i>$x^2$</i> {{ 7*7 }} "q"',
+    "<img src=x onerror=1>",
+]
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +37,15 @@ def crowd():
     rng = np.random.default_rng(0)
     names = [*HOSTILE, *(f"characteristic_{j:03d}" for j in range(197))]
     stocks = [f"stock <b>{k:05d}</b>" for k in range(5000)]
-    index = pd.MultiIndex.from_product([pd.period_range("2020-01", periods=4, freq="M"), stocks], names=["month", "stock"])
+    index = pd.MultiIndex.from_product(
+        [pd.period_range("2020-01", periods=4, freq="M"), stocks], names=["month", "stock"]
+    )
     X = pd.DataFrame(rng.uniform(-1, 1, (len(index), 200)).astype(np.float32), index, names)
     W = rng.normal(size=(200, 16)) * np.exp(-np.arange(200) / 30)[:, None]
-    layers = [fl.LSTM(W, 0.3 * rng.normal(size=(4, 16)), rng.normal(size=16)), fl.Dense(rng.normal(size=(4, 1)), np.zeros(1))]
+    layers = [
+        fl.LSTM(W, 0.3 * rng.normal(size=(4, 16)), rng.normal(size=16)),
+        fl.Dense(rng.normal(size=(4, 1)), np.zeros(1)),
+    ]
     return fl.Network(layers, steps=3, features=names), X
 
 

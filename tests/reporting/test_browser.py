@@ -1,4 +1,4 @@
-"""The pages in a real browser: nothing is requested, nothing fails, one can search, sort, open a row, read and print."""
+"""The pages in a real browser: nothing is requested or fails; one can search, sort, open a row, read and print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 browsers = [path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if path]
 if not browsers:
-    pytest.skip("no Chromium is installed (apt install chromium), so that pages are not looked at", allow_module_level=True)
+    pytest.skip(
+        "no Chromium is installed (apt install chromium), so that pages are not looked at", allow_module_level=True
+    )
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is absent: pip install playwright")
 
 
@@ -107,7 +109,11 @@ def test_pictures_are_there_in_light_and_dark(opened, volatility, scheme):
         " getComputedStyle(part)[k === 1 ? 'fill' : 'backgroundColor'])"
     )
     ground, ink, paper = (sum(map(int, re.findall(r"\d+", shade)[:3])) for shade in shades)
-    assert (ground > 700 and paper > 700 and ink < 350) if scheme == "light" else (ground < 120 and paper < 150 and ink > 450)
+    assert (
+        (ground > 700 and paper > 700 and ink < 350)
+        if scheme == "light"
+        else (ground < 120 and paper < 150 and ink > 450)
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

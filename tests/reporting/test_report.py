@@ -122,7 +122,13 @@ def test_the_page_stands_alone(request, which):
     assert path.stat().st_size <= LIMIT == 2_000_000
     policy = page.elements["meta"][1]["content"]
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-")
-    links = [one[key] for elements in page.elements.values() for one in elements for key in ("src", "href", "xlink:href") if key in one]
+    links = [
+        one[key]
+        for elements in page.elements.values()
+        for one in elements
+        for key in ("src", "href", "xlink:href")
+        if key in one
+    ]
     assert all(re.match(r"#|data:", link) for link in links)
     assert not re.search(r"@import|url\((?!#)", text)
     assert "{{" not in re.sub(r"\{\{ 7\*7 \}\}", "", text)
