@@ -186,7 +186,9 @@ def _volatility(panel: pd.DataFrame, rule: str) -> str:
     from fastlrp.reporting.judged import by_period, judged
 
     net, y = load_model("volatility"), load_panel(target="volatility")[1]
-    relevance = net.explain(panel, rule=rule, reduce="steps")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConservationWarning)  # of rudder, which the totals have shown
+        relevance = net.explain(panel, rule=rule, reduce="steps")
     test = np.asarray(panel.index.get_level_values("month") >= VOLATILITY_TEST_FROM)
 
     def rank_correlation(guess: Any) -> Any:
