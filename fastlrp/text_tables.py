@@ -28,6 +28,21 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_names: int)
     return f'<table border="1" class="dataframe"><thead>{line(head, "th")}</tr></thead><tbody>{body}</tbody></table>'
 
 
+def html_bars(rows: Sequence[tuple[str, float, str]]) -> str:
+    """Names, bars as long as shares are beside the largest, and these as text; in a colour for light and dark pages."""
+    largest = max((share for _, share, _ in rows), default=0.0) or 1.0
+    bars = "".join(
+        f"<span>{html.escape(name)}</span>"
+        f'<span style="background:#5b8fb9;height:.7em;width:{100 * share / largest:.1f}%"></span>'
+        f"<span>{html.escape(text)}</span>"
+        for name, share, text in rows
+    )
+    grid = (
+        "display:grid;grid-template-columns:max-content 12em max-content;gap:0 .8em;align-items:center;margin-top:.6em"
+    )
+    return f'<div style="{grid}">{bars}</div>' if rows else ""
+
+
 def _cell(text: str, tag: str, left: bool) -> str:
     words = text.lstrip(" ")
     inside = "&nbsp;" * (len(text) - len(words)) + html.escape(words)  # indented names stay indented

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_random_state
 from fastlrp.ensemble import Ensemble
 from fastlrp.explain import predict_windows
 from fastlrp.learning.inputs import TakesTargets
+from fastlrp.learning.notebook import ShowsFit
 from fastlrp.learning.parameters import asked_steps, check_parameters, first_network, member_seeds, trainer_of
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.learning.training import History, Schedule, all_or_nothing, constant_loss, epoch_bar, train
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class LSTMRegressor(RegressorMixin, TakesTargets, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LSTMRegressor(RegressorMixin, ShowsFit, TakesTargets, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """An LSTM network that can be trained, predict and be explained in any scikit-learn pipeline.
 
     Parameters have the names and meanings of scikit-learn's MLPRegressor; initial weights, gate order and Adam are

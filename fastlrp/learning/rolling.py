@@ -19,6 +19,7 @@ from fastlrp.ensemble import Ensemble
 from fastlrp.explain import checked_options, labelled, target_unit
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
+from fastlrp.learning.notebook import ShowsFit
 from fastlrp.learning.parameters import check_parameters
 from fastlrp.learning.regressor import LSTMRegressor, scored
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
@@ -46,7 +47,7 @@ _COMMON = {
 _ARCHITECTURE = {"units", "dense_units", "dense_activation", "bidirectional", "dropout"}
 
 
-class RollingLSTM(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """An LSTM refitted through time; every prediction comes from a model that saw only earlier periods.
 
     Window k trains on ``window`` periods of data: inputs and targets of all its samples lie inside. Its model predicts

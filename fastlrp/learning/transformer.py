@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from fastlrp.ensemble import Ensemble
 from fastlrp.learning.inputs import TakesWindows
+from fastlrp.learning.notebook import ShowsFit
 from fastlrp.messages import count, foreign_network
 from fastlrp.network import Network
 from fastlrp.panels.samples import is_panel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class LRPTransformer(TransformerMixin, TakesWindows, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LRPTransformer(TransformerMixin, ShowsFit, TakesWindows, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Transforms windows into the relevance of their inputs.
 
     Parameters

@@ -10,7 +10,9 @@ import numpy as np
 
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
+from fastlrp.model import table
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.text_tables import text_table
 
 
 def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] | None:
@@ -206,37 +208,15 @@ class Chain:
 
     def summary(self) -> str:
         """A table of the layers: the kind, output, activation and parameters of each."""
-        head, *rows = self._layer_rows()
-        widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-        ]
+        rows = [table.HEAD, *table.rows_of(self)]
+        lines = text_table(rows, len(table.HEAD))
         rule = "-" * max(map(len, lines))
-        total = f"{count(self.n_params, 'parameter')}, {self.dtype}; {count(self._n_outputs, 'output')}"
-        return shown("\n".join([*([self.name] if self.name else []), lines[0], rule, *lines[1:], rule, total]))
+        named = [self.name] if self.name else []
+        return shown("\n".join([*named, lines[0], rule, *lines[1:], rule, table.total(self)]))
 
-    def _layer_rows(self) -> list[tuple[str, ...]]:
-        """The head and the rows of the table of layers."""
-        head = ("layer", "kind", "output", "activation", "parameters")
-        steps = "T" if self._steps is None else str(self._steps)
-        rows, sequence, width = [("input", "", f"({steps}, {self._n_features})", "", "")], True, self._n_features
-        for i, layer in enumerate(self._layers):
-            if isinstance(layer, LSTM | Bidirectional):
-                sequence = layer.return_sequences
-            if not isinstance(layer, Dropout):
-                width = layer.n_outputs
-            shape = f"({steps}, {width})" if sequence else f"({width},)"
-            rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
-        return [head, *rows]
+    def _repr_html_(self) -> str:
+        return table.as_html(self)
 
 
 def _width(layer: Layer) -> str:
     return f"{layer.rate:g}" if isinstance(layer, Dropout) else str(layer.n_outputs)
-
-
-def _activations(layer: Layer) -> str:
-    if isinstance(layer, Bidirectional):
-        return layer.merge_mode
-    if isinstance(layer, LSTM):
-        return f"{layer.activation}, {layer.recurrent_activation}"
-    return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"

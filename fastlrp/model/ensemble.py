@@ -106,11 +106,23 @@ class Chains:
 
     def summary(self) -> str:
         """A table of the layers for each kind of member."""
-        lines = [f"Ensemble of {len(self)} networks, {count(self.n_params, 'parameter')} in all"]
+        lines = [self._total()]
+        for who, net in self._shown():
+            lines += ["", f"{who}:", net.summary()]
+        return "\n".join(lines)
+
+    def _total(self) -> str:
+        return f"Ensemble of {len(self)} networks, {count(self.n_params, 'parameter')} in all"
+
+    def _shown(self) -> Iterator[tuple[str, Chain]]:
+        """Of each kind of member, which they are, and the first."""
         for at in self._kinds().values():
             who = "each of them" if len(at) == len(self) else f"member{'s' * (len(at) > 1)} {', '.join(map(str, at))}"
-            lines += ["", f"{who}:", self._networks[at[0]].summary()]
-        return "\n".join(lines)
+            yield who, self._networks[at[0]]
+
+    def _repr_html_(self) -> str:
+        parts = "".join(f"<p>{who}:</p>{net._repr_html_()}" for who, net in self._shown())
+        return f"<div><p>{self._total()}</p>{parts}</div>"
 
 
 def check_alike(networks: Sequence[Chain], names: Sequence[str], before: str) -> None:

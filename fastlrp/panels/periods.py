@@ -316,6 +316,22 @@ def read_dates(level: pd.Index) -> Times | None:
     return _read_strings([str(value).strip() for value in level], digits=False) if kind == "string" else None
 
 
+def dates_of(level: pd.Index) -> pd.DatetimeIndex | None:
+    """Times as dates: Periods, months, quarters and years as their first days; None if they are not on a calendar."""
+    plain = plain_level(level)
+    if isinstance(plain, pd.PeriodIndex):
+        return plain.to_timestamp()
+    if isinstance(plain, pd.DatetimeIndex):
+        return plain
+    read = read_dates(plain)
+    if read is None:
+        return None
+    if read.day is not None:
+        return pd.DatetimeIndex(read.day.astype("datetime64[D]").astype("datetime64[s]"))
+    months = read.key * (12 // (read.per_year or 12)) - 1970 * 12
+    return pd.DatetimeIndex(months.astype("datetime64[M]").astype("datetime64[s]"))
+
+
 def period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
     """The distance between consecutive Periods' ordinals: 3 for a frequency of "3M", if they keep to it."""
     n = int(cast(Any, level.freq).n)

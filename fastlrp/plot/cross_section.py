@@ -12,6 +12,7 @@ import pandas as pd
 from fastlrp.panels.periods import label, time_level
 from fastlrp.plot.shown import Groups, panel_times
 from fastlrp.relevance import tables
+from fastlrp.relevance.given import last_values
 from fastlrp.relevance.parts import by_feature, of_times
 from fastlrp.relevance.result import Relevance
 
@@ -124,35 +125,18 @@ def row_text(relevance: Relevance, row: int) -> str:
     return f"{label(index[row][1 - time_level(index)])}, {name}"
 
 
-def given_values(function: str, relevance: Relevance, values: Any) -> Array:
-    """The features' values at the last step of each row's window, (n, D), from a panel or an array.
+def given_values(function: str, relevance: Relevance, values: Any, rows: Array) -> Array:
+    """The features' values at the last step of some rows' windows, in float64; (rows, D).
 
     Raises
     ------
     ValueError
-        If they are not of the result's rows and features.
+        If they are not of the result's rows and features, or are no numbers.
     """
-    n, features = len(relevance), list(relevance.features)
     where = f"{function}(values=...)"
-    if isinstance(values, pd.DataFrame):
-        if relevance.index is not None and not values.index.equals(relevance.index):
-            raise ValueError(f"{where} is not on the result's index: align it with .reindex(rel.index)")
-        if not relevance.by_position:
-            lacking = [name for name in features if name not in values.columns]
-            if lacking:
-                raise ValueError(
-                    f"{where} lacks {len(lacking)} of the result's features, the first being {lacking[0]!r}"
-                )
-            values = values[features]
-        values = values.to_numpy(np.float64, na_value=np.nan)
-    found: Array = np.asarray(values)
-    if found.ndim == 3:
-        found = found[:, -1]
-    if found.shape != (n, len(features)) or found.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{where} takes the panel or the array that was explained, {n:,} rows of {len(features)} features, not "
-            f"numbers of shape {found.shape}"
-        )
+    found = last_values(relevance, values, where, rows)
+    if found.dtype.kind not in "fiub":
+        raise ValueError(f"{where} takes numbers, not values of dtype {found.dtype}")
     return found.astype(np.float64)
 
 

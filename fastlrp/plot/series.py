@@ -1,4 +1,4 @@
-"""Means of relevance through time as lines, and shares as stacked areas."""
+"""Means of relevance through time as lines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from fastlrp.plot.canvas import FAINT, LINES, axes_for, entry, headers, plain_axes, shortened
-from fastlrp.plot.shading import Shade, Span, checked_shade, shade_axes
-from fastlrp.plot.shown import Groups, checked, checked_limits, noun, ordered
+from fastlrp.plot.canvas import FAINT, LINES, axes_for, headers, shortened
+from fastlrp.plot.shading import Shade, checked_shade
+from fastlrp.plot.shown import Groups, checked, checked_limits, noun
+from fastlrp.plot.time_axes import GREY, few, finish, how, label
+from fastlrp.plot.timeline import counted
 from fastlrp.plot.tracks import UNITS, Statistic, Track, left_out, track
 from fastlrp.relevance.result import Relevance
 
-_GREY = "#c9ced3"
 _TITLES = {
     "share": "Which {}s predictions rest on, through time",
     "abs": "How large relevance is, through time",
@@ -27,6 +29,7 @@ def lines(
     groups: Groups | None = None,
     smooth: int = 1,
     shade: Shade | None = None,
+    members: Sequence[Relevance] = (),
     top: int | None = None,
     order: Sequence[str] | None = None,
     limits: tuple[float, float] | None = None,
@@ -50,6 +53,9 @@ def lines(
         Number of periods in a trailing mean; 1 shows each period as it is.
     shade : sequence of (first, last), mapping of name to such, or None
         Spans of time to shade, such as recessions: dates, months, quarters or years, both included. At most four names.
+    members : sequence of Relevance
+        Results of an ensemble's members, ``[net.explain(panel) for net in ensemble]``, beside the ensemble's own: bands
+        around the lines in colours, one standard deviation over members (ddof=1) either way.
     top : int or None
         Number of lines in colours, at most 7, which None shows, too.
     order : sequence of str or None
@@ -75,17 +81,21 @@ def lines(
         If matplotlib is missing.
     """
     names = checked("lines", relevances, labels, smooth=smooth, top=top)
-    ends, spans = checked_limits("lines", limits), checked_shade("lines", shade)
+    ends = checked_limits("lines", limits)
     tracks = [track("lines", relevance, statistic, groups, smooth) for relevance in relevances]
-    chosen = _few("lines", tracks[0], order, top)
+    spans = checked_shade("lines", shade, [one.times for one in tracks])
+    chosen = few("lines", tracks[0], order, top)
+    bands = _bands(tracks, members, chosen, statistic, groups, smooth)
     several = axes_for("lines", ax, len(tracks), 10.5, 3.2)
     small: list[list[str]] = []
     shaded: list[str] = []
     for axes, one, name in zip(several, tracks, names, strict=True):
-        _draw_lines(axes, one, chosen)
-        shaded = _finish(axes, "lines", one, UNITS[statistic], spans, over=False) or shaded
+        _draw_lines(axes, one, chosen, bands)
+        shaded = finish(axes, one, UNITS[statistic], spans, over=False) or shaded
         others = left_out(one.whole, chosen, statistic, noun(groups))
-        small.append([_how(one, name, len(names)), one.scope.text, *(f"in colours: {note}" for note in others)])
+        small.append([how(one, name, len(names)), one.scope.text, *(f"in colours: {note}" for note in others)])
+        if bands is not None:
+            small[-1].append(f"bands: one standard deviation over {counted(len(members), 'network')}, either way")
     if statistic == "mean":
         for axes in several:
             axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1)
@@ -95,105 +105,42 @@ def lines(
     return several[0].figure if ax is None else ax
 
 
-def stacked(
-    *relevances: Relevance,
-    groups: Groups | None = None,
-    smooth: int = 1,
-    shade: Shade | None = None,
-    top: int | None = None,
-    order: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-    title: str | None = None,
-    ax: Any = None,
-) -> Any:
-    """Mean shares of |relevance| through time, stacked to 100 %: the largest on the ground, the others grey on top.
-
-    Parameters
-    ----------
-    *relevances, groups, smooth, shade, labels, title, ax
-        As in :func:`lines`.
-    top : int or None
-        Number of features (or groups) in colours, at most 7, which None shows, too; the others are summed.
-    order : sequence of str or None
-        Features (or groups) in colours from the ground up; None takes the largest.
-
-    Returns
-    -------
-    matplotlib.figure.Figure, or ``ax`` if it is given
-
-    Raises
-    ------
-    ValueError
-        If a result is not of a panel or has no relevance, if features differ, or if an option is not as described.
-    ImportError
-        If matplotlib is missing.
-    """
-    names = checked("stacked", relevances, labels, smooth=smooth, top=top)
-    spans = checked_shade("stacked", shade)
-    tracks = [track("stacked", relevance, "share", groups, smooth) for relevance in relevances]
-    chosen = _few("stacked", tracks[0], order, top)
-    several = axes_for("stacked", ax, len(tracks), 10.5, 3.2)
-    small: list[list[str]] = []
-    shaded: list[str] = []
-    others = len(tracks[0].table.columns) - len(chosen)
-    rest = [f"{others} others" if others > 1 else "1 other"] if others else []
-    for axes, one, name in zip(several, tracks, names, strict=True):
-        parts = one.table[chosen].to_numpy().T
-        if others:
-            parts = np.vstack([parts, one.table.drop(columns=chosen).sum(axis=1, skipna=False)])
-        axes.stackplot(
-            one.table.index, parts, colors=[*LINES[: len(chosen)], _GREY], labels=[*map(_label, chosen), *rest],
-            edgecolor="white", linewidth=0.4,
-        )  # fmt: skip
-        shaded = _finish(axes, "stacked", one, UNITS["share"], spans, over=True) or shaded
-        axes.set_ylim(0, 100)
-        small.append([_how(one, name, len(names)), one.scope.text])
-    main = title or _TITLES["share"].format(noun(groups))
-    headers(several, names, small, main, own=ax is None, legend=[*map(shortened, chosen), *rest, *shaded])
-    return several[0].figure if ax is None else ax
-
-
-def _few(function: str, first: Track, order: Sequence[str] | None, top: int | None) -> list[str]:
-    """The features or groups in colours: as many as there are colours that everybody can tell apart."""
-    chosen = ordered(function, first.whole.abs().mean(), order, top or (len(LINES) if order is None else None))
-    if len(chosen) > len(LINES):
+def _bands(
+    tracks: Sequence[Track], members: Sequence[Relevance], chosen: list[str], statistic: Statistic,
+    groups: Groups | None, smooth: int,
+) -> pd.DataFrame | None:  # fmt: skip
+    """The standard deviation over members of what the lines show; None without members."""
+    if not len(members):
+        return None
+    if len(tracks) > 1 or len(members) < 2:
         raise ValueError(
-            f"{function} has {len(LINES)} colours that can be told apart, not {len(chosen)}: heat_map shows more"
+            f"lines(members=...) takes two or more members of one result, not {len(members)} of {len(tracks)}"
         )
-    return chosen
+    tables = []
+    for k, member in enumerate(members):
+        checked("lines", [member], None)
+        one = track("lines", member, statistic, groups, smooth)
+        if list(one.times.names) != list(tracks[0].times.names) or not {*chosen} <= {*one.table.columns}:
+            raise ValueError(f"lines: members[{k}] is not of the same periods and features as the result")
+        tables.append(one.table[chosen].to_numpy())
+    return pd.DataFrame(np.std(tables, axis=0, ddof=1), tracks[0].table.index, chosen)
 
 
-def _label(name: str) -> str:
-    return entry(shortened(name))
-
-
-def _how(of: Track, name: str, results: int) -> str:
-    how = f"{name}: {of.how}" if results == 1 else of.how
-    return how + (f"; gaps: no relevance in that {of.times.unit}" if of.table.isna().to_numpy().any() else "")
-
-
-def _draw_lines(axes: Any, of: Track, chosen: Sequence[str]) -> None:
+def _draw_lines(axes: Any, of: Track, chosen: Sequence[str], bands: pd.DataFrame | None) -> None:
     table = of.table
     others = table.drop(columns=list(chosen)).to_numpy()
     if others.shape[1]:
-        axes.plot(table.index, others, color=_GREY, linewidth=0.6, zorder=1)
+        axes.plot(table.index, others, color=GREY, linewidth=0.6, zorder=1)
     alone = table.isna().shift(1, fill_value=True) & table.isna().shift(-1, fill_value=True)  # no line reaches them
     for colour, name in reversed(list(zip(LINES, chosen, strict=False))):  # the largest on top
         axes.plot(table.index, table[name], color=colour, linewidth=1.6, zorder=2)
+        if bands is not None:
+            low, high = table[name] - bands[name], table[name] + bands[name]
+            axes.fill_between(table.index, low, high, color=colour, alpha=0.2, linewidth=0, zorder=1.5)
         points = table[name].where(alone[name])
         axes.plot(table.index, points, ".", color=colour, markersize=4, zorder=2)
     for colour, name in zip(LINES, chosen, strict=False):  # legends are in the order of drawing
-        axes.plot([], [], color=colour, linewidth=1.6, label=_label(name))
-
-
-def _finish(axes: Any, function: str, of: Track, unit: str, spans: Sequence[Span], *, over: bool) -> list[str]:
-    """The axis of times and its shades; the names of these."""
-    plain_axes(axes, f"last {of.scope.unit} of the window", unit)
-    wide = axes.get_window_extent().width / axes.figure.dpi > 7
-    axes.set_xticks(*of.times.ticks(10 if wide else 6))
-    last = int(of.times.position[-1])
-    axes.set_xlim(-0.5 if last == 0 else 0, last or 0.5)
-    return shade_axes(axes, function, spans, of.times, over=over)
+        axes.plot([], [], color=colour, linewidth=1.6, label=label(name))
 
 
 def _limit(several: Sequence[Any], ends: tuple[float, float] | None, at_least: float | None) -> None:

@@ -30,17 +30,20 @@ class Span(NamedTuple):
     last: int
 
 
-def checked_shade(function: str, shade: Shade | None) -> list[Span]:
-    """The spans to shade, checked.
+def checked_shade(function: str, shade: Shade | None, several: Sequence[Timeline]) -> list[Span]:
+    """The spans to shade on some axes of times, checked.
 
     Raises
     ------
     ValueError
-        If they are not pairs of dates, or have more than four names.
+        If they are not pairs of dates, have more than four names, or the times are not on a calendar.
     """
     if shade is None:
         return []
     where = f"{function}(shade=...)"
+    for times in several:
+        if times.month is None:
+            raise ValueError(f"{where} needs times on a calendar, but the result has {times.span()}")
     named = shade if isinstance(shade, Mapping) else {"": shade}
     if len(named) > len(_HATCHES):
         raise ValueError(f"{where} has {len(named)} names, expected at most {len(_HATCHES)}, which can be told apart")
@@ -66,8 +69,10 @@ def _days(where: str, value: Any) -> tuple[int, int]:
     """The first and the last day of a date, month, quarter or year."""
     if isinstance(value, pd.Period):
         return _days(where, value.start_time)[0], _days(where, value.end_time)[1]
+    read = None
     try:
-        read = read_dates(pd.Index([value]) if isinstance(value, str | int) else pd.DatetimeIndex([value]))
+        if not pd.isna(value):
+            read = read_dates(pd.Index([value]) if isinstance(value, str | int) else pd.DatetimeIndex([value]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} has a date that is not understood, {value!r}: {error}") from None
     if read is None:
@@ -80,10 +85,8 @@ def _days(where: str, value: Any) -> tuple[int, int]:
     return int(first), int(after) - 1
 
 
-def shade_axes(axes: Any, function: str, spans: Sequence[Span], times: Timeline, *, over: bool) -> list[str]:
+def shade_axes(axes: Any, spans: Sequence[Span], times: Timeline, *, over: bool) -> list[str]:
     """Shade spans of an axis of times, below what is drawn or ``over`` it; return the names for the legend."""
-    if spans and times.month is None:
-        raise ValueError(f"{function}(shade=...) needs times on a calendar, but the result has {times.span()}")
     names, drawn = list(dict.fromkeys(span.name for span in spans)), []
     for span in spans:
         low, high = _places(span, times)
@@ -103,11 +106,12 @@ def shade_axes(axes: Any, function: str, spans: Sequence[Span], times: Timeline,
 def _places(span: Span, times: Timeline) -> tuple[float, float]:
     """The ends of a span on the axis of times, half a place before its first and after its last."""
     ends = np.array([span.first, span.last])
-    key = times.day
-    if key is None:
-        key, ends = times.month, ends.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) + 1970 * 12
-    assert key is not None  # as shade_axes has checked
+    key = times.month if times.day is None else times.day
+    assert key is not None  # as checked_shade has made sure
     step = (float(np.median(np.diff(key))) if len(times) > 1 else 0.0) or 1.0
+    if times.day is None:  # quarters and years are called by their first or by their last month: the middle counts
+        ends = ends.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) + 1970 * 12
+        key = key + (step - 1) / 2 * (float(key[0] % step == 0) - float(key[0] % step == step - 1))
     wide = np.concatenate([[key[0] - step], key, [key[-1] + step]])
     at = np.concatenate([[-1.0], times.position, [times.position[-1] + 1.0]])
     low, high = np.interp(ends + np.array([-0.5, 0.5]), wide, at)

@@ -66,7 +66,6 @@ def beeswarm(
         If matplotlib is missing.
     """
     relevance = checked_one("beeswarm", relevance, top=top)
-    values = given_values("beeswarm", relevance, values)
     of = scope(relevance)
     if of_times(relevance.index) and (of.assets is not None or time is not None):
         rows, when = time_named("beeswarm", relevance, time)
@@ -75,9 +74,10 @@ def beeswarm(
         rows, who = np.flatnonzero(~relevance.missing), of.text
     if not len(rows):
         raise ValueError("beeswarm has nothing to show: no row of the result has relevance")
+    given = given_values("beeswarm", relevance, values, rows)
     numbers = pd.DataFrame(feature_values(relevance[rows]).astype(np.float64), columns=list(relevance.features))
     chosen = ordered("beeswarm", numbers.abs().mean(), order, top or (_TOP if order is None else None))
-    ranks = pd.DataFrame(values[rows], columns=numbers.columns)[chosen].rank(pct=True)
+    ranks = pd.DataFrame(given, columns=numbers.columns)[chosen].rank(pct=True)
     some = np.linspace(0, len(rows) - 1, min(len(rows), _POINTS)).astype(np.int64)
     (axes,) = axes_for("beeswarm", ax, 1, 8.0, 0.34 * len(chosen))
     _draw(axes, numbers[chosen].to_numpy()[some], ranks.to_numpy()[some], chosen)
@@ -86,6 +86,8 @@ def beeswarm(
         lines.append(f"{len(chosen)} of {counted(len(numbers.columns), 'feature')}")
     if len(some) < len(rows):
         lines.append(f"{len(some):,} of them are drawn; ranks are among all")
+    if ranks.isna().to_numpy().any():
+        lines.append("black: the feature's value is missing")
     header(axes, title or "What each feature does, asset by asset", lines)
     return axes.figure if ax is None else ax
 

@@ -126,14 +126,15 @@ def _of_dates(plain: pd.Index, month: Array, day: Array) -> Timeline:
 def _of_periods(level: pd.PeriodIndex) -> Timeline:
     """Periods, by their own frequency."""
     letter = str(level.dtype).split("[")[1].lstrip("0123456789")[0]
-    month = np.asarray(level.year, np.int64) * 12 + np.asarray(level.month, np.int64) - 1
+    first = level.to_timestamp()
+    month = np.asarray(first.year, np.int64) * 12 + np.asarray(first.month, np.int64) - 1
     width = {"Y": 12, "A": 12, "Q": 3, "M": 1}.get(letter)
     ordinal = np.array([period.ordinal for period in level], np.int64)
     if width is not None:
         step = period_step(level, ordinal)
         names = [str(period).replace("Q", "-Q") for period in level]
         return Timeline(_positions(ordinal, step), np.array(names, object), _UNITS.get(width * step, "period"), month)
-    day = level.to_timestamp().to_numpy().astype("datetime64[D]").astype(np.int64)
+    day = first.to_numpy().astype("datetime64[D]").astype(np.int64)
     if letter == "W":
         step = period_step(level, ordinal)
         names = [str(period).split("/")[0] for period in level]

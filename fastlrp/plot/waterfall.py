@@ -86,7 +86,7 @@ def waterfall(
     relevance = checked_one("waterfall", relevance, top=top)
     check_base("waterfall", base)
     at = row_named("waterfall", relevance, row)
-    known = None if values is None else given_values("waterfall", relevance, values)[at]
+    known = None if values is None else given_values("waterfall", relevance, values, np.array([at]))[0]
     rows, of = _beside(relevance, at)
     beside = relevance[rows]
     table = parts(beside, groups).to_numpy()
@@ -97,14 +97,28 @@ def waterfall(
     first = f"mean of {of}" if base == "mean" else "zero"
     (axes,) = axes_for("waterfall", ax, 1, 8.0, 0.3 * (len(steps) + 2))
     _draw(axes, steps, ends, (first, row_text(relevance, at)))
-    place_of = 1 + int((score > score[place]).sum())
-    part = -(-100 * place_of // len(score))
-    how = f"rank {place_of:,} of {len(score):,} by score (top {part} %); red raises it, blue lowers it"
     less = f" less the mean of {of}" if base == "mean" else ""
-    months = counted(relevance.steps, scope(relevance).unit)
-    lines = [how, f"{relevance.rule.name}: relevance{less}, summed over {months}"]
+    lines = [
+        _rank(score, place),
+        f"{relevance.rule.name}: relevance{less}, summed over {counted(relevance.steps, scope(relevance).unit)}",
+        *_missed(steps, ends),
+    ]
     header(axes, title or f"Why {row_text(relevance, at)}", lines)
     return axes.figure if ax is None else ax
+
+
+def _rank(score: Array, place: int) -> str:
+    """The place of a score among those beside it."""
+    rank = 1 + int((score > score[place]).sum())
+    part = -(-100 * rank // len(score))
+    return f"rank {rank:,} of {len(score):,} by score (top {part} %); red raises it, blue lowers it"
+
+
+def _missed(steps: list[_Step], ends: tuple[float, float]) -> list[str]:
+    """A note if bars do not lead to the score: that of a rule that approximates, and has too few steps."""
+    size = np.array([step.size for step in steps])
+    missed, largest = ends[1] - ends[0] - float(size.sum()), float(np.abs([*size, *ends]).max())
+    return [f"the bars miss the score by {number(missed, largest)}"] if abs(missed) > 2e-3 * largest else []
 
 
 def _beside(relevance: Relevance, at: int) -> tuple[Array, str]:

@@ -88,7 +88,7 @@ def _on_host(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (
-    "to_frame", "by_group", "share", "by_time", "by_lag", "reconcile", "summary", "to_shap", "to_xarray", "save",
-    "__getitem__",
+    "to_frame", "by_group", "share", "by_time", "by_lag", "reconcile", "summary", "to_shap", "to_xarray", "to_polars",
+    "to_alphalens", "save", "__getitem__",
 ):  # fmt: skip
     setattr(DeviceRelevance, _name, _on_host(_name, getattr(Relevance, _name)))

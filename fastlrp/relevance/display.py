@@ -5,30 +5,31 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlrp.messages import count, shown
 from fastlrp.relevance.arrays import RelevanceArrays
-from fastlrp.text_tables import html_table, text_table
+from fastlrp.text_tables import html_bars, html_table, text_table
 
 Array = npt.NDArray[Any]
 
-_ROWS, _TOP = 5, 3  # as many as fit on a screen
-_LOOK = 1 << 21  # values read to find the top features: a few milliseconds, whatever the result's size
+_ROWS, _TOP, _BARS = 5, 3, 8  # as many as fit on a screen
+_LOOK = 1 << 19  # values read to find the top features: a few milliseconds, whatever the result's size
 
 
 @dataclass(frozen=True)
 class Glance:
-    """A result in a few lines: sentences, and a table whose rows add up."""
+    """A result in a few lines: sentences, a table whose rows add up, and mean shares, which notebooks show as bars."""
 
     title: str
     notes: tuple[str, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_names: int  # number of leading columns that name the row
+    shares: tuple[tuple[str, float, str], ...] = ()  # of features: the name, the share, and that as text
 
     def text(self) -> str:
         """Lines for a prompt."""
@@ -39,7 +40,7 @@ class Glance:
         """A fragment for a notebook."""
         parts = "".join(f"<br>{html.escape(note)}" for note in self.notes)
         table = html_table(self.head, self.rows, self.n_names) if self.rows else ""
-        return f"<div><p>{html.escape(self.title)}{parts}</p>{table}</div>"
+        return f"<div><p>{html.escape(self.title)}{parts}</p>{table}{html_bars(self.shares)}</div>"
 
 
 def glance(relevance: RelevanceArrays) -> Glance:
@@ -52,8 +53,13 @@ def glance(relevance: RelevanceArrays) -> Glance:
     if len(found) < n:
         have, lack = ("has" if len(found) == 1 else "have"), ("has" if n - len(found) == 1 else "have")
         notes.append(f"{count(len(found), 'row')} {have} relevance, {n - len(found):,} {lack} none: {_why(relevance)}")
-    shares, looked = _shares(relevance, found)
-    top = np.argsort(-shares, kind="stable")[:_TOP]
+    looked = _look(relevance, found)
+    shares, order = looked.shares, np.argsort(-looked.shares, kind="stable")
+    top = order[:_TOP]
+    notes.append(
+        f"score = relevance + initial_state + unattributed, to {looked.gap:.0e} of a row's parts at worst; "
+        f"unattributed is {100 * looked.unattributed:.1f} % of |score| at the median"
+    )
     at = found if len(found) <= _ROWS else np.concatenate([found[: _ROWS - 2], found[-2:]])
     names, labels = _row_labels(relevance, at)
     head, columns = _columns(relevance, at, top)
@@ -65,9 +71,12 @@ def glance(relevance: RelevanceArrays) -> Glance:
     rest = [f"{100 * max(0.0, 1 - shares[top].sum()):.1f} %"] * (len(shares) > len(top))
     part = ["", "", *(percent(shares[j], relevance.share_spread, j) for j in top), *rest, "", ""]
     rows.append(("mean share", *blank, *part))
-    if looked < len(found):
-        notes.append(f"mean shares of |relevance| are those of {looked:,} rows, evenly spread; summary() reads all")
-    return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names))
+    if looked.rows < len(found):
+        notes.append(f"mean shares and gaps are those of {looked.rows:,} rows, evenly spread; summary() reads all")
+    bars = tuple(
+        (relevance.features[j], float(shares[j]), percent(shares[j], relevance.share_spread, j)) for j in order
+    )
+    return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names), bars[:_BARS])
 
 
 def title(relevance: RelevanceArrays) -> str:
@@ -91,17 +100,33 @@ def _why(relevance: RelevanceArrays) -> str:
     return "no full window ends there, or a value is missing"
 
 
-def _shares(relevance: RelevanceArrays, found: Array) -> tuple[Array, int]:
-    """Each feature's mean share of |relevance| over some rows that have relevance, and the number of these rows."""
+class _Looked(NamedTuple):
+    """What some rows say of all."""
+
+    rows: int
+    shares: Array  # each feature's mean share of |relevance|
+    gap: float  # the largest, over its row's scale
+    unattributed: float  # the median of |unattributed| / |score|
+
+
+def _look(relevance: RelevanceArrays, found: Array) -> _Looked:
+    """A look at some of the rows that have relevance, in their order."""
     width = max(1, int(np.prod(relevance.values.shape[1:])))
     some = found[:: max(1, -(-len(found) * width // _LOOK))]
-    summed = _summed(relevance, some)
-    size = np.abs(summed)
+    values = np.asarray(relevance.values[some])
+    flat = values.reshape(len(some), -1)
+    score, *rest = (
+        getattr(relevance, name)[some].astype(np.float64) for name in ("score", "initial_state", "unattributed")
+    )
+    gap = np.abs(score - flat.sum(axis=1, dtype=np.float64) - sum(rest))
+    scale = np.abs(flat).sum(axis=1, dtype=np.float64) + np.abs([score, *rest]).sum(axis=0)
+    size = np.abs(values if relevance.reduced else values.sum(axis=1, dtype=np.float64)).astype(np.float64)
     total = size.sum(axis=1, keepdims=True)
     usable = np.isfinite(total[:, 0]) & (total[:, 0] > 0)
-    if not usable.any():
-        return np.zeros(size.shape[1]), len(some)
-    return (size[usable] / total[usable]).mean(axis=0), len(some)
+    shares = (size[usable] / total[usable]).mean(axis=0) if usable.any() else np.zeros(size.shape[1])
+    lost = np.divide(np.abs(rest[1]), np.abs(score), out=np.full(len(some), np.inf), where=score != 0)
+    worst = np.divide(gap, scale, out=np.zeros_like(gap), where=scale != 0)
+    return _Looked(len(some), shares, float(np.nan_to_num(worst, nan=np.inf).max()), float(np.median(lost)))
 
 
 def _summed(relevance: RelevanceArrays, rows: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Columns that users give to average a result by: labels such as sectors, and weights such as market value."""
+"""What users give beside a result: labels such as sectors, weights such as market value, the features' values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from fastlrp.messages import count
 from fastlrp.objects import as_array
 from fastlrp.panels.periods import label, time_level
+from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
 _ALIGN = "align it with .reindex(rel.index)"
@@ -61,6 +62,35 @@ def labels_of(rows: pd.Index, index: pd.MultiIndex, by: Any, panel: pd.DataFrame
     code, distinct = _coded(_of_assets(by, index.levels[level], where), where)
     asset = np.asarray(index.codes[level])
     return np.where(asset < 0, -1, code[asset]), distinct, by.name or "label"
+
+
+def last_values(relevance: RelevanceArrays, values: Any, where: str, rows: Array | slice = slice(None)) -> Array:
+    """The features' values at the last step of some rows' windows, from the panel or array explained; (rows, D).
+
+    Raises
+    ------
+    ValueError
+        If they are not of the result's rows and features.
+    """
+    shape = (len(relevance), len(relevance.features))
+    if isinstance(values, pd.DataFrame):
+        if relevance.index is not None:
+            _check_rows(relevance.index, values.index, where)
+        if not relevance.by_position:
+            lacking = [name for name in relevance.features if name not in values.columns]
+            if lacking:
+                raise ValueError(
+                    f"{where} lacks {len(lacking)} of {count(shape[1], 'feature')}, the first being {lacking[0]!r}"
+                )
+            values = values[list(relevance.features)]
+    elif np.ndim(values) == 3:
+        values = np.asarray(values)[:, -1]
+    if np.shape(values) != shape:
+        raise ValueError(f"{where} has shape {np.shape(values)}, expected {shape}: the panel or array explained")
+    if not isinstance(values, pd.DataFrame):
+        return np.asarray(values)[rows]
+    plain = all(map(pd.api.types.is_numeric_dtype, values.dtypes))
+    return values.iloc[rows].to_numpy(np.float64, na_value=np.nan) if plain else values.iloc[rows].to_numpy()
 
 
 def _of_assets(by: pd.Series[Any], assets: pd.Index, where: str) -> pd.Series[Any]:

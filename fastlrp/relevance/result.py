@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastlrp.relevance.arrays import Array, RelevanceArrays, sample_arrays
+from fastlrp.relevance.arrays import RelevanceArrays, sample_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,18 +193,20 @@ class Relevance(RelevanceArrays):
 
         return tables.summary(self, top)
 
-    def to_shap(self, data: Array | None = None) -> Any:
+    def to_shap(self, data: Any = None) -> Any:
         """A ``shap.Explanation``: relevance summed over steps, with base values that make each row add up.
 
         Rows without a prediction are left out, since shap's plots average over all rows.
 
         Parameters
         ----------
-        data : array (n, D) or None
-            Feature values to colour by, one row for each of this result's.
+        data : array (n, D), the panel or array that was explained, or None
+            Feature values to colour by, one row for each of this result's; of windows, those at the last step.
 
         Raises
         ------
+        ValueError
+            If ``data`` are not of the result's rows and features.
         ImportError
             If shap is not installed.
         """
@@ -223,6 +225,50 @@ class Relevance(RelevanceArrays):
         from fastlrp.relevance import foreign
 
         return foreign.to_xarray(self)
+
+    def to_polars(self, *, steps: bool = False) -> Any:
+        """A ``polars.DataFrame``, a row a sample: the index's levels, relevance, and the totals; missing is null.
+
+        Periods are the dates of their starts.
+
+        Parameters
+        ----------
+        steps : bool
+            False: a column a feature, summed over steps, then the totals as in :meth:`to_frame`. True: a column a
+            feature and step, "beta_lag4", and no totals.
+
+        Raises
+        ------
+        ValueError
+            If ``steps=True`` but steps were summed inside the kernel.
+        ImportError
+            If polars is not installed.
+        """
+        from fastlrp.relevance import foreign
+
+        return foreign.to_polars(self, steps)
+
+    def to_alphalens(self, values: str = "prediction") -> pd.Series[float]:
+        """The factor that ``alphalens.utils.get_clean_factor`` takes: a Series on (date, asset), without missing rows.
+
+        Parameters
+        ----------
+        values : str
+            "prediction" or "score", of the output that was explained, or a feature: its relevance, summed over steps.
+
+        Returns
+        -------
+        Series
+            Sorted by date. Months, quarters, years and Periods are the dates of their starts.
+
+        Raises
+        ------
+        ValueError
+            If the result is not of a panel, its times are not on a calendar, or there is no such feature.
+        """
+        from fastlrp.relevance import foreign
+
+        return foreign.to_alphalens(self, values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result with everything that belongs to it; :func:`fastlrp.load_relevance` reads it again.

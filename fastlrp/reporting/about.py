@@ -14,6 +14,7 @@ import pandas as pd
 import fastlrp
 from fastlrp.messages import count
 from fastlrp.model.ensemble import Chains
+from fastlrp.model.table import HEAD, rows_of
 from fastlrp.reporting.charts import line_chart
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, Table, number, percent, signed, through_time
@@ -84,8 +85,7 @@ def _layers(e: Evidence) -> Iterator[Table]:
     if net is None:
         return
     chain = net[0] if isinstance(net, Chains) else net
-    head, *rows = chain._layer_rows()
-    yield Table("Layers" + (" of the first network" if isinstance(net, Chains) else ""), head, rows)
+    yield Table("Layers" + (" of the first network" if isinstance(net, Chains) else ""), HEAD, rows_of(chain))
 
 
 def reconciliation_section(e: Evidence) -> Section:

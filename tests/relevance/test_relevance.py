@@ -384,7 +384,7 @@ def test_to_shap(reduced, monkeypatch):
         rel.to_shap(data=np.zeros((3, 4)))
 
 
-@pytest.mark.parametrize("name", ["shap", "xarray"])
+@pytest.mark.parametrize("name", ["shap", "xarray", "polars"])
 def test_a_package_that_is_missing_is_named(name, monkeypatch):
     found = builtins.__import__
 
