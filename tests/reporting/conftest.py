@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from pages import HOSTILE
 
 import fastlrp as fl
 from fastlrp.data import GROUPS, VOLATILITY_TEST_FROM, load_model, load_panel, model_path
 
-HOSTILE = [
     '</script><script>document.title="owned"</script>',
     'a & b <i>$x^2$</i> {{ 7*7 }} "q"',
     "<img src=x onerror=1>",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+#: Names of features that a page must show as text.
+HOSTILE = [
+
 
 class Page(HTMLParser):
     """Tables by caption (rows of cells, the head first), elements by tag (their attributes), and scripts."""

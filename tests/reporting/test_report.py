@@ -8,8 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HOSTILE
-from pages import Page
+from pages import HOSTILE, Page
 
 import fastlrp as fl
 from fastlrp import cli
