@@ -10,11 +10,6 @@ from pages import HOSTILE
 import fastlrp as fl
 from fastlrp.data import GROUPS, VOLATILITY_TEST_FROM, load_model, load_panel, model_path
 
-    '</script><script>document.title="owned"</script>',
-    'a & b <i>$x^2$</i> {{ 7*7 }} "q"',
-    "<img src=x onerror=1>",
-]
-
 
 @pytest.fixture(scope="session")
 def volatility(tmp_path_factory):

@@ -7,6 +7,10 @@ from html.parser import HTMLParser
 
 #: Names of features that a page must show as text.
 HOSTILE = [
+    '</script><script>document.title="owned"</script>',
+    'a & b <i>$x^2$</i> {{ 7*7 }} "q"',
+    "<img src=x onerror=1>",
+]
 
 
 class Page(HTMLParser):
