@@ -77,14 +77,16 @@ def faithfulness_section(e: Evidence) -> Section:
     if net is None:
         section.lead.append(_OWN)
         return section
+    alone = int(e.by_period(e.relevance.score).size().max()) == 1  # an asset by itself is its own mean
     found = faithfulness(
-        net, e.subject.frame, e.relevance, n_samples=_SAMPLES, random_state=0, threads=e.subject.threads
-    )
-    told = found.table()
+        net, e.subject.frame, e.relevance, replace="zero" if alone else "mean", n_samples=_SAMPLES, random_state=0,
+        threads=e.subject.threads,
+    )  # fmt: skip
+    told, by = found.table(), "zero" if alone else "their mean over the cross-section"
     reversed_ = told["reversed"] / told["random"] if told["random"] else float("nan")
     section.lead.append(
         "If relevance says what the model uses, the score must change most when the features with most of it are the "
-        "first to be replaced by their mean over the cross-section. The area under that curve is "
+        f"first to be replaced by {by}. The area under that curve is "
         f"{_more(told['gain_relative'])} than in random order, and larger than it in {percent(told['months_won'])} of "
         f"{e.line.unit}s; with the least relevant first it is {_more(reversed_)}."
     )
