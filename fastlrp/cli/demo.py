@@ -216,9 +216,12 @@ def _report(panel: pd.DataFrame, rule: str, folder: Path) -> None:
     print("\nReports, each one page for a browser:")
     both: tuple[tuple[Literal["returns", "volatility"], str, str], ...] = (
         ("volatility", VOLATILITY_TEST_FROM, "Next month's volatility, ranked"),
-        ("returns", RETURNS_TEST_FROM, "Next month's returns, which this network does not predict"),
+        ("returns", RETURNS_TEST_FROM, "Next month's returns, standardised, which this network does not predict"),
     )
     for what, test_from, title in both:
         target, out = load_panel(target=what)[1], folder / f"{what}.html"
+        if what == "returns":  # what the network was trained on
+            month = target.groupby(level="month")
+            target = (target - month.transform("mean")) / month.transform("std")
         report(model_path(what), panel, out, target=target, rule=rule, test_from=test_from, groups=GROUPS, title=title)
         print(f"  {out}: {title[0].lower()}{title[1:]}")

@@ -54,7 +54,7 @@ class Section:
 
 def percent(x: float) -> str:
     """A share: "8.8 %", which no line break parts; a dash where there is none."""
-    return f"{100 * x:.1f}\N{NO-BREAK SPACE}%" if np.isfinite(x) else _NONE
+    return f"{100 * x:.1f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}") if np.isfinite(x) else _NONE
 
 
 def number(x: float) -> str:
