@@ -13,9 +13,10 @@ from fastlrp.reporting.judged import Judged, by_period, judged
 from fastlrp.reporting.parts import Section, Table, as_table, number, percent, signed, through_time
 
 
-def outcome_section(e: Evidence, test_from: int | None, horizon: int, refitted: bool) -> Section:
-    """Predictions beside the target, in the periods from ``test_from`` on where that is known."""
+def outcome_section(e: Evidence, horizon: int, *, refitted: bool) -> Section:
+    """Predictions beside the target, in the periods that the model has not seen where these are known."""
     section = Section("outcome", "Do predictions come true?")
+    test_from = e.subject.test_from
     assert e.subject.actual is not None
     predicted = np.where(e.found, e.subject.predicted, np.nan)
     table = by_period(e.subject.frame.index, predicted, e.subject.actual)  # type: ignore[arg-type]  # two levels
@@ -28,7 +29,7 @@ def outcome_section(e: Evidence, test_from: int | None, horizon: int, refitted: 
     spans = {name: part for name, part in spans.items() if len(part)}
     found = {name: judged(part, horizon - 1) for name, part in spans.items()}
     first = next(iter(found.values()))
-    section.lead += [_span(e, test_from, refitted), _verdict(e, first)]
+    section.lead += [_span(e, test_from, "test" in spans, refitted), _verdict(e, first)]
     section.tables.append(_table(e, spans, found))
     section.lead.append(
         "R² is 1 \N{MINUS SIGN} Σ(y \N{MINUS SIGN} p)² / Σy², against a forecast of zero; it asks for predictions in "
@@ -65,10 +66,12 @@ def outcome_section(e: Evidence, test_from: int | None, horizon: int, refitted: 
     return section
 
 
-def _span(e: Evidence, test_from: int | None, refitted: bool) -> str:
+def _span(e: Evidence, test_from: int | None, any_test: bool, refitted: bool) -> str:
     if refitted:
         return "Every prediction comes from a model that was fitted on earlier periods alone: all are out of sample."
     if test_from is not None:
+        if not any_test:
+            return f"Nothing is known yet of what followed from {e.period(test_from)} on, which the model has not seen."
         return f"Out of sample are the periods from {e.period(test_from)} on; those before may have trained the model."
     return (
         "Whether these periods trained the model is not known to this page: what holds in the sample that a model has "

@@ -12,10 +12,8 @@ from typing import Any
 import numpy.typing as npt
 
 from fastlrp.checks import as_dtype, check
-from fastlrp.files.layout import first_rank
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.messages import install_hint
-from fastlrp.panels.periods import label, periods, ranked_times, time_level
 from fastlrp.reporting.about import made_section, model_section, reconciliation_section
 from fastlrp.reporting.evidence import gathered
 from fastlrp.reporting.history import history_section, lag_section
@@ -104,17 +102,17 @@ def report(
     >>> fl.report("model.h5", panel, "report.html", target="ret_next", test_from="2010-01")  # doctest: +SKIP
     """
     out, chosen = Path(destination), as_rule(rule)
-    check_output(out, {"the model": model, "the panel": panel})
+    check_asked(out, {"the model": model, "the panel": panel}, horizon, title)
     about = subject(
-        model, panel, target, unit=unit, columns=columns, index=index, steps=steps,
+        model, panel, target, test_from=test_from, unit=unit, columns=columns, index=index, steps=steps,
         dtype=None if dtype is None else as_dtype(dtype), threads=threads,
     )  # fmt: skip
-    write_report(about, out, chosen, target=target, groups=groups, test_from=test_from, horizon=horizon, title=title)
+    write_report(about, out, chosen, groups=groups, horizon=horizon, title=title)
     return out
 
 
-def check_output(out: Path, inputs: Mapping[str, Any]) -> None:
-    """Refuse a page that could not be written, before work starts.
+def check_asked(out: Path, inputs: Mapping[str, Any], horizon: int, title: object) -> None:
+    """Refuse options, and a page that could not be written, before work starts.
 
     Raises
     ------
@@ -129,32 +127,31 @@ def check_output(out: Path, inputs: Mapping[str, Any]) -> None:
     for what, given in inputs.items():
         if isinstance(given, str | os.PathLike) and out.exists() and Path(given).exists() and out.samefile(given):
             raise ValueError(f"{out} is {what} itself: choose another file for the report")
+    check("horizon", horizon)
+    if title is not None and not isinstance(title, str):
+        raise ValueError(f"title= takes a text, not {title!r}")
     for package in ("jinja2", "matplotlib"):
         if find_spec(package) is None:
             raise ImportError(f"a report needs {package}: {install_hint(package, 'report')}")
 
 
 def write_report(
-    about: Subject, out: Path, rule: Rule, *, target: Any = None, groups: Mapping[str, Sequence[str]] | None = None,
-    test_from: object = None, horizon: int = 1, title: str | None = None,
-) -> None:  # fmt: skip
+    about: Subject,
+    out: Path,
+    rule: Rule,
+    *,
+    groups: Mapping[str, Sequence[str]] | None,
+    horizon: int,
+    title: str | None,
+) -> None:
     """Explain, judge, and write the page; arguments as :func:`report`'s."""
     start = time.perf_counter()
-    check("horizon", horizon)
-    if title is not None and not isinstance(title, str):
-        raise ValueError(f"title= takes a text, not {title!r}")
-    if about.actual is None and (test_from is not None or horizon != 1):
-        raise ValueError(
-            "test_from= and horizon= say how predictions are judged, which needs what followed: give target="
-        )
-    first = None if test_from is None else _rank(about, test_from)
     e = gathered(about, rule, groups)
     sections = [model_section(e), reconciliation_section(e), history_section(e), lag_section(e), latest_section(e),
                 rules_section(e), faithfulness_section(e)]  # fmt: skip
     if about.actual is not None:
-        sections.append(outcome_section(e, first, horizon, isinstance(about.model, RollingLSTM)))
-    asked = _asked(target=target, rule=rule, groups=groups and [*groups], test_from=test_from,
-                   horizon=None if horizon == 1 else horizon)  # fmt: skip
+        sections.append(outcome_section(e, horizon, refitted=isinstance(about.model, RollingLSTM)))
+    asked = _asked(rule=rule, groups=groups and [*groups], horizon=None if horizon == 1 else horizon, **about.asked)
     sections.append(made_section(e, asked, time.perf_counter() - start))
     lead = " ".join([sections[0].lead[0], *(s.lead[1] for s in sections if s.name == "outcome")])
     name = title or f"What {about.source} predicts, and why"
@@ -163,15 +160,8 @@ def write_report(
         temporary.write_bytes(content)
 
 
-def _rank(about: Subject, test_from: object) -> int:
-    """The rank of the first period that the model has not seen."""
-    index: Any = about.frame.index
-    times = ranked_times(index, time_level(index))[0]
-    return first_rank(times, label(periods(index)[1][-1]), test_from, "test_from")
-
-
 def _asked(**given: Any) -> str:
-    """The call, with what was not left out."""
+    """The call, with what was not left out; data by their kind."""
     shown = [f"{name}={_short(value)}" for name, value in given.items() if value is not None]
     return f"fastlrp.report({', '.join(['model', 'panel', 'destination', *shown])})"
 

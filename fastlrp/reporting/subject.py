@@ -14,12 +14,14 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from fastlrp.explain import panel_steps, target_unit
+from fastlrp.files.layout import first_rank
 from fastlrp.keras import read_keras
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.messages import count, foreign_network, suggest
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
+from fastlrp.panels.periods import label, periods, ranked_times, time_level
 from fastlrp.panels.samples import is_panel, refuse_other_index
 from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Rule
@@ -44,8 +46,12 @@ class Subject:
         The length of a window, the output that is explained, and how many threads compute.
     explain : callable
         Relevance of the frame, given a rule and ``reduce``.
+    test_from : int or None
+        The rank of the first period that the model has not seen.
     source, panel : str
         Where model and panel come from.
+    asked : dict
+        What was said of them.
     """
 
     net: AnyNetwork | None
@@ -53,12 +59,14 @@ class Subject:
     frame: pd.DataFrame
     predicted: Array
     actual: Array | None
+    test_from: int | None
     steps: int
     unit: int | str | None
     threads: int | None
     explain: Callable[..., Relevance]
     source: str
     panel: str
+    asked: dict[str, Any]
 
 
 def subject(
@@ -66,6 +74,7 @@ def subject(
     panel: Any,
     target: Any,
     *,
+    test_from: object = None,
     unit: int | str | None,
     columns: Sequence[str] | None = None,
     index: tuple[str | None, str | None] | None = None,
@@ -105,9 +114,21 @@ def subject(
             f"{type(panel).__name__}{'' if not isinstance(panel, pd.DataFrame) else ' without such an index'}"
         )
     panel, actual = _apart(panel, target)
-    if is_net:
-        return _of_network(last, panel, actual, unit, source, where, how)
-    return _of_estimator(model, last, panel, actual, unit, source, where, how)
+    if actual is None and test_from is not None:
+        raise ValueError("test_from= says from where predictions are judged, which needs what followed: give target=")
+    first = None if test_from is None else _rank(panel.index, test_from)
+    of_model = _of_network(last, panel, unit, how) if is_net else _of_estimator(model, last, panel, unit, how)
+    asked = {"target": target, "unit": unit, "test_from": test_from}
+    return Subject(
+        **of_model, model=last, actual=actual, test_from=first, unit=unit, threads=how["threads"], source=source,
+        panel=where, asked=asked,
+    )  # fmt: skip
+
+
+def _rank(index: Any, test_from: object) -> int:
+    """The rank of the first period that the model has not seen."""
+    times = ranked_times(index, time_level(index))[0]
+    return first_rank(times, label(periods(index)[1][-1]), test_from, "test_from")
 
 
 def refuse_input(net: AnyNetwork, target: Any) -> None:
@@ -149,25 +170,19 @@ def _apart(panel: pd.DataFrame, target: Any) -> tuple[pd.DataFrame, Array | None
     return panel, values
 
 
-def _of_network(
-    net: Any, frame: pd.DataFrame, actual: Array | None, unit: Any, source: str, where: str, how: dict[str, Any]
-) -> Subject:
-    at = target_unit(net, unit)
-    steps = panel_steps(net, how["steps"])
+def _of_network(net: Any, frame: pd.DataFrame, unit: Any, how: dict[str, Any]) -> dict[str, Any]:
+    at, steps = target_unit(net, unit), panel_steps(net, how["steps"])
     if how["dtype"] is not None:  # all that looks at the panel then computes in it
         frame = frame.astype(how["dtype"])
-    predicted = net.predict(frame, **how)
+    predicted = _column(net.predict(frame, **how), at)
 
     def explain(rule: Rule, frame: pd.DataFrame = frame, **more: Any) -> Relevance:
         return cast(Relevance, net.explain(frame, rule=rule, target=unit, **how, **more))
 
-    return Subject(net, net, frame, _column(predicted, at), actual, steps, unit, how["threads"], explain, source, where)
+    return {"net": net, "frame": frame, "predicted": predicted, "steps": steps, "explain": explain}
 
 
-def _of_estimator(
-    model: Any, last: Any, panel: pd.DataFrame, actual: Array | None, unit: Any, source: str, where: str,
-    how: dict[str, Any],
-) -> Subject:  # fmt: skip
+def _of_estimator(model: Any, last: Any, panel: pd.DataFrame, unit: Any, how: dict[str, Any]) -> dict[str, Any]:
     given = [f"{name}=" for name, value in how.items() if value is not None]
     if given:
         raise ValueError(f"{' and '.join(given)} belong to a network; {type(last).__name__} has its own")
@@ -181,7 +196,7 @@ def _of_estimator(
     def explain(rule: Rule, frame: pd.DataFrame = frame, **more: Any) -> Relevance:
         return cast(Relevance, last.explain(frame, rule=rule, target=unit, **more))
 
-    return Subject(net, last, frame, _column(predicted, at), actual, last.steps_, unit, None, explain, source, where)
+    return {"net": net, "frame": frame, "predicted": _column(predicted, at), "steps": last.steps_, "explain": explain}
 
 
 def _column(predicted: Any, at: int) -> Array:

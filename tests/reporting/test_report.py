@@ -234,6 +234,7 @@ def test_an_interrupted_page_leaves_the_old_one(small, tmp_path, undrawn, monkey
         ({"target": ["a"] * 45}, "must hold numbers"),
         ({"target": np.full(45, np.nan)}, "no number at all"),
         ({"target": np.zeros(45), "test_from": "2050-01"}, "test_from='2050-01' is after the panel's last time"),
+        ({"test_from": "noon"}, "needs what followed"),
         ({"target": np.zeros(45), "horizon": 0}, "horizon= takes a whole number of at least 1, not 0"),
         ({"test_from": "1995-01"}, "needs what followed: give target="),
         ({"groups": {"Risk": ["betaa"]}}, "betaa"),
