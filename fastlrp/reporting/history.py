@@ -12,6 +12,7 @@ from fastlrp.relevance.tables import mean_share
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, as_table, largest, listed, percent, through_time
 
+_SPREAD = "its spread over members"
 _FEATURES = 12  # in tables; pictures show 30 of many
 
 
@@ -28,8 +29,14 @@ def history_section(e: Evidence) -> Section:
         f"{largest(mean, percent)}. Of {count_equal(len(mean))}, each would have {percent(1 / len(mean))}."
     )
     overall = mean.to_frame("mean share").assign(**{"mean relevance": signs[mean.index]}).rename_axis("feature")
+    if relevance.share_spread is not None:
+        overall.insert(1, _SPREAD, pd.Series(relevance.share_spread, names))
     words = f"Bars: the mean share of |relevance| of each feature. The largest are {largest(mean, percent)}."
-    section.draw(plot.bars(relevance), words, as_table("Features, largest first", overall, **{"mean share": percent}))
+    section.draw(
+        plot.bars(relevance),
+        words,
+        as_table("Features, largest first", overall, **{"mean share": percent, _SPREAD: percent}),
+    )
     first, last = shares.iloc[: max(1, len(shares) // 4)].mean(), shares.iloc[-max(1, len(shares) // 4) :].mean()
     moved = (last - first).sort_values(key=abs, ascending=False, kind="stable").index[:3]
     changes = listed([f"{name} from {percent(first[name])} to {percent(last[name])}" for name in moved])

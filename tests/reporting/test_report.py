@@ -177,8 +177,9 @@ def test_estimators_pipelines_and_refits(small, tmp_path, undrawn):
 
     model = make_pipeline(fl.CrossSectionalRank(), lstm).fit(X, y)
     rolling = fl.RollingLSTM(lstm, window=24, step=12).fit(X, y)
-    for one, said in ((model, "the mean of 2 networks"), (rolling, "refitted through time: 2 windows")):
-        fl.report(one, X.assign(followed=y), tmp_path / "page.html", target="followed", rule="rudder")
+    cases = ((model, "arras", "the mean of 2 networks"), (rolling, "rudder", "refitted through time: 2 windows"))
+    for one, rule, said in cases:
+        fl.report(one, X.assign(followed=y), tmp_path / "page.html", target="followed", rule=rule)
         page = Page(tmp_path / "page.html")
         assert said in page.text("dd")
         predicted = one.predict(X)
@@ -186,6 +187,10 @@ def test_estimators_pipelines_and_refits(small, tmp_path, undrawn):
         ic = np.mean([month["p"].corr(month["y"], method="spearman") for _, month in both.groupby("month")])
         shown = column(page.tables["Predictions and what followed"])["mean rank correlation"]
         assert float(shown.replace("\N{MINUS SIGN}", "-")) == pytest.approx(ic, rel=0, abs=5e-3 * abs(ic))
+        if one is model:
+            rel = model[-1].explain(model[:-1].transform(X))
+            spread = column(page.tables["Features, largest first"], 2)
+            assert spread == {k: f"{100 * v:.1f}{SPACE}%" for k, v in zip(rel.features, rel.share_spread, strict=True)}
     assert "fitted on earlier periods alone" in page.text("p")
 
 
