@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastlrp.network import Network
     from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
+    from fastlrp.reporting.report import report
     from fastlrp.rules import Arras, Rudder
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "load_relevance",
     "null_relevance",
     "read_keras",
+    "report",
     "write_keras",
 ]
 
@@ -99,6 +101,7 @@ _HOMES = {
     "load_relevance": "relevance.loading",
     "null_relevance": "learning.null",
     "read_keras": "keras",
+    "report": "reporting.report",
     "write_keras": "keras",
 }
 #: Modules that users import; kept out of ``__all__``: ``from fastlrp import *`` would overwrite a user's ``data``.

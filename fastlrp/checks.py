@@ -107,6 +107,7 @@ PARAMETERS: dict[str, Constraint] = {
     "test_size": _COUNT._replace(optional=True),
     # statistics of relevance
     "n": _COUNT,
+    "horizon": _COUNT,
     "statistic": _one_of(("abs", "mean", "share")),
     "by": _one_of(("feature", "step", "both")),
     "level": Constraint(lambda value: _real(value) and 0 < value <= 1, "a number above 0 and at most 1"),

@@ -189,10 +189,10 @@ def test_groups_name_every_characteristic_once(panel):
 
 
 def test_files_are_small_and_are_those_of_the_provenance():
-    panel, model = data.panel_path(), data.model_path()
+    panel, models = data.panel_path(), [data.model_path(), data.model_path("volatility")]
     assert panel.stat().st_size < 600_000
-    assert model.stat().st_size < 200_000
-    for path in (panel, model):
+    assert all(model.stat().st_size < 200_000 for model in models)
+    for path in (panel, *models):
         assert path.name in PROVENANCE
         assert hashlib.sha256(path.read_bytes()).hexdigest() in PROVENANCE
     assert "fastlrp_features" in PROVENANCE
@@ -274,3 +274,28 @@ def test_model_scores_what_the_provenance_says(panel):
         assert_allclose(np.mean(ics), float(ic), rtol=0, atol=1e-3)
         row = next(line for line in PROVENANCE.splitlines() if f"{first} to {last}" in line)
         assert f"| {mse} | 0.9500 | {spread} | {ic} (" in row
+
+
+def test_volatility_is_ranked_out_of_sample_as_the_provenance_says(panel):
+    X, y = data.load_panel(target="volatility")
+    assert y.name == "retvol_next"
+    whole = X["retvol"].to_numpy(np.float64).reshape(396, 20)
+    np.testing.assert_array_equal(y.to_numpy().reshape(396, 20), np.vstack([whole[1:], np.full(20, np.nan)]))
+    net = data.load_model("volatility")
+    assert (net.steps, net.features, net.n_params) == (12, tuple(X.columns), 937)
+    guesses = {"network": net.predict(X), "downvol": X["downvol"], "retvol": X["retvol"]}
+    for span, first, last in (("training", "1993-12", "2009-11"), ("test", data.VOLATILITY_TEST_FROM, "2022-11")):
+        row = next(line for line in PROVENANCE.splitlines() if line.startswith(f"| {span} | {first} to {last} | +"))
+        for guess, said in zip(guesses.values(), row.split(" | ")[2:], strict=True):
+            both = pd.DataFrame({"guess": guess, "y": y}).loc[first:last].groupby("month").rank()
+            ics = [month["guess"].corr(month["y"]) for _, month in both.groupby("month")]
+            assert_allclose(np.mean(ics), float(said.strip(" |")), rtol=0, atol=6e-5)
+
+
+def test_unknown_networks_and_targets_are_refused():
+    with pytest.raises(ValueError, match="predict 'returns' or 'volatility', not 'beta'"):
+        data.load_model("beta")
+    with pytest.raises(
+        ValueError, match=r"load_panel\(target=...\) takes False, True, 'returns' or 'volatility', not 3"
+    ):
+        data.load_panel(target=3)

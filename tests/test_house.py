@@ -24,7 +24,7 @@ FLOORS = (
     ("keras", "data"),
     ("files",),
     ("learning", "evidence"),
-    ("cluster",),
+    ("reporting", "cluster"),
     ("cli",),
 )  # fmt: skip
 #: On the roof: the public names and the command.

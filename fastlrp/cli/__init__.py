@@ -1,4 +1,4 @@
-"""The command line: ``fastlrp demo``, ``info``, ``explain`` and ``bench``.
+"""The command line: ``fastlrp demo``, ``info``, ``explain``, ``report`` and ``bench``.
 
 Results go to stdout, progress and notes to stderr. Bad input gives one sentence on stderr and exit code 2; an
 unexpected error keeps its traceback.
@@ -26,6 +26,8 @@ _ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weigh
 _KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")
 _RULES = "fastlrp.kernels.program.rules"  # registers the rules that --rule names
 _THREADS = "default: Numba's own setting"
+_DTYPE = "default: float32 where all columns are, else float64"
+_OUTPUT = "the output to explain, by name or by number from 0, where there are several"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,10 +93,11 @@ def _parser() -> _Parser:
         one.set_defaults(run=run, imports=imports)
         return one
 
-    demo = command("demo", _demo, "Explain the embedded network on the embedded panel: tables, totals and pictures.")
+    demo = command("demo", _demo, "Explain the embedded networks on the embedded panel: tables, totals, pictures and "
+                   "reports.")  # fmt: skip
     demo.add_argument("--rule", choices=["both", "arras", "rudder"], default="both", help="default: both")
     demo.add_argument("--out", metavar="DIR", type=Path, default=Path("fastlrp-demo"),
-                      help="folder for the pictures (default: fastlrp-demo)")  # fmt: skip
+                      help="folder for pictures and reports (default: fastlrp-demo)")  # fmt: skip
 
     about = "Show a Keras file's layers, shapes and weights, and whether it can be explained."
     info = command("info", _info, about, imports=("h5py", "fastlrp.keras"))
@@ -104,6 +107,9 @@ def _parser() -> _Parser:
 
     _explain_arguments(command("explain", _explain, "Write the relevance of every row of a panel to a file."))
 
+    about = "Write one self-contained page: what a model's predictions rest on, and how far to trust them."
+    _report_arguments(command("report", _report, about))
+
     bench = command("bench", _bench, "Measure this machine; in a checkout, against the other libraries installed.")
     bench.add_argument("--quick", action="store_true", help="in a checkout: a tenth of the samples, nothing written")
     bench.add_argument("--threads", metavar="N", type=int, help=_THREADS)
@@ -111,33 +117,13 @@ def _parser() -> _Parser:
 
 
 def _explain_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
-        "ensemble's")  # fmt: skip
-    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather, .xlsx or "
-        ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is "
-        "read, too")  # fmt: skip
-    add("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write: .csv, .tsv (both also "
-        "with .gz, .bz2 or .xz), .parquet, .h5 or .xlsx; - for a csv on stdout")  # fmt: skip
-    add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
-    add = parser.add_argument_group("columns of the panel").add_argument
-    add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order, or else the "
-        "columns that are called so; YEAR,MONTH where two columns make the time")  # fmt: skip
-    add("--asset", metavar="COL", help="likewise")
-    add("--dates", choices=["day-first", "month-first"], help="what 01/02/2015 means, where no date tells")
-    add("--features", metavar="A,B,C", help="the network's inputs, in its order (default: those that the model names, "
-        "else all that are left)")  # fmt: skip
-    add("--drop", metavar="COL", action="append", default=[], help="leave out a column, as the target; may be repeated")
-    add = parser.add_argument_group("what is computed").add_argument
-    add("--rule", choices=rule_names(), default="arras", help="default: arras")
-    add("--eps", metavar="X", type=float, help="the stabiliser in every denominator (default: 0.001)")
-    add("--delta", type=float, choices=[0, 1], help="1: the biases' share is handed down, too (default: 0)")
-    add("--stabilizer", choices=["paper", "absorbed"], help="default: paper")
-    add("--no-recurrent", action="store_true", help="arras: leave out the path through the step before's h")
-    add("--n-steps", metavar="N", type=int, help="integrated_gradients: nodes between the baseline, zero, and X "
-        "(default: 32)")  # fmt: skip
-    add("--target", metavar="N", help="the output to explain, by name or by number from 0, where there are several")
-    add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
+    _files(
+        parser,
+        "file to write: .csv, .tsv (both also with .gz, .bz2 or .xz), .parquet, .h5 or .xlsx; - for a csv on stdout",
+    )
+    _columns(parser)
+    add = _computed(parser)
+    add("--target", metavar="N", help=_OUTPUT)
     add("--aggregate", choices=["sequence", "average", "last"], default="sequence", help="what a lower LSTM "
         "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
     add = parser.add_argument_group("how").add_argument
@@ -145,7 +131,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--by-time", action="store_true", help="means over the assets of each time (mean, abs, share) instead of rows")
     add("--partition-by", metavar="COL", help="OUT is a folder: a Parquet file for each value of a column, or for each "
         "year")  # fmt: skip
-    add("--dtype", choices=["float32", "float64"], help="default: float32 where all columns are, else float64")
+    add("--dtype", choices=["float32", "float64"], help=_DTYPE)
     add("--device", choices=["auto", "cpu", "cuda"], default="auto",
         help="auto: a GPU where one answers and there is much to compute (default)")  # fmt: skip
     add("--threads", metavar="N", type=int, help=_THREADS)
@@ -155,6 +141,57 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
         "are needed")  # fmt: skip
     add("--resume", action="store_true", help="go on with what an interrupted run left unfinished")
     add("--no-progress", action="store_true", help="no progress bar")
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    _files(parser, "page to write: .html")
+    _columns(parser)
+    add = parser.add_argument_group("predictions beside what followed").add_argument
+    add("--target", metavar="COL", help="the column of what followed each row, empty where it is not known")
+    add("--test-from", metavar="TIME", help="the first time that the model has not seen, as 2010-01")
+    add("--horizon", metavar="N", type=int, default=1, help="the number of periods that a target spans (default: 1)")
+    add = _computed(parser)
+    add("--unit", metavar="N", help=_OUTPUT)
+    add = parser.add_argument_group("how").add_argument
+    add("--groups", metavar="JSON", type=Path, help='a file with groups of features: {"Risk": ["beta", ...], ...}')
+    add("--title", metavar="TEXT", help="the page's title")
+    add("--dtype", choices=["float32", "float64"], help=_DTYPE)
+    add("--threads", metavar="N", type=int, help=_THREADS)
+
+
+def _files(parser: argparse.ArgumentParser, written: str) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", type=Path, help="Keras file: .h5, .keras or .weights.h5; or a folder of an "
+        "ensemble's")  # fmt: skip
+    add("panel", metavar="PANEL", type=Path, help="a row a time and asset: .csv, .tsv, .parquet, .feather, .xlsx or "
+        ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is "
+        "read, too")  # fmt: skip
+    add("-o", "--output", metavar="OUT", type=Path, required=True, help=written)
+    add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
+
+
+def _columns(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("columns of the panel").add_argument
+    add("--time", metavar="COL", help="default: the first two columns are time and asset, in either order, or else the "
+        "columns that are called so; YEAR,MONTH where two columns make the time")  # fmt: skip
+    add("--asset", metavar="COL", help="likewise")
+    add("--dates", choices=["day-first", "month-first"], help="what 01/02/2015 means, where no date tells")
+    add("--features", metavar="A,B,C", help="the network's inputs, in its order (default: those that the model names, "
+        "else all that are left)")  # fmt: skip
+    add("--drop", metavar="COL", action="append", default=[], help="leave out a column, as the target; may be repeated")
+
+
+def _computed(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]:
+    add = parser.add_argument_group("what is computed").add_argument
+    add("--rule", choices=rule_names(), default="arras", help="default: arras")
+    add("--eps", metavar="X", type=float, help="the stabiliser in every denominator (default: 0.001)")
+    add("--delta", type=float, choices=[0, 1], help="1: the biases' share is handed down, too (default: 0)")
+    add("--stabilizer", choices=["paper", "absorbed"], help="default: paper")
+    add("--no-recurrent", action="store_true", help="arras: leave out the path through the step before's h")
+    add("--n-steps", metavar="N", type=int, help="integrated_gradients: nodes between the baseline, zero, and X "
+        "(default: 32)")  # fmt: skip
+    add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
+    return add
 
 
 # --------------------------------------------------------------------------------------------------------- commands
@@ -178,6 +215,12 @@ def _bench(arguments: argparse.Namespace) -> int:
     from fastlrp.cli.bench import run_bench
 
     return run_bench(arguments)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.report import run_report
+
+    return run_report(arguments, _rule(arguments))
 
 
 def _explain(arguments: argparse.Namespace) -> int:

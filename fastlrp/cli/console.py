@@ -16,11 +16,20 @@ from contextlib import contextmanager
 from fastlrp.errors import ConservationWarning, OverflowWarning
 from fastlrp.messages import shown
 
-_OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule"
+_OPTIONS = (
+    "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|"
+    "title|groups"
+)
 #: What the library calls otherwise.
 _NOTED = (ConservationWarning, OverflowWarning)
-_SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume",
-            "partition_by=": "--partition-by", "reduce='time'": "--by-time"}  # fmt: skip
+_SPELLED = {
+    "index=(time, asset)": "--time and --asset",
+    "columns=[...]": "--features",
+    "resume=True": "--resume",
+    "partition_by=": "--partition-by",
+    "reduce='time'": "--by-time",
+    "test_from=": "--test-from ",
+}
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The demo: the embedded network explained on the embedded panel, as tables, totals and pictures."""
+"""The demo: the embedded networks explained on the embedded panel, as tables, totals, pictures and reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
-    """``fastlrp demo``: tables on stdout, and pictures into a folder if matplotlib is installed."""
+    """``fastlrp demo``: tables on stdout; pictures and reports into a folder, where their packages are installed."""
     start = time.perf_counter()
     pictures = installed("matplotlib")
     if pictures:
@@ -56,13 +56,15 @@ def run_demo(arguments: argparse.Namespace) -> int:
         f"Highest predictions of the last month, and why, by {rules[0]}\n\n{_last_month(first)}",
         f"Totals: score = sum of relevance + initial state + unattributed\n\n{_totals(results)}",
         "\n".join(_sentences(results)),
+        _volatility(panel, rules[0]),
     ]
     print("\n\n".join(parts))
     if pictures:
         _draw(results, arguments.out)
+        _report(panel, rules[0], arguments.out)
     else:
         hint = install_hint("matplotlib", "plot")
-        print(f"\nNo pictures were drawn, since matplotlib is not installed: {hint}")
+        print(f"\nNo pictures were drawn and no reports written, since matplotlib is not installed: {hint}")
     return 0
 
 
@@ -176,3 +178,50 @@ def _draw(results: Mapping[str, Relevance], folder: Path) -> None:
         with whole(folder / name) as temporary:
             figure.savefig(temporary, format="png")
         print(f"  {folder / name}: {what}")
+
+
+def _volatility(panel: pd.DataFrame, rule: str) -> str:
+    """The network that does predict: how well, and what it rests on."""
+    from fastlrp.data import VOLATILITY_TEST_FROM, load_model, load_panel
+    from fastlrp.reporting.judged import by_period, judged
+
+    net, y = load_model("volatility"), load_panel(target="volatility")[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConservationWarning)  # of rudder, which the totals have shown
+        relevance = net.explain(panel, rule=rule, reduce="steps")
+    test = np.asarray(panel.index.get_level_values("month") >= VOLATILITY_TEST_FROM)
+
+    def rank_correlation(guess: Any) -> Any:
+        index: Any = panel.index[test]
+        return judged(by_period(index, np.asarray(guess, np.float64)[test], y.to_numpy()[test])).ic
+
+    ic, naive = rank_correlation(relevance.prediction), rank_correlation(panel["retvol"])
+    share = relevance.share().mean().sort_values(ascending=False, kind="stable")
+    leading = ", ".join(f"{name} {100 * part:.1f} %" for name, part in share.iloc[:5].items())
+    return (
+        f"{net!r}\ndoes predict: it ranks next month's volatility, and was trained on earlier months alone. In "
+        f"{ic.n} months out of sample, from\n{VOLATILITY_TEST_FROM} on, its rank correlation with what followed is "
+        f"{ic.mean:.3f} (t {ic.t:.0f}); this month's volatility alone has {naive.mean:.3f}.\nIt rests on {leading}: "
+        "past volatility leads, as it should."
+    )
+
+
+def _report(panel: pd.DataFrame, rule: str, folder: Path) -> None:
+    if not installed("jinja2"):
+        print(f"\nNo reports were written, since jinja2 is not installed: {install_hint('jinja2', 'report')}")
+        return
+    from fastlrp.data import GROUPS, RETURNS_TEST_FROM, VOLATILITY_TEST_FROM, load_panel, model_path
+    from fastlrp.reporting.report import report
+
+    print("\nReports, each one page for a browser:")
+    both: tuple[tuple[Literal["returns", "volatility"], str, str], ...] = (
+        ("volatility", VOLATILITY_TEST_FROM, "Next month's volatility, ranked"),
+        ("returns", RETURNS_TEST_FROM, "Next month's returns, standardised, which this network does not predict"),
+    )
+    for what, test_from, title in both:
+        target, out = load_panel(target=what)[1], folder / f"{what}.html"
+        if what == "returns":  # what the network was trained on
+            month = target.groupby(level="month")
+            target = (target - month.transform("mean")) / month.transform("std")
+        report(model_path(what), panel, out, target=target, rule=rule, test_from=test_from, groups=GROUPS, title=title)
+        print(f"  {out}: {title[0].lower()}{title[1:]}")

@@ -35,8 +35,12 @@ class Table(NamedTuple):
     place: Callable[[int], str]
 
 
-def read_panel(arguments: argparse.Namespace, net: AnyNetwork) -> tuple[pd.DataFrame, pd.MultiIndex]:
+def read_panel(
+    arguments: argparse.Namespace, net: AnyNetwork, beside: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.MultiIndex]:
     """The panel, its feature columns in the network's order, and the names of its rows as the file writes them.
+
+    ``beside`` names other columns of numbers, which then follow the features.
 
     Raises
     ------
@@ -61,7 +65,8 @@ def read_panel(arguments: argparse.Namespace, net: AnyNetwork) -> tuple[pd.DataF
     if table.frame.empty:
         raise ValueError(f"{path} has no rows, only a header")
     _make_numbers(frame, place, _wanted(arguments, net), path)
-    frame = frame[_features(frame, arguments, net)]
+    _make_numbers(frame, place, beside, path)
+    frame = frame[[*_features(frame, arguments, net), *beside]]
     frame.index = _timed(written, table.keys, place, arguments)
     return frame, written
 

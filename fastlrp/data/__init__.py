@@ -1,4 +1,4 @@
-"""The embedded default: a small real stock-by-month panel, and a network that Keras trained on it.
+"""The embedded default: a small real stock-by-month panel, and two networks that were trained on it.
 
 Sources, definitions, licence and how well the network predicts: ``PROVENANCE.md`` beside this file.
 """
@@ -24,7 +24,14 @@ GROUPS: dict[str, list[str]] = {
     "Lottery": ["maxret", "returnskew"],
 }
 
-__all__ = ["GROUPS", "describe", "load_model", "load_panel", "model_path", "panel_path"]
+#: The first months that the networks had no part of when they were trained and chosen.
+RETURNS_TEST_FROM, VOLATILITY_TEST_FROM = "2016-01", "2010-01"
+_MODELS = {"returns": "model.h5", "volatility": "volatility.h5"}
+
+__all__ = [
+    "GROUPS", "RETURNS_TEST_FROM", "VOLATILITY_TEST_FROM", "describe", "load_model", "load_panel", "model_path",
+    "panel_path",
+]  # fmt: skip
 
 
 def panel_path() -> Path:
@@ -32,9 +39,17 @@ def panel_path() -> Path:
     return _path("panel.csv.gz")
 
 
-def model_path() -> Path:
-    """The embedded network's file, a whole model as Keras 2.15 wrote it (.h5), with its features' names."""
-    return _path("model.h5")
+def model_path(predicts: Literal["returns", "volatility"] = "returns") -> Path:
+    """An embedded network's file (.h5) with its features' names; :func:`load_model` says what it predicts.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+    """
+    if predicts not in _MODELS:
+        raise ValueError(f"the embedded networks predict 'returns' or 'volatility', not {predicts!r}")
+    return _path(_MODELS[predicts])
 
 
 def _path(name: str) -> Path:
@@ -44,39 +59,60 @@ def _path(name: str) -> Path:
 @overload
 def load_panel(target: Literal[False] = False) -> pd.DataFrame: ...
 @overload
-def load_panel(target: Literal[True]) -> tuple[pd.DataFrame, pd.Series[float]]: ...
-def load_panel(target: bool = False) -> pd.DataFrame | tuple[pd.DataFrame, pd.Series[float]]:
+def load_panel(target: Literal[True, "returns", "volatility"]) -> tuple[pd.DataFrame, pd.Series[float]]: ...
+def load_panel(target: bool | str = False) -> pd.DataFrame | tuple[pd.DataFrame, pd.Series[float]]:
     """Twenty US stocks in the 396 months from 1990 to 2022, with 20 price characteristics known at each month's end.
 
     Parameters
     ----------
-    target : bool
-        Return next month's return as well.
+    target : bool, "returns" or "volatility"
+        Return what followed as well; True is "returns".
 
     Returns
     -------
     X : DataFrame (7920, 20), float32
         Ranks over the stocks of each month, scaled to [-1, 1]; NaN where the history is too short (nothing is missing
         from 1993-01 on). Its index is (month, stock), sorted; months are month-end Timestamps.
-    y : Series (7920,), float64, only with ``target=True``
-        ``ret_next``, the stock's simple return over the month that follows; NaN in the last month.
+    y : Series (7920,), float64, only with ``target``
+        ``ret_next``, the stock's simple return over the month that follows, or ``retvol_next``, ``retvol`` (the month's
+        volatility, ranked) of the month that follows; NaN in the last month.
+
+    Raises
+    ------
+    ValueError
+        If there is no such target.
     """
     import pandas as pd
 
+    if target not in (False, True, *_MODELS):
+        raise ValueError(f"load_panel(target=...) takes False, True, 'returns' or 'volatility', not {target!r}")
     frame = pd.read_csv(panel_path(), parse_dates=["month"], index_col=["month", "stock"])
     y = frame.pop("ret_next")
     X = frame.astype("float32")
+    if target == "volatility":
+        y = X["retvol"].astype("float64").groupby(level="stock").shift(-1).rename("retvol_next")
     return (X, y) if target else X
 
 
-def load_model() -> Network:
-    """The embedded network: LSTM(16), Dropout, Dense(1) on windows of 12 months, with the features' names.
+def load_model(predicts: Literal["returns", "volatility"] = "returns") -> Network:
+    """An embedded network on windows of 12 months, with the features' names.
 
-    It predicts next month's return, standardised over the stocks of that month.
+    Parameters
+    ----------
+    predicts : {"returns", "volatility"}
+        "returns": LSTM(16), Dropout, Dense(1), trained by Keras to predict next month's return, standardised over the
+        stocks of that month, which it cannot do out of sample. "volatility": LSTM(8), Dense(1), trained by
+        :class:`fastlrp.LSTMRegressor` to predict next month's rank of ``retvol``, which it does; its months from
+        ``VOLATILITY_TEST_FROM`` on are out of sample.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
     """
     from fastlrp.keras.read import read_keras
 
-    return cast("Network", read_keras(model_path()))
+    return cast("Network", read_keras(model_path(predicts)))
 
 
 def describe() -> pd.DataFrame:

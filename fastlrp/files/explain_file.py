@@ -155,7 +155,7 @@ def explain_file(
         asked.rule.check_fits(asked.steps, len(features), kind)
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent, by)))
         layout = find_layout(keys, str(path), calendar)
-        first = 0 if since is None else first_rank(layout, since)
+        first = 0 if since is None else first_rank(layout.distinct, layout.latest, since)
         settings = {
             "the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]), **asked.said(),
             "dtype=": str(kind), "where=": _said(where), "since=": str(since),

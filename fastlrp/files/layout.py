@@ -60,6 +60,11 @@ class Layout:
     assets: pd.Index
     distinct: Times
 
+    @property
+    def latest(self) -> str:
+        """The last time, as it is written."""
+        return label(self.times[int(np.argmax(self.rank))])
+
     def history(self, rank: int, steps: int) -> int:
         """The lowest rank that a window ending at ``rank`` may read."""
         return int(np.searchsorted(self.position, self.position[rank] - (steps - 1) * self.step))

@@ -36,17 +36,17 @@ def years(layout: Layout) -> Array:
     return np.asarray(months // 12)
 
 
-def first_rank(layout: Layout, since: object) -> int:
-    """The rank of the first time at or after ``since``.
+def first_rank(times: Times, latest: str, since: object, name: str = "since") -> int:
+    """The rank of the first of the distinct ``times`` at or after ``since``; ``latest`` is how the last one is written.
 
     Raises
     ------
     ValueError
-        If it is no time of the panel's kind, or none is as late.
+        If it is no time of the panel's kind, or none is as late; the message calls it ``name``.
     """
     if re.search(r"\d:\d", str(since)) and pd.Timestamp(str(since)).normalize() != pd.Timestamp(str(since)):
-        raise ValueError(f"since={since!r} names a time of day, expected a day, month, quarter or year")
-    given, times = plain_level(pd.Index([since])), layout.distinct
+        raise ValueError(f"{name}={since!r} names a time of day, expected a day, month, quarter or year")
+    given = plain_level(pd.Index([since]))
     if isinstance(given, pd.PeriodIndex):
         given = given.to_timestamp()
     counted = _months(times) is None
@@ -54,11 +54,10 @@ def first_rank(layout: Layout, since: object) -> int:
     pairs: list[tuple[Any, Any]] = []
     if asked is not None:
         pairs = [(times.key, asked.key)] if counted else [(times.day, asked.day), (_months(times), _months(asked))]
-    latest = label(layout.times[int(np.argmax(layout.rank))])
     for have, want in pairs:
         if have is not None and want is not None:
             rank = int(np.searchsorted(have, want[0]))
             if rank == len(have):
-                raise ValueError(f"since={since!r} is after the panel's last time, {latest}, expected one not later")
+                raise ValueError(f"{name}={since!r} is after the panel's last time, {latest}, expected one not later")
             return rank
-    raise ValueError(f"since={since!r} is not understood as a time such as the panel's {latest!r}")
+    raise ValueError(f"{name}={since!r} is not understood as a time such as the panel's {latest!r}")

@@ -437,7 +437,7 @@ def test_info_on_what_cannot_be_explained_shows_it_and_exits_with_1(run, tmp_pat
 
 def test_version_help_and_info(run):
     assert run("--version") == (0, f"fastlrp {fastlrp.__version__}\n", "")
-    for command in ([], ["demo"], ["info"], ["explain"], ["bench"]):
+    for command in ([], ["demo"], ["info"], ["explain"], ["report"], ["bench"]):
         code, printed, _ = run(*command, "--help")
         assert code == 0
         assert "usage: fastlrp" in printed
@@ -470,9 +470,14 @@ def test_demo(run, tmp_path):
         assert re.search(rf"^ +{group} +{part:.1f} %", printed, re.MULTILINE)
     best = explained(panel).to_frame().loc["2022-12-31"].nlargest(1, "prediction")
     assert re.search(rf"2022-12 +{best.index[0]} +{re.escape(format(best.prediction.iloc[0], '+.3f'))}", printed)
-    names = ["factors.png", "through-time.png"]
+    assert "rank correlation with what followed is 0.767 (t 59); this month's volatility alone has 0.677" in printed
+    names = ["factors.png", "returns.html", "through-time.png", "volatility.html"]
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == names
-    assert all((tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    pages = {name: (tmp_path / "pictures" / name) for name in names}
+    assert all(pages[name].read_bytes().startswith(b"\x89PNG") for name in names if name.endswith("png"))
+    assert all(str(page) in printed for page in pages.values())
+    assert "no skill is shown" in pages["returns.html"].read_text()
+    assert "they rank what follows" in pages["volatility.html"].read_text()
 
 
 @compiled_only
