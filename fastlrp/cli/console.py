@@ -17,8 +17,9 @@ from fastlrp.errors import ConservationWarning, OverflowWarning
 from fastlrp.messages import shown
 
 _OPTIONS = "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule"
-#: What the library calls otherwise.
+#: Warnings meant for users, who see each as a note.
 _NOTED = (ConservationWarning, OverflowWarning)
+#: What the library calls otherwise.
 _SPELLED = {"index=(time, asset)": "--time and --asset", "columns=[...]": "--features", "resume=True": "--resume"}
 
 
