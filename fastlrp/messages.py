@@ -61,6 +61,7 @@ def suggest(missing: Sequence[str], have: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
 
 
+#: Packages whose lines stand between ours and the user's.
 _BETWEEN = ("fastlrp", "sklearn", "numba")
 
 

@@ -20,8 +20,9 @@ _OPTIONS = (
     "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|"
     "title|groups"
 )
-#: What the library calls otherwise.
+#: Warnings meant for users, who see each as a note.
 _NOTED = (ConservationWarning, OverflowWarning)
+#: What the library calls otherwise.
 _SPELLED = {
     "index=(time, asset)": "--time and --asset",
     "columns=[...]": "--features",
