@@ -97,9 +97,9 @@ class Output:
         ends = {name: end for block in self.done for name, end in block["ends"].items()}
         if self.folder:
             self.path.mkdir(exist_ok=True)
-            for path in [path for path in self.path.rglob("*") if path.is_file()]:
-                if path.relative_to(self.path).as_posix() not in ends:
-                    path.unlink()
+            known = {name.partition("/")[0] for name in ends}
+            for path in [path for path in self.path.iterdir() if path.name not in known]:
+                shutil.rmtree(path)
         elif not ends:
             self.path.open("wb").close()
         for name, end in ends.items():

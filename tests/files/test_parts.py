@@ -71,8 +71,8 @@ def test_what_is_taken_up_again_ends_in_the_same_bytes(net, by_time, out, option
 
 
 def contents(name):
-    paths = sorted(Path(name).rglob("*.parquet")) if Path(name).is_dir() else [Path(name)]
-    return [(path.relative_to(name).as_posix(), path.read_bytes()) for path in paths]
+    paths = sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]
+    return [(path.relative_to(name).as_posix(), path.is_file() and path.read_bytes()) for path in paths]
 
 
 def test_a_folder_for_each_year_or_value_holds_the_rows_of_one_file(net, by_asset):
