@@ -30,16 +30,17 @@ def view(relevance: Array, top: int) -> View:
 
 def agreement(one: View, other: View) -> Array:
     """Each sample's Spearman correlation, share of the largest units that are so in both, and share of units with the
-    same sign, of those that are not zero in both; (3, sample), NaN where ranks are constant, or all units are zero."""
+    same sign, of those that are not zero in both; (3, sample), NaN where ranks are constant, all units are zero, or one overflowed."""
     scale = np.sqrt(np.square(one.ranks).sum(axis=1) * np.square(other.ranks).sum(axis=1))
     counted = (one.sign != 0) | (other.sign != 0)
     same = counted & (one.sign == other.sign)
     both = one.largest & other.largest
-    return np.array([
+    found = np.array([
         _over((one.ranks * other.ranks).sum(axis=1), scale),
         _over(both.sum(axis=1), one.largest.sum(axis=1)),
         _over(same.sum(axis=1), counted.sum(axis=1)),
     ])  # fmt: skip
+    return np.where(np.isnan(one.sign + other.sign).any(axis=1), np.nan, found)
 
 
 def _over(part: Array, whole: Array) -> Array:

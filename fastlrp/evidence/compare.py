@@ -51,7 +51,8 @@ def compare(
     net : Network, Ensemble, or mapping of names to them
         Of several, such as networks from several seeds, each is explained by each rule.
     X : array (sample, step, feature), or DataFrame with a (time, asset) index
-        In the host's memory; all is computed on the CPU. Samples with a missing value are left out.
+        In the host's memory; all is computed on the CPU. Samples with a missing value are left out; those in which a
+        rule's numbers overflow, of its pairs.
     rules : sequence of rules
         As :meth:`fastlrp.Network.explain` takes them, and "shap": Shapley values of the score by the package shap's
         PermutationExplainer (one order and its reverse), where the mean window stands for what is absent. As they take

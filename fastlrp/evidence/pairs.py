@@ -51,7 +51,11 @@ class _Tally(NamedTuple):
         """A pair's row of the table."""
         rank, top, sign = self.pairs[pair]
         shares = agreement(*(view(self.shares[name][None], 1) for name in pair))[0, 0]
-        columns = {"samples": len(rank), "spearman": _mean(rank), "spearman_std": float(pd.Series(rank).std())}
+        columns = {
+            "samples": int(np.isfinite(top).sum()),
+            "spearman": _mean(rank),
+            "spearman_std": float(pd.Series(rank).std()),
+        }
         return columns | {"share_spearman": float(shares), "top": _mean(top), "sign": _mean(sign)}
 
 
@@ -108,7 +112,7 @@ def _tally(
             found[:, at] = agreement(views[first], views[second])
         advance(len(X))
     totals = {name: share / (share.sum() or np.nan) for name, share in shares.items()}
-    return _Tally(pairs, totals, {name: float(np.median(lost[name])) for name in names})
+    return _Tally(pairs, totals, {name: float(pd.Series(lost[name]).median()) for name in names})
 
 
 def _unit_names(samples: Samples, features: Sequence[str] | None, by: str) -> pd.Index:

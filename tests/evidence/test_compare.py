@@ -98,6 +98,19 @@ def test_some_samples_are_drawn_and_constant_relevance_has_no_rank(rng):
     assert nothing[["spearman", "share_spearman", "sign"]].isna().all(axis=None)
 
 
+def test_samples_that_overflow_are_left_out_of_their_pairs(rng):
+    """Of one row, explanations overflow; all others are as they are without it."""
+    net, X = linear([2.0, -1.0, 0.5, 0.1]), rng.normal(size=(12, T, D))
+    rules = [EXACT, "gradient_x_input", fl.IntegratedGradients(2)]
+    want = fl.compare(net, np.delete(X, 3, axis=0), rules, top=2)
+    X[3] = np.sign(X[3]) * 1e308
+    got = fl.compare(net, X, rules, top=2)
+    assert set(got.table["samples"]) == {11}
+    for one, other in ((got.table, want.table), (got.shares, want.shares)):
+        close(one, other, 1e-12)
+    close(got.unattributed, want.unattributed, 1e-9, 1.0)
+
+
 def test_the_picture_has_a_number_for_every_pair(rng):
     net, _ = network(rng)
     found = fl.compare(net, rng.normal(size=(9, T, D)), RULES[:3], top=2)
