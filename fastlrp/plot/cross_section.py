@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.panels.periods import label, time_level
+from fastlrp.plot.canvas import shortened
 from fastlrp.plot.shown import Groups, panel_times
 from fastlrp.relevance import tables
 from fastlrp.relevance.given import last_values
@@ -90,8 +91,9 @@ def row_named(function: str, relevance: Relevance, row: Any) -> int:
     else:
         at = _located(function, relevance, row)
     if not relevance.explained[at]:
-        raise ValueError(f"{function}: {row_text(relevance, at)} has no relevance: no full window ends there, or a "
-                         "value is missing")  # fmt: skip
+        why = "no full window ends there, or a value is missing"
+        why = f"numbers inside overflowed {relevance.score.dtype}" if relevance.overflowed[at] else why
+        raise ValueError(f"{function}: {row_text(relevance, at)} has no relevance: {why}")
     return at
 
 
@@ -117,12 +119,12 @@ def row_text(relevance: Relevance, row: int) -> str:
     """A row as pictures name it: "AAPL, 2020-03" or "sample 7"."""
     index = relevance.index
     if not of_times(index):
-        return f"sample {row:,}" if index is None else label(index[row])
+        return f"sample {row:,}" if index is None else shortened(label(index[row]))
     rank, _, times = panel_times(relevance)
     name = str(times.names[rank[row]])
     if not isinstance(index, pd.MultiIndex):
         return name
-    return f"{label(index[row][1 - time_level(index)])}, {name}"
+    return f"{shortened(label(index[row][1 - time_level(index)]))}, {name}"
 
 
 def given_values(function: str, relevance: Relevance, values: Any, rows: Array) -> Array:

@@ -61,8 +61,11 @@ def stacked(
         parts = one.table[chosen].to_numpy().T
         if others:
             parts = np.vstack([parts, one.table.drop(columns=chosen).sum(axis=1, skipna=False)])
+        at: Any = one.table.index
+        if len(at) == 1:  # one place is as wide as the axis
+            at, parts = [-0.5, 0.5], np.repeat(parts, 2, axis=1)
         axes.stackplot(
-            one.table.index, parts, colors=[*LINES[: len(chosen)], GREY], labels=[*map(label, chosen), *rest],
+            at, parts, colors=[*LINES[: len(chosen)], GREY], labels=[*map(label, chosen), *rest],
             edgecolor="white", linewidth=0.4,
         )  # fmt: skip
         shaded = finish(axes, one, UNITS["share"], spans, over=True) or shaded

@@ -97,7 +97,7 @@ def waterfall(
     first = f"mean of {of}" if base == "mean" else "zero"
     (axes,) = axes_for("waterfall", ax, 1, 8.0, 0.3 * (len(steps) + 2))
     _draw(axes, steps, ends, (first, row_text(relevance, at)))
-    less = f" less the mean of {of}" if base == "mean" else ""
+    less = " less its mean" if base == "mean" else ""
     lines = [
         _rank(score, place),
         f"{relevance.rule.name}: relevance{less}, summed over {counted(relevance.steps, scope(relevance).unit)}",
@@ -127,7 +127,8 @@ def _beside(relevance: Relevance, at: int) -> tuple[Array, str]:
     if of_times(relevance.index) and of.assets is not None:
         rank, _, times = panel_times(relevance)
         rows = np.flatnonzero((rank == rank[at]) & relevance.explained)
-        return rows, f"{counted(len(rows), of.assets[:-1])}, {times.names[rank[at]]}"
+        if len(rows) > 1 or np.bincount(rank[relevance.explained]).max() > 1:
+            return rows, f"{counted(len(rows), of.assets[:-1])}, {times.names[rank[at]]}"
     rows = np.flatnonzero(relevance.explained)
     return rows, counted(len(rows), of.window)
 

@@ -94,6 +94,21 @@ def test_a_row_is_found_by_its_key_and_ranked_among_its_month():
     series = replace(rel[rel.index.get_level_values(1) == "A3"], index=MONTHS[:12])
     figure = plot.waterfall(series, "1990-06")
     assert bars_of(figure)[2] == pytest.approx((np.nanmean(series.score), rel.score[38]), abs=1e-12)
+    alone = rel[rel.index.get_level_values(1) == "A3"]  # an asset by itself would be its own mean
+    figure = plot.waterfall(alone, ("1990-06", "A3"))
+    assert bars_of(figure)[2] == pytest.approx((np.nanmean(series.score), rel.score[38]), abs=1e-12)
+
+
+def test_long_names_leave_room_for_bars_and_overflow_is_said():
+    rel = scored(assets=2)
+    stocks = [f"International Business {'A' * 200} Corporation", "B"]
+    index = pd.MultiIndex.from_product([MONTHS[:12], stocks], names=["month", "stock"])
+    figure = plot.waterfall(replace(rel, index=index), 10)
+    assert figure.axes[0].get_title("left") == "Why International Busine\u2026Corporation, 1990-06"
+    check_words(figure)
+    over = replace(rel, unattributed=np.where(np.arange(24) == 10, np.nan, rel.unattributed))
+    with pytest.raises(ValueError, match="A0, 1990-06 has no relevance: numbers inside overflowed float64"):
+        plot.waterfall(over, 10)
 
 
 # ------------------------------------------------------------------------------------------------------------ swarm

@@ -76,6 +76,17 @@ def test_groups_are_sums_of_their_features_and_shares_stack_to_a_hundred():
     assert rows.get_title("left") == "Which groups predictions rest on, through time"
 
 
+def test_areas_of_one_period_are_as_wide_as_the_axis():
+    rel = made_up(MONTHS[:3])
+    areas = plot.stacked(rel).axes[0].collections
+    share = np.abs(rel.values[8:].sum(axis=1))
+    share = np.sort((100 * share / share.sum(axis=1, keepdims=True)).mean(axis=0))[::-1]
+    for area, top in zip(areas, np.cumsum(share), strict=True):
+        at = area.get_paths()[0].vertices
+        assert (at[:, 0].min(), at[:, 0].max()) == (-0.5, 0.5)
+        assert at[:, 1].max() == pytest.approx(top, abs=1e-9)
+
+
 def test_results_below_each_other_have_the_same_colours_and_limits():
     first, second = made_up(MONTHS), made_up(MONTHS, rule=Rudder(), spike=30)
     upper, lower = plot.lines(first, second, statistic="abs").axes
