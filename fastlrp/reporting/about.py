@@ -28,9 +28,10 @@ def model_section(e: Evidence) -> Section:
     found = int(np.count_nonzero(e.found))
     ranks = e.rank[e.found]
     n_assets = len(np.unique(e.asset_codes[e.found]))
-    span = f"{e.period(ranks.min())} to {e.period(ranks.max())}"
+    first, last = e.period(ranks.min()), e.period(ranks.max())
+    span = f"from {first} to {last}" if first != last else f"of {first}"
     section.lead.append(
-        f"{count(found, 'prediction')} of {n_assets:,} {e.assets} from {span} are explained, each by a window of "
+        f"{count(found, 'prediction')} of {count(n_assets, e.assets[:-1])} {span} {'is' if found == 1 else 'are'} explained, each by a window of "
         f"{count(subject.steps, e.line.unit)} of {count(len(relevance.features), 'feature')}."
     )
     section.lead += _left_out(e, found)
@@ -64,7 +65,8 @@ def _left_out(e: Evidence, found: int) -> Iterator[str]:
     if found == n:
         yield "No row is left out."
         return
-    short, gaps = n - e.n_full, e.n_full - found
+    over = int(np.count_nonzero(e.relevance.overflowed))
+    short, gaps = n - e.n_full, e.n_full - found - over
     frame = e.subject.frame
     share = frame.isna().mean().sort_values(ascending=False, kind="stable")
     worst = [f"{name} ({percent(value)} of rows)" for name, value in share[share > 0].iloc[:3].items()]
@@ -76,6 +78,7 @@ def _left_out(e: Evidence, found: int) -> Iterator[str]:
             if e.subject.net is not None
             else "a value is missing or no model is ready"
         )
+        + (f", {over:,} because numbers inside overflowed {e.relevance.score.dtype}" if over else "")
         + (f"; most are missing of {', '.join(worst)}." if gaps and worst else ".")
     )
 

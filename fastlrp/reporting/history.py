@@ -66,11 +66,11 @@ def lag_section(e: Evidence) -> Section:
     profile = table.sum(axis=1)
     recent = profile[::-1].cumsum()
     half = int((recent >= 0.5).to_numpy().argmax()) + 1
-    of = f"{counted(half, unit)} of the {e.subject.steps:,} in a window"
+    latest, alone = f"{counted(half, unit)}", f" the latest alone {percent(profile.iloc[-1])},"
     section.lead.append(
-        f"The latest {of} hold {percent(recent.iloc[half - 1])} of |relevance|, the latest alone "
-        f"{percent(profile.iloc[-1])}, the oldest {percent(profile.iloc[0])}"
-        f"{f' ({e.some})' if e.some else ''}."
+        f"The latest {latest if half > 1 else unit} of the {e.subject.steps:,} in a window "
+        f"{'hold' if half > 1 else 'holds'} {percent(recent.iloc[half - 1])} of |relevance|,"
+        f"{alone if half > 1 else ''} the oldest {percent(profile.iloc[0])}{f' ({e.some})' if e.some else ''}."
     )
     of_lags = profile[::-1].to_frame("share")
     of_lags["up to here"] = recent

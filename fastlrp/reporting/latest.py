@@ -62,7 +62,9 @@ def latest_section(e: Evidence) -> Section:
     section = Section("latest", f"The latest predictions: {when}")
     sizes = pd.Series(np.abs(now.apart[:, : len(now.features)]).mean(axis=0), now.features)
     section.lead.append(
-        f"{n:,} {e.assets} have a prediction, from {number(now.prediction[-1])} ({now.names[-1]}) to "
+        f"One {e.assets[:-1]} has a prediction, {number(now.prediction[0])} ({now.names[0]}): it is the average itself."
+        if n == 1
+        else f"{n:,} {e.assets} have a prediction, from {number(now.prediction[-1])} ({now.names[-1]}) to "
         f"{number(now.prediction[0])} ({now.names[0]}). What sets them apart most are {listed(_top(sizes, 3))}. A "
         "feature raises a prediction by its relevance here less its mean over the cross-section, so that all of them "
         "together make up the difference to the average."
@@ -81,7 +83,8 @@ def latest_section(e: Evidence) -> Section:
             f"own rank. The widest: {largest(sizes, number, 3)} from the mean on average."
         )
         figure = plot.beeswarm(e.relevance, e.subject.frame, time=e.times[rank])
-        section.draw(figure, words, as_table("How far relevance lies from its mean over assets", spread, signed))
+        caption = "How far relevance lies from its mean over assets"
+        section.draw(figure, words, as_table(caption, spread, signed, **{"mean size": number}))
     return section
 
 

@@ -90,7 +90,7 @@ def through_time(caption: str, frame: pd.DataFrame, form: Callable[[float], str]
         of = np.arange(len(frame)) * _ROWS // len(frame) if line.month is None else line.month // 12
         first = np.flatnonzero(np.diff(of, prepend=of[0] - 1))
         last = np.append(first[1:], len(of)) - 1
-        spans = [f"{a} to {b}" for a, b in zip(names[first], names[last], strict=True)]
+        spans = [a if a == b else f"{a} to {b}" for a, b in zip(names[first], names[last], strict=True)]
         names = np.array(spans if line.month is None else (line.month[first] // 12).astype(str))
         frame = frame.groupby(of).mean()
         caption += ", means over " + ("stretches of equal length" if line.month is None else "years")

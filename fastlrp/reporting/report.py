@@ -153,7 +153,7 @@ def write_report(
         sections.append(outcome_section(e, horizon, refitted=isinstance(about.model, RollingLSTM)))
     asked = _asked(rule=rule, groups=groups and [*groups], horizon=None if horizon == 1 else horizon, **about.asked)
     sections.append(made_section(e, asked, time.perf_counter() - start))
-    lead = " ".join([sections[0].lead[0], *(s.lead[1] for s in sections if s.name == "outcome")])
+    lead = " ".join([sections[0].lead[0], *(s.lead[1] for s in sections if s.name == "outcome" and len(s.lead) > 1)])
     name = title or f"What {about.source} predicts, and why"
     content = page(name, lead, sections, lambda room: embedded(e, room), e.assets.removesuffix("s"))
     with whole(out) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from io import StringIO
 from typing import Any
 from xml.etree import ElementTree
@@ -29,7 +30,8 @@ def inline_svg(figure: Any, name: str, words: str) -> str:
         for marks in axes.collections:
             marks.set_rasterized(max(len(marks.get_offsets()), len(marks.get_paths())) > _MANY)
     file = StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts for what matplotlib's lacks
         figure.savefig(file, format="svg", dpi=144, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = ElementTree.fromstring(file.getvalue())
     used = {link for part in svg.iter() for value in part.attrib.values() for link in re.findall(r"#([\w.]+)", value)}

@@ -13,6 +13,7 @@ from fastlrp import plot
 from fastlrp.errors import ConservationWarning
 from fastlrp.evidence.compare import compare
 from fastlrp.evidence.faithfulness import faithfulness
+from fastlrp.messages import count
 from fastlrp.relevance.tables import mean_share
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, Table, as_table, largest, number, percent
@@ -55,7 +56,8 @@ def rules_section(e: Evidence) -> Section:
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConservationWarning)
-        found = compare(net, e.subject.frame, rules, n_samples=_SAMPLES, random_state=0, **_how(e)).table
+        compared = compare(net, e.subject.frame, rules, n_samples=_SAMPLES, random_state=0, **_how(e))
+    found, top = compared.table, compared.top
     rows = [
         [
             f"{a} and {b}",
@@ -66,8 +68,8 @@ def rules_section(e: Evidence) -> Section:
         ]
         for (a, b), row in cast(Any, found.iterrows())
     ]
-    head = ["rules", "rank correlation in a window", "of mean shares", "top 5 in common", "same sign"]
-    section.tables.append(Table(f"Agreement of rules, in {found['samples'].iloc[0]:,.0f} windows", head, rows))
+    head = ["rules", "rank correlation in a window", "of mean shares", f"top {top} in common", "same sign"]
+    section.tables.append(Table(f"Agreement of rules, in {count(int(found['samples'].max()), 'window')}", head, rows))
     return section
 
 
@@ -101,7 +103,7 @@ def faithfulness_section(e: Evidence) -> Section:
     caption = "Mean change of the score, by the part of features deleted"
     section.draw(found.plot(), words, as_table(caption, curves))
     rows = [[name, form(float(told[key]))] for key, (name, form) in _TOLD.items() if key in told]
-    section.tables.append(Table(f"In numbers, of {told['samples']:,.0f} windows", ["", "value"], rows))
+    section.tables.append(Table(f"In numbers, of {count(int(told['samples']), 'window')}", ["", "value"], rows))
     return section
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
+
+import fastlrp as fl
 
 browsers = [path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if path]
 if not browsers:
@@ -151,3 +155,13 @@ def test_it_reads_without_scripts_and_on_paper(opened, volatility):
     assert not page.locator("#browse").is_visible()
     assert page.locator("figure svg").first.is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_long_names_do_not_widen_the_page(opened, tmp_path, rng):
+    index = pd.MultiIndex.from_product([pd.period_range("2020-01", periods=4, freq="M"), ["A" * 200, "B"]])
+    X = pd.DataFrame(rng.normal(size=(8, 3)).astype(np.float32), index, ["x" * 300, "b", "c"])
+    layers = [fl.LSTM(rng.normal(size=(3, 16)), np.zeros((4, 16)), np.zeros(16)), fl.Dense(rng.normal(size=(4, 1)))]
+    fl.report(fl.Network(layers, steps=2), X, tmp_path / "page.html")
+    for width in (375, 1100):
+        page = opened(tmp_path / "page.html", viewport={"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width

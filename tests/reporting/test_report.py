@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from pages import HOSTILE, Page
 import fastlrp as fl
 from fastlrp import cli
 from fastlrp.data import GROUPS, load_model, load_panel, model_path
-from fastlrp.reporting import evidence, parts, report
+from fastlrp.plot.canvas import header, sheet
+from fastlrp.reporting import about, evidence, parts, report, subject
 from fastlrp.reporting.page import LIMIT
+from fastlrp.reporting.svg import inline_svg
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 pytestmark = pytest.mark.skipif(not COMPILED, reason="thousands of windows need compiled kernels")
@@ -210,6 +213,49 @@ def test_files_and_the_command_line_give_the_same_page(small, tmp_path, undrawn,
     assert frame.stocks == file.stocks == line.stocks
     assert "panel.csv" in file.text("dd")
     assert str(tmp_path) not in (tmp_path / "file.html").read_text()
+
+
+def test_a_target_that_no_prediction_has(small, tmp_path, undrawn):
+    X, y = small
+    fl.report(
+        load_model("volatility"), X, tmp_path / "page.html", target=y.where(y.index.get_level_values(0) < "1994-06")
+    )
+    assert "No prediction has a target beside it" in Page(tmp_path / "page.html").text("p")
+
+
+def test_rows_that_overflow_are_counted_apart(small):
+    of = subject.subject(load_model("volatility"), small[0], None, unit=None, steps=None, dtype=None, threads=None)
+    e = evidence.gathered(of, fl.Arras(), None)
+    lost = e.relevance.unattributed.copy()
+    lost[np.flatnonzero(e.found)[[0, 3]]] = np.nan
+    e = replace(e, relevance=replace(e.relevance, unattributed=lost))
+    (said,) = about._left_out(e, int(e.found.sum()))
+    assert "1 because a value is missing in the window, 2 because numbers inside overflowed float32; most" in said
+
+
+def test_one_asset_of_few_features(tmp_path, undrawn, rng):
+    """Sentences are in the singular, and a third of three features is one."""
+    index = pd.MultiIndex.from_product([range(45), ["A"]], names=["time", "asset"])
+    X = pd.DataFrame(rng.normal(size=(45, 3)).astype(np.float32), index, ["a", "b", "c"])
+    layers = [fl.LSTM(rng.normal(size=(3, 16)), np.zeros((4, 16)), np.zeros(16)), fl.Dense(rng.normal(size=(4, 1)))]
+    fl.report(fl.Network(layers, steps=2), X, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    for said in (
+        "44 predictions of 1 asset from 1 to 44 are",
+        "One asset has a prediction",
+        "The latest period of the 2",
+    ):
+        assert said in page.text("p")
+    assert page.tables["Agreement of rules, in 44 windows"][0][3] == "top 1 in common"
+    table = page.tables["How relevance adds up, by period, means over stretches of equal length"]
+    assert [row[0] for row in table[1:3]] == ["1 to 2", "3"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_in_other_scripts_are_the_browsers_to_draw():
+    figure = sheet(4.0, 1.0)
+    header(figure.subplots(), "\u65e5\u672c", [])
+    assert "\u65e5\u672c" in inline_svg(figure, "one", "words")
 
 
 def test_an_interrupted_page_leaves_the_old_one(small, tmp_path, undrawn, monkeypatch):
