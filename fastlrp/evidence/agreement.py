@@ -30,7 +30,8 @@ def view(relevance: Array, top: int) -> View:
 
 def agreement(one: View, other: View) -> Array:
     """Each sample's Spearman correlation, share of the largest units that are so in both, and share of units with the
-    same sign, of those that are not zero in both; (3, sample), NaN where ranks are constant, all units are zero, or one overflowed."""
+    same sign, of those that are not zero in both; (3, sample), NaN where ranks are constant, all units are zero, or
+    one overflowed."""
     scale = np.sqrt(np.square(one.ranks).sum(axis=1) * np.square(other.ranks).sum(axis=1))
     counted = (one.sign != 0) | (other.sign != 0)
     same = counted & (one.sign == other.sign)
