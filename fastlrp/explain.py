@@ -22,7 +22,7 @@ from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
-from fastlrp.relevance.arrays import warn_if_unattributed, warn_of_overflow
+from fastlrp.relevance.arrays import overflow_of, warn_if_unattributed, warn_of_overflow
 from fastlrp.relevance.result import Relevance
 from fastlrp.relevance.saturation import some_rows
 from fastlrp.rules import Aggregate, Rule, as_rule
@@ -81,7 +81,8 @@ def _warn_if_infinite(prediction: Array, panel: Panel | None) -> None:
     rows = np.flatnonzero(np.isinf(prediction.reshape(len(prediction), -1)).any(axis=1))
     if rows.size:
         index = None if panel is None else panel.index
-        warn_of_overflow(rows, len(prediction), prediction.dtype, index, "they have an infinite prediction")
+        text = overflow_of(rows, len(prediction), prediction.dtype, index)
+        warn_of_overflow(text, prediction.dtype, "they have an infinite prediction")
 
 
 def explain(

@@ -42,7 +42,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         results = {rule: net.explain(panel, rule=rule) for rule in rules}
     seconds = time.perf_counter() - ready
     first = results[rules[0]]
-    found = int((~first.missing).sum())
+    found = int(first.explained.sum())
     rate, by = f"{found * len(rules) / seconds:,.0f}", " and ".join(rules)
     parts = [
         f"{net!r}\non the embedded panel of 20 US stocks, 1990 to 2022. It predicts nothing out of sample: it is here "
@@ -128,7 +128,7 @@ def _last_month(relevance: Relevance, stocks: int = 5, factors: int = 3) -> str:
 
     assert relevance.index is not None
     months = relevance.index.get_level_values("month")
-    frame = relevance[np.asarray(months == months[~relevance.missing].max())].to_frame()
+    frame = relevance[np.asarray(months == months[relevance.explained].max())].to_frame()
     best = frame.sort_values("prediction", ascending=False, kind="stable").head(stocks)
     rows = []
     for at, row in best.iterrows():
@@ -144,7 +144,7 @@ def _totals(results: Mapping[str, Relevance]) -> str:
 
     rows = []
     for rule, relevance in results.items():
-        gaps, score = relevance.reconcile(), np.abs(relevance.score[~relevance.missing])
+        gaps, score = relevance.reconcile(), np.abs(relevance.score[relevance.explained])
         share = f"{100 * relevance.median_unattributed_share():.0f} %"
         rows.append((rule, f"{np.median(score):.3f}", f"{gaps.median:.1e}", f"{gaps.worst:.1e}", share))
     heads = ["rule", "median |score|", "median gap", "worst gap", "unattributed / |score|"]

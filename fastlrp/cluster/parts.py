@@ -173,5 +173,5 @@ def _summed(out: Path, parts: Sequence[Part], done: Sequence[FileSummary]) -> Fi
     worst = max(some, key=lambda part: part.gap)
     return FileSummary(
         out, sum(part.rows for part in done), explained, dict(sorted(shares.items(), key=lambda item: -item[1])),
-        worst.gap, worst.worst_row,
+        worst.gap, worst.worst_row, sum(part.overflowed for part in done),
     )  # fmt: skip

@@ -114,7 +114,7 @@ def rows_of(relevance: Relevance, names: pd.Index) -> Array:
             f"{int((at < 0).sum()):,}, such as {lacking}: give the X that was explained"
         )
     row = np.full(len(names), -1)
-    row[at] = np.where(relevance.missing, -1, np.arange(len(mine)))
+    row[at] = np.where(relevance.explained, np.arange(len(mine)), -1)
     return row
 
 

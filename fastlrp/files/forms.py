@@ -13,6 +13,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from fastlrp.files.arrow import parquet, pyarrow
 from fastlrp.files.footers import moved_columns, row_group, split
 from fastlrp.files.pages import write_columns
@@ -80,9 +82,9 @@ class Parquet(Form):
         start, keys = file.tell(), _as_file(block.keys(), list(block.labels))
         footer = _footer(keys)
         file.write(keys[4 : -8 - len(footer)])
-        columns, valid = moved_columns(footer, start - 4), ~block.relevance.missing
+        columns = moved_columns(footer, start - 4)
         for part, names in zip(block.matrices(), block.columns.values(), strict=True):
-            columns += write_columns(file, part, names, valid)
+            columns += write_columns(file, part, names, ~np.isnan(part[:, 0]))  # a row has all of its numbers, or none
         n = len(block.relevance)
         group = row_group(columns, n, start, file.tell() - start)
         file.write(group + n.to_bytes(8, "little") + len(group).to_bytes(4, "little"))

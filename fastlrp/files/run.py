@@ -19,7 +19,7 @@ from fastlrp.files.summary import EMPTY, noted
 from fastlrp.kernels.memory import keeping
 from fastlrp.model.chain import Chain
 from fastlrp.progress import progress_bar
-from fastlrp.relevance.arrays import warn_if_missed, warn_of_unattributed
+from fastlrp.relevance.arrays import overflow_text, warn_if_missed, warn_of_overflow, warn_of_unattributed
 from fastlrp.relevance.as_parquet import columns_of
 from fastlrp.relevance.levels import storable
 from fastlrp.relevance.metadata import KEY, described
@@ -96,8 +96,14 @@ class Run:
         return Stored(relevance, codes, labels, self._columns, self._metadata, layout.rank[time])
 
     def warn(self) -> None:
-        """Warn as explain does where much of the score is unattributed, or the median block's median gap is large."""
-        lost, rows = (sum(block[key] for block in self.output.done) for key in ("unattributed", "explained"))
+        """Warn as explain does where rows overflowed, much of the score is unattributed, or the median block's median
+        gap is large."""
+        done = self.output.done
+        over, lost, rows = (sum(block[key] for block in done) for key in ("overflowed", "unattributed", "explained"))
+        if over:
+            first = next(block["over"] for block in done if block["overflowed"])
+            text = overflow_text(over, sum(block["rows"] for block in done), self.blocks.dtype, first)
+            warn_of_overflow(text, self.blocks.dtype, "they have no relevance")
         rule = self.asked.rule
         if not rule.conserves and 2 * lost > rows:
             warn_of_unattributed(rule, lost, rows)

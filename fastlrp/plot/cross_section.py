@@ -49,7 +49,7 @@ def time_named(function: str, relevance: Relevance, time: Any) -> tuple[Array, s
         If the result has no such time, or no relevance there.
     """
     rank, all_times, times = panel_times(relevance)
-    found = ~relevance.missing
+    found = relevance.explained
     if not found.any():
         raise ValueError(f"{function} has nothing to show: no row of the result has relevance")
     at = int(rank[found].max()) if time is None else _place(function, all_times, times.names, time)
@@ -89,7 +89,7 @@ def row_named(function: str, relevance: Relevance, row: Any) -> int:
         at = int(row) % n
     else:
         at = _located(function, relevance, row)
-    if relevance.missing[at]:
+    if not relevance.explained[at]:
         raise ValueError(f"{function}: {row_text(relevance, at)} has no relevance: no full window ends there, or a "
                          "value is missing")  # fmt: skip
     return at

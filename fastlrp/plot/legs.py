@@ -97,7 +97,7 @@ def _legs(relevance: Relevance, quantile: float) -> pd.Categorical:
     """Each row's leg; missing for those between."""
     rank, _, _ = panel_times(relevance)
     prediction = explained(relevance)
-    rows = np.flatnonzero(~relevance.missing & (rank >= 0))
+    rows = np.flatnonzero(relevance.explained & (rank >= 0))
     rows = rows[np.lexsort((prediction[rows], rank[rows]))]
     _, first, each = np.unique(rank[rows], return_index=True, return_counts=True)
     first, n = np.repeat(first, each), np.repeat(each, each)
@@ -116,7 +116,7 @@ def _means(
     """Each leg's mean relevance, a column a feature or group, and its mean score, both averaged over periods."""
     by_leg = relevance.by_time("mean", groups=groups, by=legs)
     rank, _, _ = panel_times(relevance)
-    score = pd.Series(relevance.score.astype(np.float64)).where(~relevance.missing)
+    score = pd.Series(relevance.score.astype(np.float64)).where(relevance.explained)
     leg_score = score.groupby([rank, np.asarray(legs, object)]).mean()
     if base == "mean":
         whole = relevance.by_time("mean", groups=groups)

@@ -71,7 +71,7 @@ def beeswarm(
         rows, when = time_named("beeswarm", relevance, time)
         who = f"{counted(len(rows), (of.assets or of.window + 's')[:-1])}, {when}"
     else:
-        rows, who = np.flatnonzero(~relevance.missing), of.text
+        rows, who = np.flatnonzero(relevance.explained), of.text
     if not len(rows):
         raise ValueError("beeswarm has nothing to show: no row of the result has relevance")
     given = given_values("beeswarm", relevance, values, rows)

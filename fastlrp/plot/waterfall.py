@@ -126,9 +126,9 @@ def _beside(relevance: Relevance, at: int) -> tuple[Array, str]:
     of = scope(relevance)
     if of_times(relevance.index) and of.assets is not None:
         rank, _, times = panel_times(relevance)
-        rows = np.flatnonzero((rank == rank[at]) & ~relevance.missing)
+        rows = np.flatnonzero((rank == rank[at]) & relevance.explained)
         return rows, f"{counted(len(rows), of.assets[:-1])}, {times.names[rank[at]]}"
-    rows = np.flatnonzero(~relevance.missing)
+    rows = np.flatnonzero(relevance.explained)
     return rows, counted(len(rows), of.window)
 
 

@@ -263,21 +263,26 @@ def _warn_if_overflowed(relevance: RelevanceArrays) -> None:
     if not isinstance(lost, np.ndarray) or (lost.size == 1 and lost[0] == lost[0]):  # on a GPU; one sample, cheaply
         return
     if (rows := np.flatnonzero(relevance.overflowed)).size:
-        warn_of_overflow(rows, len(relevance), relevance.score.dtype, relevance.index, "they have no relevance")
+        dtype = relevance.score.dtype
+        warn_of_overflow(overflow_of(rows, len(relevance), dtype, relevance.index), dtype, "they have no relevance")
 
 
 def overflow_of(rows: Array, n: int, dtype: np.dtype[Any], index: pd.Index | None) -> str:
     """How many rows overflowed, and the first ones."""
     first = ", ".join(str(row) if index is None else row_name(index[row]) for row in rows[:3].tolist())
-    more = ", ..." if len(rows) > 3 else ""
-    return f"{len(rows):,} of {count(n, 'row')} overflowed: numbers inside were too large for {dtype} ({first}{more})"
+    return overflow_text(len(rows), n, dtype, first + ", ..." * (len(rows) > 3))
 
 
-def warn_of_overflow(rows: Array, n: int, dtype: np.dtype[Any], index: pd.Index | None, so: str) -> None:
-    """Warn of rows whose numbers were too large; ``so`` says what that makes of them."""
+def overflow_text(over: int, n: int, dtype: np.dtype[Any], first: str) -> str:
+    """How many of n rows overflowed, and which."""
+    return f"{over:,} of {count(n, 'row')} overflowed: numbers inside were too large for {dtype} ({first})"
+
+
+def warn_of_overflow(text: str, dtype: np.dtype[Any], so: str) -> None:
+    """Warn of rows whose numbers were too large, as ``text`` says; ``so`` says what that makes of them."""
     larger = "" if dtype == np.float64 else "compute with dtype='float64', or "
     warnings.warn(
-        f"{printable(overflow_of(rows, n, dtype, index))}; {so}: {larger}scale the features, or look at the weights",
+        f"{printable(text)}; {so}: {larger}scale the features, or look at the weights",
         OverflowWarning,
         stacklevel=users_line(),
     )

@@ -55,7 +55,7 @@ class Evidence:
     @cached_property
     def found(self) -> Array:
         """Whether a row has relevance."""
-        return ~self.relevance.missing
+        return self.relevance.explained
 
     @cached_property
     def line(self) -> Timeline:
@@ -108,7 +108,7 @@ def gathered(subject: Subject, rule: Rule, groups: Mapping[str, Sequence[str]] |
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConservationWarning)  # the page says it in numbers
         relevance = subject.explain(rule, **({} if fits else {"reduce": "steps"}))
-        if relevance.missing.all():
+        if not relevance.explained.any():
             raise ValueError(
                 f"{subject.panel} has no row to explain: none of its {count(len(frame), 'row')} ends a complete window "
                 f"of {count(subject.steps, 'step')} without a missing value"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
+from file_cases import FEATURES, STEPS
 from helpers import TOTALS, close, same_bits, same_relevance
 from pyarrow import dataset, parquet
 
@@ -321,3 +323,28 @@ def test_a_bar_says_rows_a_second_where_it_is_seen(net, by_time, capsys):
     assert "rows/s" in said
     assert len(by_time) < 10_000
     assert f"{len(by_time)}/{len(by_time)}" in said
+
+
+def test_rows_that_overflow_are_said_and_have_no_relevance(by_asset, tmp_path):
+    """Linear cells: their state is squared step by step."""
+    rng = np.random.default_rng(2)
+    D, H = len(FEATURES), 6
+    lstm = fl.LSTM(rng.normal(size=(D, 4 * H)), rng.normal(size=(H, 4 * H)), activation="linear")
+    net = fl.Network([lstm, fl.Dense(rng.normal(size=(H, 1)))], steps=STEPS, features=FEATURES)
+    panel = by_asset.astype(np.float64)
+    panel.iloc[40] = 1e308
+    panel.to_parquet("panel.parquet")
+    with pytest.warns(fl.OverflowWarning) as in_memory:
+        rel = net.explain(panel)
+    with pytest.warns(fl.OverflowWarning) as from_file:
+        summary = fl.explain_file(net, "panel.parquet", "out.parquet")
+    assert summary.overflowed == rel.overflowed.sum() > 0
+    assert f"{summary.overflowed} rows overflowed" in str(summary)
+    words = [re.sub(r" \(\(.*?\)[^)]*\);", ";", str(caught[0].message)) for caught in (in_memory, from_file)]
+    assert words[0] == words[1]
+    found = fl.load_relevance("out.parquet")
+    same_bits(found.values, rel.values)
+    same_bits(found.prediction, rel.prediction)
+    table = parquet.read_table("out.parquet").select([f"{FEATURES[0]}_lag0", "prediction"])
+    assert table[0].null_count == (~rel.explained).sum()
+    assert table[1].null_count == rel.missing.sum()
