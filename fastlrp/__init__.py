@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
     from fastlrp.errors import ConservationWarning, ModelFileError
+    from fastlrp.evidence.compare import compare
+    from fastlrp.evidence.faithfulness import faithfulness
     from fastlrp.files.explain_file import explain_file
     from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
     from fastlrp.keras import describe_keras, read_keras, write_keras
@@ -55,8 +57,10 @@ __all__ = [
     "Relevance",
     "RollingLSTM",
     "Rudder",
+    "compare",
     "describe_keras",
     "explain_file",
+    "faithfulness",
     "load_relevance",
     "null_relevance",
     "read_keras",
@@ -86,8 +90,10 @@ _HOMES = {
     "Relevance": "relevance.result",
     "RollingLSTM": "learning.rolling",
     "Rudder": "rules",
+    "compare": "evidence.compare",
     "describe_keras": "keras",
     "explain_file": "files.explain_file",
+    "faithfulness": "evidence.faithfulness",
     "load_relevance": "relevance.loading",
     "null_relevance": "learning.null",
     "read_keras": "keras",

@@ -110,6 +110,12 @@ PARAMETERS: dict[str, Constraint] = {
     "statistic": _one_of(("abs", "mean", "share")),
     "by": _one_of(("feature", "step", "both")),
     "level": Constraint(lambda value: _real(value) and 0 < value <= 1, "a number above 0 and at most 1"),
+    # evidence
+    "points": _COUNT,
+    "n_random": _COUNT,
+    "radius": _POSITIVE._replace(optional=True),
+    "n_samples": _COUNT._replace(optional=True),
+    "top": _COUNT,
 }
 
 
@@ -138,6 +144,12 @@ def check(name: str, value: Any, of: str | None = None, *, required: bool = Fals
         return
     where = f"{name}=" if of is None else f"{of}({name}=...)"
     raise ValueError(f"{where} takes {takes}{', or None' if optional else ''}, not {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of an argument's choices, as :func:`check` does."""
+    if not (isinstance(value, str) and value in choices):
+        raise ValueError(f"{name}= takes {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}, not {value!r}")
 
 
 def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -186,6 +186,18 @@ def program_of(rule: Rule) -> Any:
     if entry is None or type(rule) is not entry.kind:
         raise ValueError(f"no program is registered for the rule {rule!r}: see fastlrp/kernels/program/rules.py")
     return entry.program(rule)
+
+
+def described(rule: Rule) -> str:
+    """A rule in few words: its name, and its parameters that are not the default."""
+    changed = ((field.name, getattr(rule, field.name), field.default) for field in fields(cast(Any, rule)))
+    return ", ".join([rule.name, *(f"{name}={_plain(value)}" for name, value, default in changed if value != default)])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"an array {np.shape(value)}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_rule(rule: str | Rule) -> Rule:

@@ -21,7 +21,7 @@ FLOORS = (
         "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),
-    ("keras", "data", "learning"),
+    ("keras", "data", "learning", "evidence"),
     ("files",),
     ("cli",),
 )  # fmt: skip

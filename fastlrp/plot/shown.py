@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from fastlrp.plot.canvas import SERIES
 from fastlrp.plot.timeline import Timeline, counted, timeline
 from fastlrp.relevance.parts import of_times, panel_index
 from fastlrp.relevance.result import Relevance
+from fastlrp.rules import described
 
 Array = npt.NDArray[Any]
 
@@ -69,20 +69,12 @@ def _names(relevances: Sequence[Relevance]) -> list[str]:
     """Names of the results: the rule, its parameters that are not the default, and the target, if there are several."""
     names = []
     for relevance in relevances:
-        rule: Any = relevance.rule
-        changed = [(field.name, getattr(rule, field.name), field.default) for field in fields(rule)]
-        parts = [rule.name, *(f"{name}={_plain(value)}" for name, value, default in changed if value != default)]
+        parts = [described(relevance.rule)]
         if relevance.target is not None:
             parts.append(f"target {relevance.target}")
         names.append(", ".join(parts))
     alike = [f" ({names[: k + 1].count(name)})" if names.count(name) > 1 else "" for k, name in enumerate(names)]
     return [name + number for name, number in zip(names, alike, strict=True)]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"an array {np.shape(value)}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def ordered(function: str, size: pd.Series[float], order: Sequence[str] | None, top: int | None) -> list[str]:

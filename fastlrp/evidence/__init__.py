@@ -1,0 +1,1 @@
+"""Evidence on explanations: whether one is true of its network, and whether rules agree."""
