@@ -22,6 +22,8 @@ ORIGINAL_GROUPS = {
     "Value": ["EP", "AM", "cfp"],
     "Size": ["Illiquidity"],
 }
+#: The shares of relevance that its notebook shows.
+ORIGINAL_SHARES = {"Risk": 0.245, "Quality": 0.332, "Momentum": 0.132, "Value": 0.228, "Size": 0.064}
 PORTFOLIOS = [name for names in ORIGINAL_GROUPS.values() for name in names]
 STEPS, SAMPLES = 5, 60  #: T, and the samples of a window
 WINDOW = SAMPLES + STEPS - 1  #: months that 60 samples of 5 steps span
@@ -55,7 +57,9 @@ def read_months(path: Path) -> pd.DataFrame:
         If the file is not there or is another one, in one sentence.
     """
     if not path.is_file():
-        raise SystemExit(f"{path} is not there: expected Chen & Zimmermann's PredictorLSretWide.csv, which is not shipped")
+        raise SystemExit(
+            f"{path} is not there: expected Chen & Zimmermann's PredictorLSretWide.csv, which is not shipped"
+        )
     try:
         portfolios = pd.read_csv(path, index_col="date", parse_dates=True, usecols=["date", *PORTFOLIOS])
     except ValueError as error:
@@ -76,5 +80,5 @@ def samples(months: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def standardized(months: pd.DataFrame) -> pd.DataFrame:
-    """All months by their own mean and deviation, the future's included: the study's scaling, and our unit of errors."""
+    """All months by their own mean and deviation, the future's included, as the study scaled them."""
     return (months - months.mean()) / months.std(ddof=0)

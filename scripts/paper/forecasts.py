@@ -1,4 +1,4 @@
-"""Forecasts of the market's next month, each made without a look at that month or any later one, and as the study did."""
+"""Forecasts of the market's next month, without a look at it or any later one, and as the study made them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from paper.data import SAMPLES, STEPS, WINDOW, samples, standardized
 from sklearn.base import RegressorMixin, clone
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, RidgeCV
@@ -17,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastlrp as fl
+from paper.data import SAMPLES, STEPS, WINDOW, samples, standardized
 
 BATCH, EPOCHS = 32, 10  #: the study's
 HELD_OUT = 12  #: the months of each window that choose the epoch
@@ -45,6 +45,7 @@ ARCHITECTURES = [
     for units, dense, dropout in ((32, (), 0.0), (32, (16,), 0.0), (64, (32, 16), 0.0), (128, (64, 32), 0.2))
     for l2 in (0.01, 0.02, 0.05)
 ]
+LARGEST = next(one for one in ARCHITECTURES if one.units == 128)
 PUBLISHED_OLS, PUBLISHED_BEST = 1.3338, 0.9685
 
 
@@ -63,8 +64,8 @@ def rolling(one: Architecture, members: int, seed: int, window: int = WINDOW) ->
 
 
 def as_study(one: Architecture, seed: int, carried: bool = False) -> fl.RollingLSTM:
-    """The study's fit, for data that are scaled already: every window from the same first weights, or, ``carried``, from
-    the last window's, as its code did before it put the first weights back."""
+    """The study's fit, for data that are scaled already: every window from the same first weights, or, ``carried``,
+    from those of the window before, as its code did before it put the first ones back."""
     start = "previous" if carried else "first"
     return fl.RollingLSTM(network(one, random_state=seed), window=WINDOW, scaler=None, warm_start=start)
 
@@ -117,7 +118,9 @@ def baselines(months: pd.DataFrame, seed: int) -> pd.DataFrame:
     X, y = samples(months)
     ridge = RidgeCV(alphas=np.logspace(0, 4, 9))  # chosen by leaving one month of the window out
     forest = RandomForestRegressor(50, max_features=1 / 3, min_samples_leaf=5, random_state=seed)
-    boosted = GradientBoostingRegressor(n_estimators=50, learning_rate=0.05, max_depth=2, subsample=0.5, random_state=seed)
+    boosted = GradientBoostingRegressor(
+        n_estimators=50, learning_rate=0.05, max_depth=2, subsample=0.5, random_state=seed
+    )
     return pd.DataFrame(
         {
             "Zero": 0.0,

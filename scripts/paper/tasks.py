@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from paper.methods import RULES
 from scipy.special import expit
 
 import fastlrp as fl
+from paper.methods import RULES
 
 Array = npt.NDArray[np.float64]
 LENGTH, DELAY = 8, 30
@@ -50,7 +50,9 @@ def delayed(n: int, seed: int) -> Task:
     rng = np.random.default_rng(seed)
     acts = rng.random((n, DELAY)) < 0.2
     earned = acts * rng.uniform(-1, 1, (n, DELAY))
-    return Task(np.concatenate([earned[:, :, None], rng.uniform(-1, 1, (n, DELAY, 2))], axis=2), earned.sum(axis=1), earned)
+    return Task(
+        np.concatenate([earned[:, :, None], rng.uniform(-1, 1, (n, DELAY, 2))], axis=2), earned.sum(axis=1), earned
+    )
 
 
 def open_gates(features: int, units: int, seed: int) -> fl.Network:
@@ -79,9 +81,9 @@ def mean_gate(net: fl.Network, X: Array) -> float:
 
 
 def told(task: Task, net: fl.Network, *, everywhere: bool) -> dict[str, float]:
-    """Of each rule, the correlation of a step's relevance with its part of the target; not ``everywhere``: at steps that
-    have a part, as Arras et al. do. And what rudder leaves out: the median gap between prediction and sum of relevance,
-    over the median prediction, in size."""
+    """Of each rule, the correlation of a step's relevance with its part of the target; not ``everywhere``: at steps
+    that have a part, as Arras et al. do. And what rudder leaves out: the median gap between prediction and sum of
+    relevance, over the median prediction, in size."""
     X, there = task.X.astype(np.float32), np.ones_like(task.parts, bool) if everywhere else task.parts != 0
     found = {name: rule(net, X).sum(axis=2) for name, rule in RULES.items()}
     predicted = net.predict(X)
