@@ -96,11 +96,11 @@ def study_errors(one: Architecture, months: pd.DataFrame, seeds: Sequence[int], 
 def study_ols(months: pd.DataFrame) -> float:
     """The mean squared error of rolling least squares on the last month, as the study has it: without a constant."""
     X, y = samples(standardized(months))
-    predicted = each_month(LinearRegression(fit_intercept=False), X, y, flat=False)
+    predicted = each_month(LinearRegression(fit_intercept=False), X, y, flat=False, jobs=1)
     return float(((predicted - y) ** 2).mean())
 
 
-def each_month(model: RegressorMixin, X: pd.DataFrame, y: pd.Series, *, flat: bool = True) -> pd.Series:
+def each_month(model: RegressorMixin, X: pd.DataFrame, y: pd.Series, *, flat: bool = True, jobs: int = -1) -> pd.Series:
     """A model of scikit-learn, refitted each month on the 60 samples before it; ``flat`` gives it all 5 steps."""
     rows = np.lib.stride_tricks.sliding_window_view(X.to_numpy(), STEPS, axis=0).transpose(0, 2, 1)
     inputs, targets = (rows if flat else rows[:, -1:]).reshape(len(rows), -1), y.to_numpy()[STEPS - 1 :]
@@ -109,7 +109,7 @@ def each_month(model: RegressorMixin, X: pd.DataFrame, y: pd.Series, *, flat: bo
         fitted = clone(model).fit(inputs[k - SAMPLES : k], targets[k - SAMPLES : k])
         return float(fitted.predict(inputs[k : k + 1])[0])
 
-    predicted = Parallel(n_jobs=-1)(delayed(one)(k) for k in range(SAMPLES, len(inputs)))
+    predicted = Parallel(n_jobs=jobs)(delayed(one)(k) for k in range(SAMPLES, len(inputs)))
     return pd.Series(predicted, y.index[WINDOW:])
 
 
