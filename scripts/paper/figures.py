@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from paper.data import GROUPS
 from paper.relevance import Shares
@@ -50,7 +52,7 @@ def _small_multiples(by_rule: dict[str, Shares], smooth: int, title: str) -> Fig
 def _medians(by_rule: dict[str, Shares], title: str) -> Figure:
     """A bar a column and rule: the median over months of the mean share, and the spread over seeds of that median."""
     first = next(iter(by_rule.values()))
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
     axis, at = figure.subplots(), np.arange(first.members.shape[1])
     for k, (rule, shares) in enumerate(by_rule.items()):
         medians = 100 * shares.members.groupby("network").median()
@@ -90,5 +92,7 @@ def draw(by_rule: dict[str, Shares], folder: Path) -> list[Path]:
     for name, picture in pictures.items():
         for year, end in ENDS.items():
             paths.append(folder / f"{name}-{year}.png")
-            picture(end).savefig(paths[-1], dpi=75)
+            drawn = BytesIO()
+            picture(end).savefig(drawn, dpi=75)
+            Image.open(drawn).convert("RGB").quantize(64).save(paths[-1], optimize=True)  # a third of the bytes
     return paths

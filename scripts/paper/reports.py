@@ -34,10 +34,10 @@ def study(results: dict[str, Any], months: pd.DataFrame, folder: Path) -> list[P
 def as_original(results: dict[str, Any], months: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the page of the study's own figures."""
     tested = standardized(months)["market"].iloc[1 + WINDOW :]
-    rows = {one.name: (one.published, spread(results[one.name])) for one in ARCHITECTURES}
-    rows[f"{LARGEST.name}, weights carried on"] = (LARGEST.published, spread(results["carried"]))
-    rows["OLS on the last month, no constant"] = (PUBLISHED_OLS, f"{results['ols']:.3f}")
-    rows["The mean of the whole sample"] = (None, f"{tested.pow(2).mean():.3f}")
+    rows = {one.name: (_known(one.published), spread(results[one.name])) for one in ARCHITECTURES}
+    rows[f"{LARGEST.name}, weights carried on"] = (_known(LARGEST.published), spread(results["carried"]))
+    rows["OLS on the last month, no constant"] = (_known(PUBLISHED_OLS), f"{results['ols']:.3f}")
+    rows["The mean of the whole sample"] = ("", f"{tested.pow(2).mean():.3f}")
     errors = pd.DataFrame(rows, ["published", "here, mean (deviation over seeds)"]).T.rename_axis("forecast")
     shares = {"published": pd.Series(ORIGINAL_SHARES)}
     for title, name in (("here, its groups", "groups"), ("here, groups put right", "right groups")):
@@ -74,7 +74,7 @@ def forecasts_page(results: dict[str, Any], months: pd.DataFrame) -> str:
     actual = y[forecasts.index]
     record = judged(forecasts, actual, unit, BENCHMARK)
     errors = {name: list(members.rsub(actual, axis=0).pow(2).mean() / unit) for name, members in of_members.items()}
-    published = {one.name: one.published for one in ARCHITECTURES} | {"OLS, last month": PUBLISHED_OLS}
+    published = {one.name: _known(one.published) for one in ARCHITECTURES} | {"OLS, last month": _known(PUBLISHED_OLS)}
     record.insert(0, "published", pd.Series(published))
     record.insert(1, "MSE of one network", pd.Series({name: spread(some) for name, some in errors.items()}))
     record = record.assign(R2=100 * record["R2"]).rename(columns={"MSE": "MSE of the mean", "R2": "R2, %"})
@@ -124,8 +124,8 @@ def drivers_page(results: dict[str, Any]) -> str:
     """What each method finds in the simulated market."""
     text = f"""# Does relevance find what truly drives returns?
 
-A simulated market of 60 stocks and 170 months, of which 120 train, with twelve characteristics: {", ".join(DRIVERS)}
-drive returns, a twin of "linear" (correlation 0.8) and five others do not.
+A simulated market of 60 stocks and 170 months, of which 120 train, with twelve characteristics:
+{", ".join(DRIVERS)} drive returns, a twin of "linear" (correlation 0.8) and five others do not.
 
 - `drivers`: of the six largest features, the part that are true drivers
 - `lag`: of the drivers, the part whose largest lag is the true one
@@ -184,6 +184,10 @@ the part of months where it does. An explanation can be true of a network that k
 Mean shares of |relevance| by arras, and of the same model fitted on returns permuted within each month: the mean and
 the highest of its fits.
 """
+
+
+def _known(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
