@@ -117,9 +117,9 @@ def baselines(months: pd.DataFrame, seed: int) -> pd.DataFrame:
     """What anybody could have forecast without a recurrent network, a column each."""
     X, y = samples(months)
     ridge = RidgeCV(alphas=np.logspace(0, 4, 9))  # chosen by leaving one month of the window out
-    forest = RandomForestRegressor(50, max_features=1 / 3, min_samples_leaf=5, random_state=seed)
+    forest = RandomForestRegressor(30, max_features=1 / 3, min_samples_leaf=5, random_state=seed)
     boosted = GradientBoostingRegressor(
-        n_estimators=50, learning_rate=0.05, max_depth=2, subsample=0.5, random_state=seed
+        n_estimators=30, learning_rate=0.1, max_depth=2, subsample=0.5, random_state=seed
     )
     return pd.DataFrame(
         {
