@@ -115,7 +115,7 @@ PARAMETERS: dict[str, Constraint] = {
     "n_random": _COUNT,
     "radius": _POSITIVE._replace(optional=True),
     "n_samples": _COUNT._replace(optional=True),
-    "top": _COUNT,
+    "top": _COUNT._replace(optional=True),
 }
 
 

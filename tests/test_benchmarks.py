@@ -24,7 +24,7 @@ from benchmarks.cases import KINDS, SHAPES, TINY, Case  # noqa: E402
 from benchmarks.peers import numpy_peer  # noqa: E402
 from benchmarks.peers.base import Layout  # noqa: E402
 from benchmarks.runner import PeerRunner, deviation, oracle  # noqa: E402
-from benchmarks.sections import gradients, panel, starting  # noqa: E402
+from benchmarks.sections import evidence, gradients, panel, starting  # noqa: E402
 from benchmarks.workers import Worker, WorkerError, cores  # noqa: E402
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
@@ -218,6 +218,13 @@ def test_controls_are_timed_in_turn():
     found = gradients.Controls(TINY).times(rounds=1, threads=1)
     assert list(found) == ["arras", "gradient x input", "integrated gradients"]
     assert all(timing.median > 0 for timing in found.values())
+
+
+def test_evidence_is_timed_on_some_rows():
+    of = evidence.Evidence(rows=400, threads=1)
+    assert of.windows.shape == (evidence.POINTS * of.samples(), 12, 20)
+    assert all(of.time(what, "feature") > 0 for what in ("predictions", "faithfulness", "compare"))
+    assert np.isfinite(of.numbers("arras", "cell")).all()
 
 
 def test_a_new_process_can_be_timed():

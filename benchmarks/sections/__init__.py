@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.report import Options
 from benchmarks.sections import (
+    evidence,
     files,
     gradients,
     latency,
@@ -34,5 +35,6 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "starting": starting.run,
     "profile": profile.run,
     "gradients": gradients.run,
+    "evidence": evidence.run,
     "training": training.run,
 }

@@ -35,7 +35,7 @@ def compare(
     rules: Sequence[str | Rule] = RULES,
     *,
     by: By = "feature",
-    top: int = 5,
+    top: int | None = None,
     steps: int | None = None,
     target: int | str | None = None,
     n_samples: int | None = None,
@@ -58,8 +58,8 @@ def compare(
         two scores a (step, feature) cell, they are compared on 50 samples at most, drawn at random.
     by : {"feature", "cell"}
         The units that are compared: relevance summed over steps, or of each (step, feature) cell.
-    top : int
-        The number of largest |relevance| that are compared.
+    top : int or None
+        The number of largest |relevance| that are compared; None: 5, or half of the units if there are fewer than ten.
     steps, target, dtype, threads, progress
         As :meth:`fastlrp.Network.explain` takes them.
     n_samples : int or None
@@ -100,7 +100,9 @@ def compare(
     for one in explanations:
         if one.rule is not None:
             one.rule.check_fits(T, D, every.rows.dtype)
-    if top > (size := D if by == "feature" else T * D):
+    size = D if by == "feature" else T * D
+    top = min(5, max(1, size // 2)) if top is None else top
+    if top > size:
         raise ValueError(f"top={top} was given, but a sample has {count(size, by)}")
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     with progress_bar(progress, min(len(every), n_samples or len(every)), "compare", "samples") as advance:

@@ -133,7 +133,8 @@ def _infidelities(moments: Array) -> tuple[Array, Array, Array]:
 
 def sizes_of(units: int, points: int) -> Array:
     """At most so many numbers of deleted units, evenly spaced, from few to all."""
-    return np.unique(np.ceil(np.linspace(0, units, min(points, units) + 1)).astype(np.int64))[1:]
+    points = min(points, units)
+    return -(-units * np.arange(1, points + 1) // points)  # rounded up, in whole numbers
 
 
 def cross_section_means(samples: Samples) -> Array:

@@ -17,6 +17,7 @@ from fastlrp.evidence.tested import Tested, rows_of
 from fastlrp.explain import check_network, target_unit
 from fastlrp.messages import count
 from fastlrp.model.ensemble import AnyNetwork
+from fastlrp.panels.samples import Samples
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.parts import need_steps
 from fastlrp.relevance.result import Relevance
@@ -135,14 +136,28 @@ def faithfulness(
     if radius is not None:
         tested.check_explained_anew()
     T, D = relevance.steps, model.net.n_features
-    base = cross_section_means(every) if replace == "mean" else np.zeros((1, T, D), every.rows.dtype)
-    deletion = Deletion(sizes_of(D if by == "feature" else T * D, points), base, order == "signed", seed, n_random)
+    sizes = sizes_of(D if by == "feature" else T * D, points)
+    deletion = Deletion(sizes, _replacement(every, replace), order == "signed", seed, n_random)
     rounds = 1 if radius is None else 2
     with progress_bar(progress, rounds * len(samples), "faithfulness", "samples") as advance:
         deleted = deletion.run(model, samples, tested.units, advance)
         moved = None if radius is None else tested.sensitivity(radius, n_random, seed, advance)
     told = {"rule": relevance.rule, "by": by, "replace": replace, "order": order, "radius": radius}
     return faithfulness_of(deleted, moved, samples, names, **told)
+
+
+def _replacement(every: Samples, replace: Replace) -> Array:
+    """What takes the place of deleted values, (period, step, feature)."""
+    if replace == "zero":
+        return np.zeros((1, every.steps, every.rows.shape[1]), every.rows.dtype)
+    alone = len(every) == 1 if every.period is None else np.bincount(every.period).max() == 1
+    if alone:
+        where = "there is one sample" if every.period is None else "each period has one complete window"
+        raise ValueError(
+            f"values are replaced by the mean of the sample's cross-section, but {where}, which is its own mean: take "
+            "replace='zero'"
+        )
+    return cross_section_means(every)
 
 
 def _unit(net: AnyNetwork, relevance: object, by: By) -> int:

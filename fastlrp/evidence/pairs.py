@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import spearmanr
 
 from fastlrp.evidence.agreement import agreement, view
 from fastlrp.evidence.comparison import Comparison
@@ -51,7 +50,7 @@ class _Tally(NamedTuple):
     def row(self, pair: Pair) -> dict[str, Any]:
         """A pair's row of the table."""
         rank, top, sign = self.pairs[pair]
-        shares = spearmanr(*(self.shares[name] for name in pair)).statistic
+        shares = agreement(*(view(self.shares[name][None], 1) for name in pair))[0, 0]
         columns = {"samples": len(rank), "spearman": _mean(rank), "spearman_std": float(pd.Series(rank).std())}
         return columns | {"share_spearman": float(shares), "top": _mean(top), "sign": _mean(sign)}
 

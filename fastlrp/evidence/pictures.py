@@ -1,18 +1,14 @@
-"""Pictures of evidence: deletion curves, and the square of agreements."""
+"""Pictures of evidence: deletion curves, and the square of agreements. Results draw themselves by these functions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastlrp.messages import count
 from fastlrp.plot.canvas import FAINT, INK, SERIES, header, name_rows, sheet
 from fastlrp.rules import described
-
-if TYPE_CHECKING:
-    from fastlrp.evidence.comparison import Comparison, Statistic
-    from fastlrp.evidence.result import Faithfulness
 
 _UNITS = {"feature": "features", "cell": "(step, feature) cells"}
 _CURVES = {"most": "most relevant first", "random": "random order", "least": "least relevant first"}
@@ -26,7 +22,7 @@ _LIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 _LOWEST = {"spearman": -1.0, "share_spearman": -1.0, "top": 0.0, "sign": 0.0}
 
 
-def draw_curves(result: Faithfulness, ax: Any) -> Any:
+def draw_curves(result: Any, ax: Any) -> Any:
     """``Faithfulness.plot``."""
     axes = sheet(8.0, 3.4).subplots() if ax is None else ax
     curves, share = result.curves, 100 * result.curves.index.to_numpy()
@@ -56,7 +52,7 @@ def draw_curves(result: Faithfulness, ax: Any) -> Any:
     return axes.figure if ax is None else ax
 
 
-def draw_agreement(result: Comparison, statistic: Statistic, ax: Any) -> Any:
+def draw_agreement(result: Any, statistic: str, ax: Any) -> Any:
     """``Comparison.plot``."""
     from matplotlib import colormaps
 

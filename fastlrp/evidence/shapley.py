@@ -49,6 +49,6 @@ def shapley_values(model: Model, X: Array, background: Array, seed: int) -> Arra
         return model.scores(np.asarray(rows, X.dtype).reshape(-1, T, D))
 
     masker = shap.maskers.Independent(background.reshape(1, -1))
-    explainer = shap.explainers.Permutation(scores, masker, seed=seed)
+    explainer = shap.PermutationExplainer(scores, masker, seed=seed)
     found = explainer(X.reshape(n, -1), max_evals=2 * T * D + 1, silent=True)
     return cast(Array, found.values).reshape(n, T, D)
