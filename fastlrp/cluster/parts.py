@@ -101,8 +101,8 @@ def explain_files(
         "rule": rule, "target": target, "aggregate": aggregate, "reduce": reduce, "groups": groups,
         "steps": panel_steps(net, steps), "memory": memory, "threads": threads,
     }  # fmt: skip
-    if reduce == "time":
-        raise ValueError("explain_files takes no reduce='time', as a part has not all assets: fl.explain_file takes it")
+    if reduce not in (None, "none", "steps", "groups"):  # no "time": a part has not all assets of a period
+        raise ValueError(f"explain_files' reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
     said = asked_for(net, device="cpu", partition_by=None, **options).said()
     _check_places(folder, out, resume=resume)
     check_columns(columns)
