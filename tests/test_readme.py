@@ -17,28 +17,48 @@ import fastlrp
 from fastlrp import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+TEXTS = {
+    str(path.relative_to(ROOT).as_posix()): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+README = TEXTS["README.md"]
+#: Pages with code; tests/test_recipe.py runs the one that is left out, and recomputes its numbers.
+PAGES = [page for page, text in TEXTS.items() if "```python" in text and page != "docs/out-of-sample.md"]
 TESTS = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest'
 DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[all]" && .venv/bin/fastlrp demo'
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 
+def absent_packages(snippet: str) -> set[str]:
+    """Those that a snippet imports and that are not installed."""
+    imports = re.findall(r"^(?:import|from) (\w+)", snippet, re.MULTILINE)
+    return {name for name in imports if importlib.util.find_spec(name) is None}
+
+
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.skipif(not COMPILED, reason="the whole panel needs compiled kernels")
-def test_snippets_run_one_after_the_other_and_print_what_they_say(tmp_path, monkeypatch, capsys):
+def test_snippets_run_one_after_the_other_and_print_what_they_say(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"^```python\n(.*?)^```$", TEXTS[page], re.MULTILINE | re.DOTALL)
+    assert len(snippets) == TEXTS[page].count("```python")
     names: dict[str, object] = {}
-    for number, snippet in enumerate(SNIPPETS):
-        if "import torch" not in snippet or importlib.util.find_spec("torch") is not None:
-            exec(compile(snippet, f"README.md, python snippet {number}", "exec"), names)
-    assert len(SNIPPETS) == 12
-    printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert len(printed) == 1
-    assert printed[0] in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "factors.png", "model.h5", "models", "panel.parquet", "relevance.parquet", "through-time.png", "trained.keras",
-        "update.parquet", "whole.parquet",
-    ]  # fmt: skip
+    absent: set[str] = set()
+    for number, snippet in enumerate(snippets):
+        lacking = absent_packages(snippet)
+        absent |= lacking
+        if not lacking:
+            exec(compile(snippet, f"{page}, python snippet {number}", "exec"), names)
+    printed = re.findall(r"<!-- printed -->\n```text\n(.*?)^```$", TEXTS[page], re.MULTILINE | re.DOTALL)
+    assert len(printed) == (page == "README.md")
+    out = capsys.readouterr().out
+    assert all(text in out for text in printed)
+    if page == "README.md":
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "factors.png", "model.h5", "models", "panel.parquet", "relevance.parquet", "report.html",
+            "through-time.png", "trained.keras", "update.parquet", "whole.parquet",
+        ]  # fmt: skip
+    if absent:
+        pytest.skip(f"all ran but for the snippets that import {' and '.join(sorted(absent))}, which are not installed")
 
 
 def test_the_two_commands_stand_in_the_readme_and_the_second_in_ci():
@@ -54,9 +74,9 @@ def test_the_two_commands_stand_in_the_readme_and_the_second_in_ci():
 
 def test_extras_named_in_commands_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"all", "test", "progress", "parquet", "plot"} <= set(project["optional-dependencies"])
     assert project["scripts"]["fastlrp"] == "fastlrp.cli:main"
     extras = project["optional-dependencies"]
+    assert {"all", "test", "progress", "parquet", "plot", "report", "shap", "dask", "cuda", "cuda12"} <= set(extras)
     assert "cuda" not in " ".join(extras["test"] + extras["all"]), "NVIDIA's wheels are for those who work on CUDA"
     assert extras["test-cuda"] == ["fastlrp[test,cuda]"]
     assert "[test-cuda]" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -67,7 +87,7 @@ def test_commands_and_options_named_exist():
     """Each `fastlrp ...` line parses once its placeholders are filled in."""
     section = README.split("## Command line")[1].split("\n## ")[0]
     lines = [line.strip() for line in section.splitlines() if line.startswith("    fastlrp ")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         words = shlex.split(
             re.split(r" {3,}", line)[0].replace("[", "").replace("]", "").replace("both|arras|rudder", "both")
@@ -79,9 +99,21 @@ def test_commands_and_options_named_exist():
         ).stdout  # fmt: skip
 
 
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", TEXTS[page]):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
+
+
+def test_pages_are_linked_from_the_readme():
+    assert [page for page in TEXTS if page != "README.md" and f"({page}" not in README] == []
+
+
 def test_files_and_modules_named_exist():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
     house = README.split("## Architecture")[1].split("\n## ")[0]
     for room in (ROOT / "fastlrp").iterdir():  # and everything that is there is named
         named = room.name.startswith("_") or room.name == "py.typed" or room.name in house

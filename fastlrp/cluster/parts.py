@@ -101,7 +101,9 @@ def explain_files(
         "rule": rule, "target": target, "aggregate": aggregate, "reduce": reduce, "groups": groups,
         "steps": panel_steps(net, steps), "memory": memory, "threads": threads,
     }  # fmt: skip
-    said = asked_for(net, device="cpu", **options).said()
+    if reduce not in (None, "none", "steps", "groups"):  # no "time": a part has not all assets of a period
+        raise ValueError(f"explain_files' reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
+    said = asked_for(net, device="cpu", partition_by=None, **options).said()
     _check_places(folder, out, resume=resume)
     check_columns(columns)
     with closing(open_source(folder)) as tables:

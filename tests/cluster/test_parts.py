@@ -121,6 +121,7 @@ def test_refusals_leave_nothing(net, panel, folder):
     (folder / "in" / "more" / "part.9.parquet").unlink()
     for options, message in (
         ({"rule": "lrp"}, "lrp"),
+        ({"reduce": "time"}, "reduce= takes .*, not .time."),
         ({"memory": "much"}, "memory= takes"),
         ({"threads": 0}, "threads= takes"),
         ({"index": ("date", "permno")}, "has no column 'permno'"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import pickle
@@ -378,22 +377,3 @@ def test_divergence_names_the_window(series):
     with pytest.raises(ValueError, match="training diverged"):
         fitted.set_params(estimator__learning_rate_init=1e30).fit(X.iloc[:30], y.iloc[:30])
     assert_array_equal(fitted.predict(X), before)
-
-
-def test_the_original_experiments_inputs(shared_data):
-    """The inputs are joined on the month: its portfolios, its market return, and the next month's market return."""
-    pytest.importorskip("arch", reason="arch is not installed; it ships the market's returns of that experiment")
-    path = Path(__file__).resolve().parents[2] / "scripts" / "original_experiment.py"
-    spec = importlib.util.spec_from_file_location("original_experiment", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    X, y = script.read_inputs(shared_data / "PredictorLSretWide.csv")
-    assert X.shape == (423, 14)
-    assert not X.isna().to_numpy().any()
-    october = pd.Period("2008-10")  # Ken French: Mkt-RF -17.23, RF 0.08; the month after: -7.86, 0.03
-    assert X.loc[october, "market"] == pytest.approx(-17.15)
-    assert y[october] == pytest.approx(-7.83)
-    raw = pd.read_csv(shared_data / "PredictorLSretWide.csv", index_col="date")
-    assert X.loc[october, "Mom12m"] == pytest.approx(raw.loc["2008-10-31", "Mom12m"])
-    with pytest.raises(SystemExit, match="is not there: it is Chen & Zimmermann's"):
-        script.read_inputs(Path("nowhere.csv"))
