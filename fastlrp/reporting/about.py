@@ -32,7 +32,8 @@ def model_section(e: Evidence) -> Section:
     span = f"from {first} to {last}" if first != last else f"of {first}"
     section.lead.append(
         f"{count(found, 'prediction')} of {count(n_assets, e.assets[:-1])} {span} {'is' if found == 1 else 'are'} "
-        f"explained, each by a window of {count(subject.steps, e.line.unit)} of {count(len(relevance.features), 'feature')}."
+        f"explained, each by a window of {count(subject.steps, e.line.unit)} of "
+        f"{count(len(relevance.features), 'feature')}."
     )
     section.lead += _left_out(e, found)
     section.facts += [("Model", subject.source), ("Panel", subject.panel), ("Network", _network(e))]
