@@ -20,6 +20,7 @@ from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
+from fastlrp.objects import is_polars
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import overflow_of, warn_if_unattributed, warn_of_overflow
@@ -66,7 +67,7 @@ def predict(
     import pandas as pd
 
     index = given.panel.index
-    if _is_polars(X):
+    if is_polars(X):
         from fastlrp.panels.polars import to_polars
 
         return to_polars(index, dict(zip(prediction_names(net), prediction.reshape(len(index), -1).T, strict=True)))
@@ -185,10 +186,6 @@ def prediction_names(net: AnyNetwork) -> list[str]:
     """Names of the columns of predictions, in tables that hold others, too."""
     outputs = net.outputs or range(net.n_outputs)
     return ["prediction"] if net.n_outputs == 1 else [f"prediction[{output}]" for output in outputs]
-
-
-def _is_polars(X: object) -> bool:
-    return type(X).__module__.startswith("polars.")
 
 
 def _one_or_many(prediction: Array) -> Array:
@@ -354,10 +351,10 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
     check_network(net)
     if dtype is not None:
         dtype = as_dtype(dtype)
-    if not isinstance(X, np.ndarray) and (_is_polars(X) or hasattr(X, "columns")):
+    if not isinstance(X, np.ndarray) and (is_polars(X) or hasattr(X, "columns")):
         from fastlrp.panels.panel import as_panel
 
-        if _is_polars(X):
+        if is_polars(X):
             from fastlrp.panels.polars import from_polars
 
             X = from_polars(X, net.features or ())

@@ -1,4 +1,4 @@
-"""Conversion of arrays of Python objects, which pandas and lists produce, to arrays of numbers."""
+"""What users give: arrays of Python objects, which pandas and lists produce, as numbers; whose frames are whose."""
 
 from __future__ import annotations
 
@@ -71,3 +71,8 @@ def _shown(value: object) -> str:
         return f"itself an array, of shape {value.shape}"
     text = repr(value)
     return text if len(text) <= 40 and "\n" not in text else f"of type {type(value).__name__}"
+
+
+def is_polars(X: object) -> bool:
+    """Whether it is of polars, which is not imported for it."""
+    return type(X).__module__.startswith("polars.")

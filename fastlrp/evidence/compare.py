@@ -50,7 +50,7 @@ def compare(
     ----------
     net : Network, Ensemble, or mapping of names to them
         Of several, such as networks from several seeds, each is explained by each rule.
-    X : array (sample, step, feature), or DataFrame with a (time, asset) index
+    X : array (sample, step, feature), or DataFrame with a (time, asset) index, or polars DataFrame
         In the host's memory; all is computed on the CPU. Samples with a missing value are left out; those in which a
         rule's numbers overflow, of its pairs.
     rules : sequence of rules

@@ -74,7 +74,7 @@ def faithfulness(
     Parameters
     ----------
     net : Network or Ensemble
-    X : array (sample, step, feature), or DataFrame with a (time, asset) index
+    X : array (sample, step, feature), or DataFrame with a (time, asset) index, or polars DataFrame
         What ``relevance`` explains, or more rows. In the host's memory; all is computed on the CPU.
     relevance : Relevance
         A result of ``net.explain(X, ...)``, or some rows of it.

@@ -18,7 +18,9 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.layers import Dense, Dropout
+from fastlrp.objects import is_polars
 from fastlrp.panels.infinities import locate_infinite_array
+from fastlrp.panels.polars import from_polars
 from fastlrp.panels.samples import Samples, from_array, from_panel
 from fastlrp.panels.windows import Windows
 from fastlrp.rules import Rule
@@ -37,6 +39,8 @@ def samples_of(net: AnyNetwork, X: Any, steps: int | None, dtype: npt.DTypeLike 
     """
     if on_gpu(X):
         raise ValueError("X lives on the GPU, expected an array or a panel in the host's memory: copy it there")
+    if is_polars(X):
+        X = from_polars(X, net.features or ())
     if not isinstance(X, np.ndarray) and hasattr(X, "columns"):
         samples = from_panel(X, panel_steps(net, steps), net.features, cast(Any, dtype), net.n_features)
         samples = samples.take(np.argsort(samples.caller, kind="stable"))

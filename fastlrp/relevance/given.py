@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.messages import count
-from fastlrp.objects import as_array
+from fastlrp.objects import as_array, is_polars
 from fastlrp.panels.periods import label, time_level
+from fastlrp.panels.polars import from_polars
 from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
@@ -73,6 +74,8 @@ def last_values(relevance: RelevanceArrays, values: Any, where: str, rows: Array
         If they are not of the result's rows and features.
     """
     shape = (len(relevance), len(relevance.features))
+    if is_polars(values):
+        values = from_polars(values, () if relevance.by_position else relevance.features)
     if isinstance(values, pd.DataFrame):
         if relevance.index is not None:
             _check_rows(relevance.index, values.index, where)

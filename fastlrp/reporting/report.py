@@ -61,7 +61,7 @@ def report(
     ----------
     model : path, Network, Ensemble, LSTMRegressor, RollingLSTM or pipeline
         A Keras file, a network, or a fitted estimator.
-    panel : DataFrame or path
+    panel : DataFrame (pandas or polars) or path
         As :meth:`fastlrp.Network.explain` takes it; for a network, also a file or folder as
         :func:`fastlrp.explain_file` takes it.
     destination : path

@@ -21,7 +21,9 @@ from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.messages import count, foreign_network, suggest
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
+from fastlrp.objects import is_polars
 from fastlrp.panels.periods import label, periods, ranked_times, time_level
+from fastlrp.panels.polars import from_polars
 from fastlrp.panels.samples import is_panel, refuse_other_index
 from fastlrp.relevance.result import Relevance
 from fastlrp.rules import Rule
@@ -108,6 +110,8 @@ def subject(
         panel = _read(Path(panel), last, columns, index, target)
     elif columns is not None or index is not None:
         raise ValueError("columns= and index= say what a file holds, but the panel is a DataFrame: choose its columns")
+    if is_polars(panel):
+        panel = from_polars(panel, (last.features or ()) if is_net else ())
     if not is_panel(panel):
         raise ValueError(
             "report takes a panel, a DataFrame indexed by time and asset or a file of one, not "

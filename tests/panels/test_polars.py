@@ -6,6 +6,8 @@ import pytest
 from helpers import ROOT, run_python, same_bits, same_relevance
 
 import fastlrp as fl
+from fastlrp.relevance.given import last_values
+from fastlrp.reporting.subject import subject
 
 pl = pytest.importorskip("polars", reason="polars is not installed")
 
@@ -94,3 +96,19 @@ def test_a_missing_package_is_named(tmp_path):
     code = "import numpy as np, fastlrp as fl\nfrom fastlrp.panels.polars import to_polars\nto_polars(None, {})"
     done = run_python("-c", code, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert "ImportError: to_polars needs the package polars, which is missing: pip install polars" in done.stderr
+
+
+def test_what_looks_at_a_result_takes_the_frame_that_was_explained(net, panel):
+    frame = as_polars(panel)
+    one, two = net.explain(frame), net.explain(panel)
+    for judge in (
+        lambda X, rel: fl.faithfulness(net, X, rel, random_state=0).table(),
+        lambda X, rel: fl.compare(net, X, ["arras", "rudder"]).table.mean(),
+    ):
+        pd.testing.assert_series_equal(judge(frame, one), judge(panel, two))
+    values = [last_values(rel, X, "values=") for rel, X in ((one, frame), (two, panel))]
+    np.testing.assert_array_equal(*values)
+    options = dict.fromkeys(("unit", "steps", "dtype", "threads"))
+    about = subject(net, frame.with_columns(y=pl.lit(1.0)), "y", **options)
+    np.testing.assert_array_equal(about.predicted, net.predict(panel))
+    assert (about.actual == 1).all()
