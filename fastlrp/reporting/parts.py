@@ -61,7 +61,8 @@ def number(x: float) -> str:
     """Three digits, and all of a large number's; a dash where there is none."""
     if not np.isfinite(x):
         return _NONE
-    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e6 else f"{x:#.3g}".rstrip(".").replace("e-0", "e-")
+    x += 0.0  # zero has no sign
+    text = f"{x:,.0f}" if 999.5 <= abs(x) < 1e6 else f"{x:#.3g}".rstrip(".").replace("e-0", "e-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -16,6 +16,7 @@ _NAMED = {INK: "ink", FAINT: "faint", "#ffffff": "paper", "#000000": "ink", GRID
 }
 _MANY = 250  # marks of one kind beyond which they are drawn as an image, whose size their number does not change
 _FONT = re.compile(r"(font-family:|font:[^;]*?px) [^;]*")  # matplotlib 3.11 writes the first, earlier ones the second
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # which names may hold
 _LONG = re.compile(r"(\d\.\d\d)\d+")
 
 
@@ -33,7 +34,7 @@ def inline_svg(figure: Any, name: str, words: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts for what matplotlib's lacks
         figure.savefig(file, format="svg", dpi=144, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = ElementTree.fromstring(file.getvalue())
+    svg = ElementTree.fromstring(_NO_XML.sub("\ufffd", file.getvalue()))
     used = {link for part in svg.iter() for value in part.attrib.values() for link in re.findall(r"#([\w.]+)", value)}
     for part in svg.iter():
         part.tag = part.tag.rpartition("}")[2]

@@ -254,8 +254,15 @@ def test_one_asset_of_few_features(tmp_path, undrawn, rng):
 @pytest.mark.filterwarnings("error")
 def test_names_in_other_scripts_are_the_browsers_to_draw():
     figure = sheet(4.0, 1.0)
-    header(figure.subplots(), "\u65e5\u672c", [])
-    assert "\u65e5\u672c" in inline_svg(figure, "one", "words")
+    header(figure.subplots(), "\u65e5\u672c", ["a\x01b"])
+    svg = inline_svg(figure, "one", "words")
+    assert "\u65e5\u672c" in svg
+    assert "a\ufffdb" in svg  # XML has no control characters
+
+
+def test_numbers_have_three_digits():
+    numbers = {999.4: "999", 999.6: "1,000", 123456.7: "123,457", -0.0: "0.00", 1e-7: "1.00e\u22127", 0.5: "0.500"}
+    assert {x: parts.number(x) for x in numbers} == numbers
 
 
 def test_an_interrupted_page_leaves_the_old_one(small, tmp_path, undrawn, monkeypatch):
