@@ -296,11 +296,11 @@ def test_other_pickles_are_named(tmp_path):
             fl.read_keras(path)
 
 
-def test_the_recipe_is_that_of_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_recipe_for_torch_is_that_of_the_docs():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for part in ("weight_ih_l0.T", "weight_hh_l0.T", "bias_ih_l0 + bias_hh_l0"):
         assert part in FROM_TORCH
-        assert part in readme
+        assert part in page
 
 
 def test_names_cannot_steer_a_terminal():

@@ -335,7 +335,7 @@ def test_bad_outputs(run, panel_csv, tmp_path, monkeypatch):
     (tmp_path / "link.csv").symlink_to(panel_csv)
     refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "link.csv"), "is the panel itself")
     refused(run("explain", MODEL, panel_csv, "-o", folder), "is a folder")
-    refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "out.h5"), "is written to a .csv", "out.h5")
+    refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "out.xml"), "is written to a .csv", "out.xml")
     refused(run("explain", MODEL, panel_csv, "-o", tmp_path / "none" / "out.csv"), "cannot be written", "No such file")
 
     def full(*args, **kwargs):
