@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.files.blocks import Stream
-from fastlrp.files.chosen import Index, check_columns, compute_dtype, find_index, is_number
+from fastlrp.files.chosen import Index, compute_dtype, find_index, is_number, list_of
 from fastlrp.files.door import n_bytes
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import open_source
@@ -127,10 +128,13 @@ def file_panel(
     memory = n_bytes(asked.memory)
     if not folder.is_dir():
         raise ValueError(f"scratch= names {folder}, expected a folder for the panel's rows")
-    check_columns(asked.columns)
+    asked = replace(asked, columns=list_of(asked.columns))
     with ExitStack() as stack:
         source = stack.enter_context(closing(open_source(path, asked.where)))
         keys_at = find_index(source, path, asked.index, asked.columns or features or ())
+        named = Counter([*keys_at, *asked.besides])
+        if twice := [name for name, n in named.items() if n > 1]:
+            raise ValueError(f"index=, target= and sample_weight= name {twice[0]!r} twice, expected a column each")
         names = _features(source, path, asked, keys_at, features)
         source.declare(keys_at, [*names, *asked.besides])
         source.check([*keys_at, *names, *asked.besides])
