@@ -236,6 +236,8 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     ) -> Self:
         """Train on a panel in files, which may be larger than memory; weights are those of :meth:`fit`, bit for bit.
 
+        Assets count in the order of their values, where :meth:`fit` follows that of categories.
+
         Rows are read once, sorted by asset into a file of ``scratch``, and read from there, the windows of some
         batches at a time; where all of them fit into ``memory`` they stay there.
 
