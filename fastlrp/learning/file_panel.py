@@ -20,7 +20,7 @@ from fastlrp.files.blocks import Stream
 from fastlrp.files.chosen import Index, compute_dtype, find_index, is_number, list_of
 from fastlrp.files.door import n_bytes
 from fastlrp.files.keys import Keys
-from fastlrp.files.kinds import open_source
+from fastlrp.files.kinds import located, open_source
 from fastlrp.files.layout import Layout, find_layout
 from fastlrp.files.sources import Source
 from fastlrp.learning.inputs import Targets
@@ -124,13 +124,16 @@ def file_panel(
     ValueError
         If an argument or a file is not what is expected, or the disk is full; the message says which.
     """
-    path, folder = Path(asked.source), Path(tempfile.gettempdir() if asked.scratch is None else asked.scratch)
+    (path, inside), folder = (
+        located(asked.source),
+        Path(tempfile.gettempdir() if asked.scratch is None else asked.scratch),
+    )
     memory = n_bytes(asked.memory)
     if not folder.is_dir():
         raise ValueError(f"scratch= names {folder}, expected a folder for the panel's rows")
     asked = replace(asked, columns=list_of(asked.columns))
     with ExitStack() as stack:
-        source = stack.enter_context(closing(open_source(path, asked.where)))
+        source = stack.enter_context(closing(open_source(path, asked.where, inside)))
         keys_at = find_index(source, path, asked.index, asked.columns or features or ())
         named = Counter([*keys_at, *asked.besides])
         if twice := [name for name, n in named.items() if n > 1]:

@@ -244,8 +244,8 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         Parameters
         ----------
         source : path
-            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
-            asset or by time.
+            A Parquet, Arrow IPC (Feather), HDF5 or csv file, or a folder of files of one kind: a row a time and asset,
+            by asset or by time; as :func:`fastlrp.explain_file` reads them.
         target : str or list of str
             Columns to predict; rows without them do not train.
         sample_weight : str or None
