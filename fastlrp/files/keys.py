@@ -34,6 +34,8 @@ class Level:
         """Codes of a batch's column, new values included; ``where`` and the first one's ``row`` are for a message."""
         if self._type is None:
             self._type = getattr(column.type, "value_type", column.type)
+            if str(self._type) == "string_view":  # which pyarrow cannot take rows of; before 16 it has no such type
+                self._type = pyarrow.string()
         if not isinstance(column, pyarrow.DictionaryArray):
             column = column.dictionary_encode()
         if self._last is None or not self._last[0].equals(column.dictionary):

@@ -68,8 +68,10 @@ class Source(ABC):
 
     def sample(self) -> pd.DataFrame:
         """The first rows, the levels of pandas' index first."""
-        batch = next((batch for path in self.paths for batch in self._batches(path) if len(batch)), None)
+        flat = [field.name for field in self.schema if not pyarrow.types.is_nested(field.type)]
+        batch = next((batch for path in self.paths for batch in self._batches(path, flat) if len(batch)), None)
         table = self.schema.empty_table() if batch is None else pyarrow.Table.from_batches([batch[:_SAMPLE]])
+        table = table.select([name for name in flat if name in table.schema.names])
         frame: pd.DataFrame = table.to_pandas()
         if any(name is not None for name in frame.index.names):
             frame = frame.reset_index()
@@ -77,11 +79,11 @@ class Source(ABC):
             frame = table.to_pandas(ignore_metadata=True)
         return frame
 
-    def _batches(self, path: Path) -> Iterator[Any]:
+    def _batches(self, path: Path, columns: Sequence[str]) -> Iterator[Any]:
         with readable(path):
             have = self.schema_of(path).names
             for piece in self.pieces(path):
-                yield from self.read(piece, [name for name in self.schema.names if name in have])
+                yield from self.read(piece, [name for name in columns if name in have])
 
     def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:  # noqa: B027  # most files say it
         """Say which columns are read as they are written, and which as numbers."""

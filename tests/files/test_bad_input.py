@@ -116,6 +116,18 @@ def test_a_first_file_without_rows_and_columns_in_another_order(net, by_time, wr
     same_bits(fl.load_relevance("out.parquet").values, net.explain(by_time).values)
 
 
+def test_texts_as_views_and_lists_beside_numbers(net, by_time):
+    table = pyarrow.Table.from_pandas(by_time.reset_index())
+    if int(pyarrow.__version__.partition(".")[0]) >= 20:  # earlier ones do little with views
+        at = table.schema.names.index("ticker")
+        table = table.set_column(at, "ticker", pyarrow.array(table["ticker"].to_pylist(), pyarrow.string_view()))
+    parquet.write_table(table.append_column("list", pyarrow.array([[1.0]] * len(table))), "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet")
+    got = fl.load_relevance("out.parquet")
+    same_bits(got.values, net.explain(by_time).values)
+    assert got.index.equals(by_time.index)
+
+
 def test_a_place_without_room_is_named(by_time, monkeypatch):
     by_time.to_parquet("panel.parquet")
 
