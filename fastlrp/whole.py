@@ -7,6 +7,16 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+
+def write_all(file: Any, array: npt.NDArray[Any]) -> None:
+    """Write an array to a file without a buffer, which may take less than it is given."""
+    rest = array.data.cast("B")
+    while len(rest):
+        rest = rest[file.write(rest) :]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fastlrp.checks import check
 from fastlrp.cluster.engine import needed, shared
 from fastlrp.cluster.plan import Part, Plan, looked, planned, recorded
 from fastlrp.explain import check_network, panel_steps
-from fastlrp.files.chosen import check_columns, find_features, find_index
+from fastlrp.files.chosen import find_features, find_index, list_of
 from fastlrp.files.door import asked_for
 from fastlrp.files.explain_file import explain_file
 from fastlrp.files.kinds import open_source
@@ -105,7 +105,7 @@ def explain_files(
         raise ValueError(f"explain_files' reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")
     said = asked_for(net, device="cpu", partition_by=None, **options).said()
     _check_places(folder, out, resume=resume)
-    check_columns(columns)
+    columns = list_of(columns)
     with closing(open_source(folder)) as tables:
         paths = tables.paths
         first = find_index(tables, folder, index, columns or net.features or ())

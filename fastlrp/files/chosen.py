@@ -26,10 +26,20 @@ class Index(NamedTuple):
     asset: str
 
 
-def check_columns(columns: object) -> None:
-    """Refuse what is no list of names."""
-    if columns is not None and (isinstance(columns, str) or not hasattr(columns, "__iter__")):
+def list_of(columns: Any) -> list[str] | None:
+    """Names of columns as a list, if they are given.
+
+    Raises
+    ------
+    ValueError
+        If they are no list of names.
+    """
+    if columns is None:
+        return None
+    names = list(columns) if hasattr(columns, "__iter__") and not isinstance(columns, str) else [None]
+    if not all(isinstance(name, str) for name in names):
         raise ValueError(f"columns= takes a list of names, not {columns!r}")
+    return [str(name) for name in names]
 
 
 def find_index(

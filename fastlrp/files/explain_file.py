@@ -16,7 +16,7 @@ import fastlrp
 from fastlrp.explain import check_network, panel_steps
 from fastlrp.files.blocks import Blocks
 from fastlrp.files.by_time import ByTime
-from fastlrp.files.chosen import check_columns, compute_dtype, find_features, find_index
+from fastlrp.files.chosen import compute_dtype, find_features, find_index, list_of
 from fastlrp.files.door import asked_for, block_rows
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import located, open_source
@@ -144,11 +144,12 @@ def explain_file(
     form = check_places(path, out, asked.reduce, folder=partition_by is not None)
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where, inside)))
-        check_columns(columns)
+        columns = list_of(columns)
         keys_at = find_index(tables, path, index, columns or net.features or ())
         features = find_features(tables, path, net, columns, keys_at)
-        by = parting_column(tables, path, partition_by)
-        labels = list(dict.fromkeys(keys_at if by is None else (*keys_at, by)))
+        written = [*keys_at, *(asked.group_names(features) if asked.reduced else ())]
+        by = parting_column(tables, path, partition_by, written)
+        labels = list(keys_at if by is None else (*keys_at, by))
         tables.declare(labels, features)
         tables.check([*labels, *features])
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()

@@ -52,7 +52,8 @@ class Foldered(Wrapped):
             name: [said[name] for said in values.values()] for name in next(iter(values.values())) if name not in have
         }
         whole = {
-            name: all(text.isdecimal() and str(int(text)) == text for text in said) for name, said in texts.items()
+            name: all(text.isdecimal() and str(int(text)) == text and len(text) < 19 for text in said)
+            for name, said in texts.items()
         }
         self.types = {name: pyarrow.int64() if whole[name] else pyarrow.string() for name in texts}
         self.schema = self._with(source.schema)

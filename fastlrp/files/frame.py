@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fastlrp.files.arrow import pyarrow
-from fastlrp.files.chosen import check_columns, find_features, find_index
+from fastlrp.files.chosen import find_features, find_index, list_of
 from fastlrp.files.columns import whole_numbers
 from fastlrp.files.kinds import open_source
 from fastlrp.files.sources import readable
@@ -32,7 +32,7 @@ def read_frame(
     ValueError
         If the files cannot be read, or lack what is asked for.
     """
-    check_columns(columns)
+    columns = list_of(columns)
     with closing(open_source(path, None)) as source:
         unknown = [name for name in beside if name not in source.schema.names]
         if unknown:

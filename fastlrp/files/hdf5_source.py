@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.files.arrow import compute, pyarrow
-from fastlrp.files.sources import Piece, Source
+from fastlrp.files.sources import Piece, Source, refuse_twice
 
 Array = npt.NDArray[Any]
 _ROWS = 1 << 15  # rows read at once
@@ -87,13 +87,18 @@ class Hdf5(Source):
                              "it with to_hdf(..., format='table')")  # fmt: skip
         datasets = [at["table"]] if kind else [at] if isinstance(at, h5py.Dataset) else _datasets(at)
         lengths = {one.name: len(one) for one in datasets}
-        if not lengths or len(set(lengths.values())) > 1:
-            said = ", ".join(f"{name} of {n:,}" for name, n in lengths.items()) or "none"
+        if not lengths:
+            raise ValueError(f"{path} has no dataset of one axis or two at {at.name}, expected a row a time and asset: "
+                             f"it holds {', '.join(at) or 'nothing'}")  # fmt: skip
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name} of {n:,}" for name, n in lengths.items())
             raise ValueError(
                 f"{path} has datasets of different lengths at {at.name} ({said}), expected a row a time and asset"
             )
         of = _table_columns if kind else _plain_columns
-        return {name: one for dataset in datasets for name, one in of(dataset)}, next(iter(lengths.values()))
+        found = [pair for dataset in datasets for pair in of(dataset)]
+        refuse_twice(path, [name for name, _ in found])
+        return dict(found), next(iter(lengths.values()))
 
 
 def _datasets(group: Any) -> list[Any]:
@@ -109,6 +114,9 @@ def _plain_columns(dataset: Any) -> Iterator[tuple[str, _Column]]:
         yield name, _Column(dataset.name, None, None, kind)
     else:
         names = [_text(one) for one in dataset.attrs.get("columns", [f"{name}{j}" for j in range(dataset.shape[1])])]
+        if len(names) != dataset.shape[1]:
+            raise ValueError(f"{dataset.file.filename} has {dataset.name} with {dataset.shape[1]:,} columns, of which "
+                             f"its attribute 'columns' names {len(names):,}")  # fmt: skip
         yield from ((one, _Column(dataset.name, None, j, kind)) for j, one in enumerate(names))
 
 

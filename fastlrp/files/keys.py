@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from fastlrp.files.columns import whole_numbers
 from fastlrp.files.sources import Piece, Source, readable
 from fastlrp.messages import count
 from fastlrp.panels.periods import label
+from fastlrp.whole import write_all
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +34,8 @@ class Level:
         """Codes of a batch's column, new values included; ``where`` and the first one's ``row`` are for a message."""
         if self._type is None:
             self._type = getattr(column.type, "value_type", column.type)
+            if str(self._type) == "string_view":  # which pyarrow cannot take rows of; before 16 it has no such type
+                self._type = pyarrow.string()
         if not isinstance(column, pyarrow.DictionaryArray):
             column = column.dictionary_encode()
         if self._last is None or not self._last[0].equals(column.dictionary):
@@ -81,7 +85,9 @@ class Keys:
         self._levels = [level for level in (self.time, self.asset, self.by) if level is not None]
         self.written = sorted((time, asset), key=source.schema.names.index)  # the order of columns in the source
         self.parts: list[Part] = []
-        self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # lives as long as this
+        self._folder = folder
+        with self._writing():
+            self._file: Any = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # lives as long as this
         start = 0
         for path in source.paths:
             before = start
@@ -95,14 +101,24 @@ class Keys:
                         start += rows
         if not start:
             raise ValueError(f"{source.paths[0]} has no rows to explain")
-        self._file.flush()
 
     def _add(self, batch: Any, path: Path, row: int) -> int:
         codes = np.empty((len(batch), len(self._levels)), np.int32)
         for k, level in enumerate(self._levels):
             codes[:, k] = level.encode(batch.column(k), str(path), row)
-        codes.tofile(self._file)
+        with self._writing():
+            write_all(self._file, codes)
         return len(batch)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say where rows' codes cannot be kept."""
+        try:
+            yield
+        except OSError as error:
+            raise ValueError(
+                f"times and assets of rows cannot be kept in {self._folder}: {error.strerror or error}"
+            ) from error
 
     def close(self) -> None:
         """Give the disk's space back."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fastlrp.files.arrow import compute, csv, ipc, parquet, pyarrow
 from fastlrp.files.foldered import Foldered, folder_values
 from fastlrp.files.hdf5_source import Hdf5
-from fastlrp.files.sources import Piece, Source, Wrapped, readable
+from fastlrp.files.sources import Piece, Source, Wrapped, readable, refuse_twice
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class _Arrow(Source):
 
     def read(self, piece: Piece, columns: Sequence[str]) -> Iterator[Any]:
         with pyarrow.OSFile(str(piece.path)) as file:
-            options = ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in columns])
+            own = ipc.open_file(file).schema  # files may have their columns in different orders
+            options = ipc.IpcReadOptions(included_fields=[own.get_field_index(name) for name in columns])
             batches = ipc.open_file(file, options=options)
             for number in range(piece.number, piece.number + piece.groups):
                 batch = batches.get_batch(number).select(list(columns))
@@ -191,6 +192,7 @@ def open_source(path: Path, where: Any = None, inside: str | None = None) -> Sou
         raise ValueError(f"{path} holds {names}, expected files of one kind")
     kind = next(iter(kinds))
     source: Source = Hdf5(paths, inside) if kind is Hdf5 else kind(paths)
+    refuse_twice(paths[0], source.schema.names)
     values = folder_values(path, paths)
     if values:
         source = Foldered(source, values)

@@ -164,7 +164,7 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    return error.strerror or str(error).partition(" (")[0]  # HDF5 says a paragraph
 
 
 def _lock(file: Any, out: Path) -> None:

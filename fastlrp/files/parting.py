@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -21,14 +22,18 @@ YEAR = "year"
 _FILE = "part.parquet"
 
 
-def parting_column(source: Source, path: object, partition_by: str | None) -> str | None:
+def parting_column(source: Source, path: object, partition_by: str | None, written: Sequence[str]) -> str | None:
     """The column to read for the parts; none where there are no parts, or the times' years are.
 
     Raises
     ------
     ValueError
-        If there is no such column.
+        If there is no such column, or each file will have one of its name, which pyarrow and pandas do not read beside
+        that of the folders.
     """
+    if partition_by in written:
+        raise ValueError(f"partition_by={partition_by!r} names folders as the files' own column {partition_by!r}: "
+                         "give a column of the source that is not written, or 'year'")  # fmt: skip
     if partition_by is None or (partition_by == YEAR and YEAR not in source.schema.names):
         return None
     if not isinstance(partition_by, str):

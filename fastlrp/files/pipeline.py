@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from fastlrp.kernels.helpers import Helper
+
 Item = TypeVar("Item")
 _END: Any = object()
 
@@ -83,13 +85,19 @@ def overlapped(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable
             sink(item)
             del item
 
-    helpers = [threading.Thread(target=guarded(stage), name="fastlrp", daemon=True) for stage in (read, write)]
-    for thread in helpers:
-        thread.start()
+    helpers = [Helper(guarded(stage)) for stage in (read, write)]
     try:
+        for helper in helpers:
+            helper.start()
         guarded(explain)()
+        for helper in helpers:
+            helper.wait()
+    except BaseException:  # an interruption may come while this thread waits for the others
+        stop.set()
+        raise
     finally:
-        for thread in helpers:
-            thread.join()
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.wait()
     if errors:
         raise errors[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SAMPLE = 1000  # rows shown to whoever must recognise columns
+_WRAPPED = pyarrow.BaseExtensionType
 
 
 class Piece(NamedTuple):
@@ -66,15 +68,22 @@ class Source(ABC):
 
     def sample(self) -> pd.DataFrame:
         """The first rows, the levels of pandas' index first."""
-        with readable(self.paths[0]):
-            batch = next(self.read(self.pieces(self.paths[0])[0], self.schema.names), None)
+        flat = [field.name for field in self.schema if not pyarrow.types.is_nested(field.type)]
+        batch = next((batch for path in self.paths for batch in self._batches(path, flat) if len(batch)), None)
         table = self.schema.empty_table() if batch is None else pyarrow.Table.from_batches([batch[:_SAMPLE]])
+        table = table.select([name for name in flat if name in table.schema.names])
         frame: pd.DataFrame = table.to_pandas()
         if any(name is not None for name in frame.index.names):
             frame = frame.reset_index()
         if not set(map(str, frame.columns)) <= set(self.schema.names):
             frame = table.to_pandas(ignore_metadata=True)
         return frame
+
+    def _batches(self, path: Path, columns: Sequence[str]) -> Iterator[Any]:
+        with readable(path):
+            have = self.schema_of(path).names
+            for piece in self.pieces(path):
+                yield from self.read(piece, [name for name in columns if name in have])
 
     def declare(self, texts: Sequence[str], numbers: Sequence[str]) -> None:  # noqa: B027  # most files say it
         """Say which columns are read as they are written, and which as numbers."""
@@ -84,10 +93,17 @@ class Source(ABC):
         for path in self.paths:
             with readable(path):
                 schema = self.schema if path == self.paths[0] else self.schema_of(path)
+            refuse_twice(path, schema.names)
             missing = [name for name in columns if name not in schema.names]
             if missing:
                 spare = [name for name in schema.names if name not in columns]
                 raise ValueError(f"{path} lacks {len(missing)} of the columns to read: {suggest(missing, spare)}")
+            wrapped = next((name for name in columns if isinstance(schema.field(name).type, _WRAPPED)), None)
+            if wrapped is not None:
+                raise ValueError(
+                    f"{path} holds {schema.field(wrapped).type} in column {wrapped!r}, expected dates, texts or "
+                    "numbers: write Periods as dates, with to_timestamp()"
+                )
             odd = next((name for name in columns if schema.field(name).type != self.schema.field(name).type), None)
             if odd is not None:
                 raise ValueError(
@@ -134,6 +150,13 @@ class Wrapped(Source):
         """Say what columns hold."""
         self.source.declare(texts, numbers)
         self.schema = self.source.schema
+
+
+def refuse_twice(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table with two columns of one name."""
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}: two columns are called {twice!r}")
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.files.blocks import Stream
-from fastlrp.files.chosen import Index, check_columns, compute_dtype, find_index, is_number
+from fastlrp.files.chosen import Index, compute_dtype, find_index, is_number, list_of
 from fastlrp.files.door import n_bytes
 from fastlrp.files.keys import Keys
-from fastlrp.files.kinds import open_source
+from fastlrp.files.kinds import located, open_source
 from fastlrp.files.layout import Layout, find_layout
 from fastlrp.files.sources import Source
 from fastlrp.learning.inputs import Targets
@@ -123,14 +124,20 @@ def file_panel(
     ValueError
         If an argument or a file is not what is expected, or the disk is full; the message says which.
     """
-    path, folder = Path(asked.source), Path(tempfile.gettempdir() if asked.scratch is None else asked.scratch)
+    (path, inside), folder = (
+        located(asked.source),
+        Path(tempfile.gettempdir() if asked.scratch is None else asked.scratch),
+    )
     memory = n_bytes(asked.memory)
     if not folder.is_dir():
         raise ValueError(f"scratch= names {folder}, expected a folder for the panel's rows")
-    check_columns(asked.columns)
+    asked = replace(asked, columns=list_of(asked.columns))
     with ExitStack() as stack:
-        source = stack.enter_context(closing(open_source(path, asked.where)))
+        source = stack.enter_context(closing(open_source(path, asked.where, inside)))
         keys_at = find_index(source, path, asked.index, asked.columns or features or ())
+        named = Counter([*keys_at, *asked.besides])
+        if twice := [name for name, n in named.items() if n > 1]:
+            raise ValueError(f"index=, target= and sample_weight= name {twice[0]!r} twice, expected a column each")
         names = _features(source, path, asked, keys_at, features)
         source.declare(keys_at, [*names, *asked.besides])
         source.check([*keys_at, *names, *asked.besides])

@@ -236,14 +236,16 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     ) -> Self:
         """Train on a panel in files, which may be larger than memory; weights are those of :meth:`fit`, bit for bit.
 
+        Assets count in the order of their values, where :meth:`fit` follows that of categories.
+
         Rows are read once, sorted by asset into a file of ``scratch``, and read from there, the windows of some
         batches at a time; where all of them fit into ``memory`` they stay there.
 
         Parameters
         ----------
         source : path
-            A Parquet, Arrow IPC (Feather) or csv file, or a folder of files of one kind: a row a time and asset, by
-            asset or by time.
+            A Parquet, Arrow IPC (Feather), HDF5 or csv file, or a folder of files of one kind: a row a time and asset,
+            by asset or by time; as :func:`fastlrp.explain_file` reads them.
         target : str or list of str
             Columns to predict; rows without them do not train.
         sample_weight : str or None

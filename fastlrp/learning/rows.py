@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastlrp.explain import predict_windows
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples, from_array
+from fastlrp.whole import write_all
 
 Array = npt.NDArray[Any]
 
@@ -55,9 +56,7 @@ class Rows:
         edges = np.append(np.flatnonzero(np.diff(places, prepend=-2) != 1), len(places)).tolist()
         for first, last in itertools.pairwise(edges):
             self._file.seek(int(places[first]) * self._row)
-            rest = values[first:last].data.cast("B")
-            while len(rest):  # a system may write less than it is given
-                rest = rest[self._file.write(rest) :]
+            write_all(self._file, values[first:last])
 
     def read(self, begin: Array, stop: Array, out: Array | None = None) -> Array:
         """The rows of some runs, one run after the other; each is not empty."""

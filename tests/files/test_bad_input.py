@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from file_cases import FEATURES, make_network
-from helpers import run_python
+from helpers import run_python, same_bits
+from pyarrow import feather, parquet
 
 import fastlrp as fl
 from fastlrp.data import load_model
@@ -43,6 +45,7 @@ def refused(match, model=None, source="panel.parquet", out="out.parquet", **opti
         ({"memory": "1MB"}, r"memory= is 1 MB, expected at least \d+ MB for these files$"),
         ({"columns": ["f0", "f1"]}, r"columns= names 2 columns, but the network takes 5"),
         ({"columns": ["f0", "f1", "f2", "f3", "x"]}, r"panel.parquet lacks 1 of 5 features: 'x'"),
+        ({"columns": ["f0", 1]}, r"columns= takes a list of names, not \['f0', 1\]"),
         ({"columns": ["f0", "f1", "f2", "f3", "note"]}, r"do not hold real numbers: 'note' \("),
         ({"index": "date"}, r"index= takes the names of two columns"),
         ({"index": ("date", "date")}, r"index= names 'date' twice"),
@@ -86,6 +89,53 @@ def test_arguments_and_places(by_time, options, match):
     Path("mixed/a.csv").write_text("a,b,c\n")
     by_time.to_parquet("mixed/b.parquet")
     refused(match, **options)
+
+
+def test_tables_that_pandas_or_others_write_and_no_reader_expects(by_time):
+    empty = by_time.iloc[:0]
+    with parquet.ParquetWriter("panel.parquet", pyarrow.Table.from_pandas(empty).schema):
+        pass  # no row group
+    refused("^panel.parquet has no rows to explain$")
+    frame = by_time.reset_index()
+    frame.assign(date=frame["date"].dt.to_period("M")).to_parquet("panel.parquet")
+    refused(r"panel.parquet holds extension<.*> in column 'date', expected dates, texts or numbers: write Periods as")
+    table = pyarrow.Table.from_pandas(frame)
+    parquet.write_table(table.append_column("f0", table.column("f1")), "panel.parquet")
+    refused("^panel.parquet: two columns are called 'f0'$")
+    refused("^panel.parquet: two columns are called 'f0'$", columns=["f1"])
+
+
+@pytest.mark.parametrize("write", [parquet.write_table, feather.write_feather])
+def test_a_first_file_without_rows_and_columns_in_another_order(net, by_time, write):
+    Path("months").mkdir()
+    for k, (_, month) in enumerate([(None, by_time.iloc[:0]), *by_time.groupby(level="date")]):
+        columns = FEATURES if k % 2 else FEATURES[::-1]
+        table = pyarrow.Table.from_pandas(month[columns].reset_index())
+        write(table, f"months/{k:02d}.{'parquet' if write is parquet.write_table else 'feather'}")
+    fl.explain_file(net, "months", "out.parquet", columns=by_time.columns)
+    same_bits(fl.load_relevance("out.parquet").values, net.explain(by_time).values)
+
+
+def test_texts_as_views_and_lists_beside_numbers(net, by_time):
+    table = pyarrow.Table.from_pandas(by_time.reset_index())
+    if int(pyarrow.__version__.partition(".")[0]) >= 20:  # earlier ones do little with views
+        at = table.schema.names.index("ticker")
+        table = table.set_column(at, "ticker", pyarrow.array(table["ticker"].to_pylist(), pyarrow.string_view()))
+    parquet.write_table(table.append_column("list", pyarrow.array([[1.0]] * len(table))), "panel.parquet")
+    fl.explain_file(net, "panel.parquet", "out.parquet")
+    got = fl.load_relevance("out.parquet")
+    same_bits(got.values, net.explain(by_time).values)
+    assert got.index.equals(by_time.index)
+
+
+def test_a_place_without_room_is_named(by_time, monkeypatch):
+    by_time.to_parquet("panel.parquet")
+
+    def full(file, array):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fastlrp.files.keys.write_all", full)
+    refused(f"^times and assets of rows cannot be kept in {Path().resolve()}: No space left on device$")
 
 
 def test_rows_in_no_order_name_the_first_that_is_out_of_place(by_time):

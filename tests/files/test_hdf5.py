@@ -100,6 +100,12 @@ def test_what_is_no_panel_is_refused_and_nothing_is_run(net, by_time, capsys):
     with h5py.File("two.h5", "a") as file:
         file["b/X"] = np.zeros((3, 2))
         file["b/date"] = np.zeros(4)
+        file["c/d/X"] = file["e/date"] = np.zeros(3)
+        file["e/X"] = np.zeros((3, 2))
+        file["e/X"].attrs["columns"] = ["f0", "f1", "f2"]
+        file["f/date"] = file["f/X"] = np.zeros((3, 1))
+        for name in ("f/date", "f/X"):
+            file[name].attrs["columns"] = ["f0"]
     with h5py.File("evil.h5", "w") as file:
         file.create_group("panel").attrs["pandas_type"] = np.bytes_("frame_table")
         table = np.zeros(3, [("index", "i8"), ("values_block_0", "f4", (5,))])
@@ -110,8 +116,11 @@ def test_what_is_no_panel_is_refused_and_nothing_is_run(net, by_time, capsys):
         pass
     Path("text.h5").write_text("no")
     for source, match in {
-        "two.h5": r"two.h5 holds a, b: say which to read, as two.h5::/a$",
-        "two.h5::/c": r"two.h5 has nothing at '/c': it holds a, b$",
+        "two.h5": r"two.h5 holds a, b, c, e, f: say which to read, as two.h5::/a$",
+        "two.h5::/g": r"two.h5 has nothing at '/g': it holds a, b, c, e, f$",
+        "two.h5::/c": r"two.h5 has no dataset of one axis or two at /c, expected a row a time and asset: it holds d$",
+        "two.h5::/e": r"two.h5 has /e/X with 2 columns, of which its attribute 'columns' names 3$",
+        "two.h5::/f": r"two.h5: two columns are called 'f0'$",
         "two.h5::/b": r"two.h5 has datasets of different lengths at /b \(/b/X of 3, /b/date of 4\)",
         "evil.h5": r"evil.h5 cannot be read: its names of columns cannot be read \(builtins.print\)$",
         "empty.h5": r"empty.h5 holds nothing: say which to read$",

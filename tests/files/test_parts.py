@@ -111,11 +111,23 @@ def test_folders_named_by_time_are_a_panel(net, by_time):
         assert np.array_equal(times, by_time.index.get_level_values("date").to_period("M"))
 
 
+def test_folders_named_by_numbers_too_long_for_any_type_are_texts(net, by_asset):
+    want = net.explain(by_asset, reduce="steps")
+    for asset, rows in by_asset.groupby(level="ticker"):
+        folder = Path(f"assets/ticker={10**25 + int(asset[1:])}")
+        folder.mkdir(parents=True)
+        rows.droplevel("ticker").to_parquet(folder / "part.parquet")
+    fl.explain_file(net, "assets", "out.parquet", reduce="steps")
+    same_bits(fl.load_relevance("out.parquet").values, want.values)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"partition_by": "f9"}, "panel.parquet has no column 'f9', which partition_by= names$"),
         ({"partition_by": 3}, "partition_by= takes the name of a column, or 'year', not 3"),
+        ({"partition_by": "date"}, "partition_by='date' names folders as the files' own column 'date': give a column"),
+        ({"partition_by": "f1", "reduce": "steps"}, "partition_by='f1' names folders as the files' own column 'f1'"),
         ({"partition_by": "year", "reduce": "time"}, "partition_by= parts rows, and reduce='time' leaves none"),
         ({"partition_by": "year", "destination": "panel.parquet"}, "panel.parquet is a file, expected a new folder"),
         ({"partition_by": "year", "destination": "full"}, "full is a folder that holds files, expected a new folder"),

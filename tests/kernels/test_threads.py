@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import same_relevance
+from helpers import run_python, same_relevance
 
 import fastlrp as fl
 import fastlrp.explain
@@ -69,6 +69,51 @@ def test_tasks_after_a_failure_do_not_begin():
     assert not begun
     assert stops
     assert not alive()
+
+
+WAITING = """
+import os, signal, threading, time
+from fastlrp.kernels.cpu import run_tasks
+from fastlrp.files.pipeline import overlapped
+
+def interrupts(call):
+    "Whether a call that waits for its helpers ends by a signal, and they before it."
+    helper, stop, ended = threading.Event(), threading.Event(), []
+
+    def slow():
+        helper.set()
+        if stop.wait(60):
+            time.sleep(0.3)
+        ended.append(True)
+
+    def send():
+        time.sleep(0.3)  # until then, the main thread waits
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.set()
+
+    def quick():
+        helper.wait(60)
+        threading.Thread(target=send).start()
+
+    try:
+        call(slow, quick)
+    except KeyboardInterrupt:
+        return ended == [True]
+    return False
+
+def spread(slow, quick):
+    main = threading.main_thread()
+    run_tasks([lambda: (quick if threading.current_thread() is main else slow)() or 1] * 2, 2)
+
+assert interrupts(spread)
+assert interrupts(lambda slow, quick: overlapped([0, 1], lambda k: quick() if k else k, lambda k: k or slow()))
+print("waited")
+"""
+
+
+def test_ctrl_c_ends_a_call_after_its_helpers_have_ended():
+    run = run_python("-c", WAITING)
+    assert run.stdout == "waited\n", run.stderr
 
 
 @pytest.mark.parametrize("possible", [0, 1])

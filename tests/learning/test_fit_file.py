@@ -137,6 +137,18 @@ def test_what_a_file_leads_to_goes_on_to_explain_file(panel, tmp_path):
     same_bits(got[list("abcde")].to_numpy(), expected.values)
 
 
+def test_a_place_in_hdf5(panel, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "panel.h5", "w") as file:
+        file["us/date"] = panel.index.get_level_values("date").strftime("%Y-%m-%d").to_numpy().astype("S")
+        file["us/permno"] = panel.index.get_level_values("permno").to_numpy().astype("S")
+        for name in panel:
+            file[f"us/{name}"] = panel[name]
+        file["eu/x"] = np.zeros(3)
+    fitted = model().fit_file(f"{tmp_path / 'panel.h5'}::/us", "ret", columns=list("abcde"))
+    same(fitted._networks, model().fit(panel[list("abcde")], panel["ret"])._networks)
+
+
 def test_memory_is_bounded(tmp_path):
     """Arrays take at most ``memory=`` and 100 bytes a row; the rows themselves would take 16 MB."""
     rng, D = np.random.default_rng(0), 100
@@ -160,6 +172,9 @@ def test_memory_is_bounded(tmp_path):
         ({"target": "return"}, "panel.parquet has no column 'return'"),
         ({"target": 3}, "target= takes the name of a column, or a list of them, not 3"),
         ({"sample_weight": 3}, "sample_weight= takes the name of a column or None, not 3"),
+        ({"target": ["ret", "ret"]}, "index=, target= and sample_weight= name 'ret' twice, expected a column each"),
+        ({"sample_weight": "ret"}, "index=, target= and sample_weight= name 'ret' twice"),
+        ({"target": "date"}, "index=, target= and sample_weight= name 'date' twice"),
         ({"columns": ["a", "ret"]}, "columns= names 'ret', which is no feature by itself"),
         ({"columns": ["a", "a"]}, "columns= names 'a', which is no feature by itself"),
         ({"columns": "abc"}, "columns= takes a list of names, not 'abc'"),

@@ -21,6 +21,7 @@ from numba import get_num_threads
 from fastlrp.kernels import memory
 from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
+from fastlrp.kernels.helpers import Helper
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
@@ -342,7 +343,7 @@ def _spread(
             failures.append(error)
             stop()
 
-    others: list[threading.Thread] = []
+    others: list[Helper] = []
 
     def report(count: int) -> None:
         assert advance is not None
@@ -352,21 +353,19 @@ def _spread(
 
     try:
         while len(others) < threads - 1:
-            thread = threading.Thread(target=helper, name="fastlrp", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the system has no more of them: those that there are do the work
+            thread = Helper(helper)
+            if not thread.begin():  # those that there are do the work
                 break
             others.append(thread)
         work(turns, report if advance else None)
         for thread in others:
-            thread.join()
+            thread.wait()
     except BaseException:  # an interruption may come while this thread waits for the others
         stop()
         raise
     finally:
         for thread in others:
-            thread.join()
+            thread.wait()
     if advance and done:
         report(0)
     if failures:

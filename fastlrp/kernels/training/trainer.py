@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from numba import config, get_num_threads
 
 from fastlrp.checks import as_dtype, check
+from fastlrp.kernels.helpers import Helper
 from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.program.training import train_plan
 from fastlrp.kernels.training.epochs import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
@@ -287,32 +289,24 @@ def _together(work: Callable[[int], None], threads: int, stop: Stop, *, aside: b
         except BaseException as error:  # raised again below
             failures.append(error)
             stop.set()
-        finally:
-            done[thread].set()
 
-    done = {k: threading.Event() for k in range(first, threads)}
-    others = [threading.Thread(target=helper, args=(k,), name="fastlrp-train", daemon=True) for k in done]
+    others: list[Helper] = []
     try:
-        for thread in others:
-            try:
-                thread.start()
-            except RuntimeError:  # the system has no more threads: those that there are do the work
+        for k in range(first, threads):
+            other = Helper(partial(helper, k), "fastlrp-train")
+            if not other.begin():  # those that there are do the work
                 break
-        if first or others[0].ident is None:  # a thread that was started has a number
+            others.append(other)
+        if first or not others:
             work(0)
-        for thread, event in zip(others, done.values(), strict=True):
-            # Python before 3.13 takes a thread whose join() is interrupted for ended; without a limit, Windows would
-            # not let Ctrl-C through.
-            while thread.ident is not None and not event.wait(0.1):
-                pass
+        for other in others:
+            other.wait()
     except BaseException:
         stop.set()
         raise
     finally:
-        for thread, event in zip(others, done.values(), strict=True):
-            if thread.ident is not None:
-                event.wait()
-                thread.join()
+        for other in others:
+            other.wait()
     if failures:
         raise failures[0]
     if stop.is_set():
