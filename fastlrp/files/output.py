@@ -53,7 +53,7 @@ class Output:
         self._log_path = self.path.with_name(f"{self.path.name}.log")
         try:
             with ExitStack() as stack:
-                self._log = stack.enter_context(self._log_path.open("a+", encoding="utf-8"))
+                self._log = stack.enter_context(self._log_path.open("a+", encoding="utf-8", errors="replace"))
                 _lock(self._log, out)
                 self.settings, self.done = self._noted(dict(settings)) if resume and self.path.exists() else ({}, [])
                 if not self.settings:
@@ -66,11 +66,11 @@ class Output:
             raise ValueError(f"{out} cannot be written: {_reason(error)}") from error
 
     def _noted(self, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The settings and blocks in the log; a line that a killed process wrote half is left out."""
+        """The settings and blocks in the log, up to a line that a killed process wrote half, or that is damaged."""
         self._log.seek(0)
         lines = []
-        for line in self._log:
-            with suppress(json.JSONDecodeError):
+        with suppress(json.JSONDecodeError):
+            for line in self._log:
                 lines.append(json.loads(line))
         if not lines:
             return {}, []

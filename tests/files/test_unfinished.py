@@ -87,6 +87,22 @@ def test_a_full_disk_is_a_sentence_and_work_goes_on_later(net, by_time, monkeypa
     assert names() == ["out.parquet", "panel.parquet", "want.parquet"]
 
 
+@pytest.mark.parametrize("line", [0, 2])
+def test_work_goes_on_before_a_damaged_line_of_the_log(net, by_time, monkeypatch, line):
+    by_time.to_parquet("panel.parquet")
+    fl.explain_file(net, "panel.parquet", "want.parquet")
+    with monkeypatch.context() as patch:
+        fails_at(patch, 6, OSError(28, "full"))
+        with pytest.raises(ValueError, match="full"):
+            fl.explain_file(net, "panel.parquet", "out.parquet")
+    log = Path(".out.parquet.unfinished.log")
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[line] = b"\xff" + lines[line][1:]
+    log.write_bytes(b"".join(lines))
+    fl.explain_file(net, "panel.parquet", "out.parquet", resume=True)
+    assert Path("out.parquet").read_bytes() == Path("want.parquet").read_bytes()
+
+
 def test_a_limit_of_the_system_is_met_where_it_writes(net, by_time):
     by_time.to_parquet("panel.parquet")
     done = script(
