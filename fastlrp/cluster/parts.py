@@ -60,8 +60,8 @@ def explain_files(
     source : path
         A folder of Parquet, Arrow IPC or csv files, each with whole assets. Workers must see it under the same name.
     destination : path
-        A folder, made if need be: for each file of the source a Parquet file of the same name, and beside it a hidden
-        record of what it was made with.
+        A folder, made if need be: for each file of the source that has rows a Parquet file of the same name, and beside
+        it a hidden record of what it was made with.
     model : path or Network
         A Keras file, or the network, which travels to each worker once.
     rule, steps, target, aggregate, reduce, groups, columns, index, dtype
@@ -139,14 +139,16 @@ def _name(path: Path, folder: Path) -> Path:
 
 def _explained(number: int, plan: Plan, net: Chain, options: dict[str, Any]) -> FileSummary:
     """Explain one file, unless that is done."""
-    part = plan.parts[number]
+    part, settings = plan.parts[number], plan.settings[number]
+    if settings is None:
+        return FileSummary(part.out, 0, 0, {}, float("nan"), "")
     record = recorded(part)
     if record is None:
         part.out.parent.mkdir(parents=True, exist_ok=True)
         summary = explain_file(
             net, part.source, part.out, resume=True, dtype=plan.dtype, calendar=plan.calendar, progress=False, **options
         )
-        record = {"settings": plan.settings[number], "summary": {**vars(summary), "path": str(part.out)}}
+        record = {"settings": settings, "summary": {**vars(summary), "path": str(part.out)}}
         with whole(part.record) as file:
             file.write_text(json.dumps(record), encoding="utf-8")
     return FileSummary(**{**record["summary"], "path": part.out})
@@ -163,8 +165,8 @@ def _summed(out: Path, parts: Sequence[Part], done: Sequence[FileSummary]) -> Fi
     some = [part for part in done if part.explained]
     if not some:
         for part in parts:
-            part.out.unlink()
-            part.record.unlink()
+            part.out.unlink(missing_ok=True)
+            part.record.unlink(missing_ok=True)
         rows = count(sum(part.rows for part in done), "row")
         raise ValueError(f"{out} would hold no relevance: none of {rows} ends a complete window without missing values")
     explained = sum(part.explained for part in some)

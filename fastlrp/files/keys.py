@@ -23,6 +23,10 @@ from fastlrp.whole import write_all
 Array = npt.NDArray[Any]
 
 
+class NoRows(ValueError):
+    """A source without rows."""
+
+
 class Level:
     """The distinct values of a key column, in the order in which they are first met."""
 
@@ -100,7 +104,7 @@ class Keys:
                         self.parts.append(Part(piece, rows, start))
                         start += rows
         if not start:
-            raise ValueError(f"{source.paths[0]} has no rows to explain")
+            raise NoRows(f"{source.paths[0]} has no rows to explain")
 
     def _add(self, batch: Any, path: Path, row: int) -> int:
         codes = np.empty((len(batch), len(self._levels)), np.int32)

@@ -37,6 +37,16 @@ def whole(out, panel):
     return pd.concat([table.reorder_levels(["date", "ticker"]) for table in tables]).loc[panel.index].to_numpy()
 
 
+def test_files_without_rows_are_left_out(client, net, panel, folder):
+    """As Spark and Dask write of an empty partition."""
+    for name in ("a.parquet", "z.parquet"):
+        panel.head(0).to_parquet(folder / "in" / name)
+    summary = explain(folder, net).compute()
+    assert summary.rows == len(panel)
+    assert len(list((folder / "out").rglob("*.parquet"))) == len(FORMS)
+    same_bits(whole(folder / "out", panel), net.explain(panel).to_frame(steps=True).to_numpy())
+
+
 def contents(out):
     return {path.name: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
