@@ -35,6 +35,9 @@ def rules_section(e: Evidence) -> Section:
     """Both rules side by side, and how far these and gradients agree."""
     section, one, two = Section("rules", "Do other rules say the same?"), e.relevance, e.second
     names = [one.rule.name, two.rule.name]
+    if not two.explained.any():
+        section.lead.append(f"Rules are not compared: by {names[1]} numbers overflow in every row.")
+        return section
     shares = pd.DataFrame({name: mean_share(rel) for name, rel in zip(names, (one, two), strict=True)}, one.features)
     shares = shares.sort_values(names[0], ascending=False, kind="stable").rename_axis("feature")
     lost = [rel.median_unattributed_share() for rel in (one, two)]

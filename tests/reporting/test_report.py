@@ -15,7 +15,7 @@ import fastlrp as fl
 from fastlrp import cli
 from fastlrp.data import GROUPS, load_model, load_panel, model_path
 from fastlrp.plot.canvas import header, sheet
-from fastlrp.reporting import about, evidence, parts, report, subject
+from fastlrp.reporting import about, evidence, parts, report, subject, trust
 from fastlrp.reporting.page import LIMIT
 from fastlrp.reporting.svg import inline_svg
 
@@ -231,6 +231,14 @@ def test_rows_that_overflow_are_counted_apart(small):
     e = replace(e, relevance=replace(e.relevance, unattributed=lost))
     (said,) = about._left_out(e, int(e.found.sum()))
     assert "1 because a value is missing in the window, 2 because numbers inside overflowed float32; most" in said
+
+
+def test_a_second_rule_that_overflows_in_every_row(small):
+    of = subject.subject(load_model("volatility"), small[0], None, unit=None, steps=None, dtype=None, threads=None)
+    e = evidence.gathered(of, fl.Arras(), None)
+    lost = np.full_like(e.second.score, np.nan)
+    section = trust.rules_section(replace(e, second=replace(e.second, unattributed=lost)))
+    assert section.lead == ["Rules are not compared: by rudder numbers overflow in every row."]
 
 
 def test_one_asset_of_few_features(tmp_path, undrawn, rng):
