@@ -5,12 +5,11 @@ PyTables keeps attributes pickled; of these only lists of names are read, and no
 
 from __future__ import annotations
 
-import io
-import pickle
+import pickletools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -134,17 +133,21 @@ def _table_columns(table: Any) -> Iterator[tuple[str, _Column]]:
             yield name, _Column(table.name, field, j if kind.shape else None, base)
 
 
-class _Names(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"{module}.{name}")
+#: Instructions of a pickled list: names, and what holds them together. No other is followed.
+_NAMES = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "INT", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT"}
+_LIST = {"PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "PUT", "BINPUT", "MEMOIZE", "STOP"}
 
 
 def _names(value: Any) -> list[str]:
-    """A list of names that PyTables has pickled."""
+    """A list of names that PyTables has pickled, read without unpickling, which could run what it finds."""
     try:
-        return [str(name) for name in _Names(io.BytesIO(bytes(value))).load()]
-    except (pickle.UnpicklingError, TypeError, ValueError, EOFError, IndexError, KeyError) as error:
+        found = [(code.name, argument) for code, argument, _ in pickletools.genops(bytes(value))]
+    except (ValueError, TypeError) as error:
         raise OSError(f"its names of columns cannot be read ({error})") from None
+    odd = [code for code, _ in found if code not in _NAMES | _LIST]
+    if odd:
+        raise OSError(f"its names of columns cannot be read (a pickled {odd[0]}, expected a list of names)")
+    return [str(argument) for code, argument in found if code in _NAMES]
 
 
 def _text(value: Any) -> str:
