@@ -76,6 +76,8 @@ import os, signal, threading, time
 from fastlrp.kernels.cpu import run_tasks
 from fastlrp.files.pipeline import overlapped
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+
 def interrupts(call):
     "Whether a call that waits for its helpers ends by a signal, and they before it."
     helper, stop, ended = threading.Event(), threading.Event(), []
