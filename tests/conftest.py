@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Numba keeps a caller's machine code when a function in another file changes, so every session compiles afresh.
-# Numba reads the variable once, when it is imported; subprocesses inherit it.
+# Every session compiles afresh, as a user's first call does, unless FASTLRP_TESTS_NUMBA names a folder that keeps machine
+# code from session to session, for those who run a few tests again and again. Numba reads its own variable once, when it
+# is imported; subprocesses inherit it.
 if "numba" in sys.modules:
     raise RuntimeError("numba was imported before tests/conftest.py, so a fresh NUMBA_CACHE_DIR would come too late")
 # The processes that pytest-xdist starts share their parent's.
@@ -22,7 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 else:
     _SCRATCH = os.environ["FASTLRP_TESTS_SCRATCH"] = tempfile.mkdtemp(prefix="fastlrp-tests-")
     atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
-os.environ["NUMBA_CACHE_DIR"] = os.path.join(_SCRATCH, "numba")
+os.environ["NUMBA_CACHE_DIR"] = os.environ.get("FASTLRP_TESTS_NUMBA") or os.path.join(_SCRATCH, "numba")
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once; scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
