@@ -61,7 +61,7 @@ def predict(
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
-    _warn_if_infinite(prediction, given.panel)
+    warn_if_infinite(prediction, None if given.panel is None else given.panel.index)
     if given.panel is None:
         return prediction
     import pandas as pd
@@ -76,12 +76,12 @@ def predict(
     return pd.DataFrame(prediction, index=index, columns=list(net.outputs or range(net.n_outputs)))
 
 
-def _warn_if_infinite(prediction: Array, panel: Panel | None) -> None:
+def warn_if_infinite(prediction: Array, index: pd.Index | None) -> None:
+    """Warn of rows, named by the panel's ``index`` if there is one, whose prediction is infinite."""
     if on_gpu(prediction) or (prediction.size == 1 and not math.isinf(prediction.item())):  # one sample, cheaply
         return
     rows = np.flatnonzero(np.isinf(prediction.reshape(len(prediction), -1)).any(axis=1))
     if rows.size:
-        index = None if panel is None else panel.index
         text = overflow_of(rows, len(prediction), prediction.dtype, index)
         warn_of_overflow(text, prediction.dtype, "they have an infinite prediction")
 

@@ -1,15 +1,35 @@
-"""What users give: arrays of Python objects, which pandas and lists produce, as numbers; whose frames are whose."""
+"""What users give: paths; arrays of Python objects, which pandas and lists produce, as numbers; whose frames are
+whose."""
 
 from __future__ import annotations
 
 import numbers
+import os
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.messages import foreign_network
+
 Array = npt.NDArray[Any]
+
+
+def as_path(value: object, where: str) -> Path:
+    """A path that a user gave as text or as a path.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise ValueError(
+            f"{where} takes a path, as text or a pathlib.Path, not {foreign_network(value) or type(value).__name__}"
+        )
+    return Path(value)
 
 
 def as_array(value: object, where: str, expected: str) -> Array:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Every session compiles afresh, as a user's first call does, unless FASTLRP_TESTS_NUMBA names a folder that keeps machine
-# code from session to session, for those who run a few tests again and again. Numba reads its own variable once, when it
-# is imported; subprocesses inherit it.
+# Every session compiles afresh, as a user's first call does, unless FASTLRP_TESTS_NUMBA names a folder that keeps
+# machine code from session to session, for those who run a few tests again and again. Numba reads its own variable
+# once, when it is imported; subprocesses inherit it.
 if "numba" in sys.modules:
     raise RuntimeError("numba was imported before tests/conftest.py, so a fresh NUMBA_CACHE_DIR would come too late")
 # The processes that pytest-xdist starts share their parent's.

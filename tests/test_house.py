@@ -119,3 +119,42 @@ def test_every_room_is_there():
     for rooms in FLOORS:
         for name in rooms:
             assert any(module == name or module.startswith(f"{name}.") for module in modules), name
+
+
+#: Whoever may load code or run a program: compiled kernels come from Numba's own files, sealed; `fastlrp bench` runs
+#: the benchmarks of a checkout.
+MAY = {"kernels.kept": {"pickle"}, "cli.bench": {"subprocess"}}
+RUNS_CODE = {
+    "pickle",
+    "marshal",
+    "shelve",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "subprocess",
+    "pty",
+    "code",
+    "runpy",
+    "torch",
+}
+
+
+def test_nothing_is_executed_from_a_file():
+    found = {}
+    for module, path in files().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = {alias.name.partition(".")[0] for alias in node.names} & RUNS_CODE
+            elif isinstance(node, ast.ImportFrom):
+                names = {node.module.partition(".")[0]} & RUNS_CODE
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = {node.func.id} & {"eval", "exec", "compile", "__import__"}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                names = {ast.unparse(node.func)} & {"os.system", "os.popen", "pd.read_pickle"}
+            elif isinstance(node, ast.keyword) and ast.unparse(node.value) != "False":
+                names = {node.arg} & {"allow_pickle", "shell"}
+            else:
+                continue
+            if names:
+                found.setdefault(module, set()).update(names)
+    assert found == MAY

@@ -84,6 +84,23 @@ def test_predictions_that_overflow_are_infinite_and_named(rng):
         net.predict(samples(rng, np.float32))
 
 
+def test_rolling_predictions_that_overflow_are_named_too(rng):
+    months = pd.period_range("2015-01", periods=30, freq="M")
+    index = pd.MultiIndex.from_product([months, [f"s{k}" for k in range(4)]])
+    X = pd.DataFrame(rng.normal(size=(len(index), D)).astype(np.float32), index)
+    y = pd.Series(rng.normal(size=len(index)), index)
+    estimator = fl.LSTMRegressor(network=network(rng, dtype=np.float32), steps=T, max_iter=1, random_state=0)
+    rolled = fl.RollingLSTM(estimator, window=15, step=15)
+    quietly(rolled.fit, X, y)
+    later = X.copy()
+    later.iloc[-1 - 4 * T :: 4] = np.sign(later.iloc[-1 - 4 * T :: 4]) * np.finfo(np.float32).max / 10
+    with pytest.warns(fl.OverflowWarning, match=r"of 120 rows overflowed: .* s3\).* infinite prediction"):
+        predicted = rolled.predict(later)
+    over = np.isinf(predicted)
+    assert over.iloc[-1]
+    assert set(predicted.index[over].get_level_values(1)) == {"s3"}
+
+
 def test_a_summary_counts_and_names_them(rng):
     rel = quietly(network(rng).explain, samples(rng))
     lines = rel.summary().split("\n")

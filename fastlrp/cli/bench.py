@@ -24,7 +24,8 @@ def run_bench(arguments: argparse.Namespace) -> int:
     if (root / "benchmarks" / "__main__.py").is_file() and (root / "pyproject.toml").is_file():
         asked = ["--quick"] * arguments.quick
         asked += [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-        return subprocess.call([sys.executable, "-m", "benchmarks", *asked], cwd=root)
+        command = [sys.executable, "-m", "benchmarks", *asked]
+        return subprocess.call(command, cwd=root)  # noqa: S603  # this interpreter, and numbers that were parsed
     import numba
 
     threads = numba.get_num_threads() if arguments.threads is None else arguments.threads

@@ -26,6 +26,7 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.fingerprint import fingerprint
+from fastlrp.objects import as_path
 from fastlrp.rules import Aggregate, Rule
 from fastlrp.whole import whole
 
@@ -96,7 +97,8 @@ def explain_files(
     if not isinstance(net, Chain):
         raise ValueError("explain_files takes one network, not an Ensemble: explain its members one by one")
     check("threads", threads, required=True)
-    folder, out = Path(source).absolute(), Path(destination).absolute()
+    folder = as_path(source, "explain_files(source=...)").absolute()
+    out = as_path(destination, "explain_files(destination=...)").absolute()
     options: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduce": reduce, "groups": groups,
         "steps": panel_steps(net, steps), "memory": memory, "threads": threads,

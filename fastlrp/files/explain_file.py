@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -32,6 +31,7 @@ from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.model.fingerprint import fingerprint
+from fastlrp.objects import as_path
 from fastlrp.panels.calendar import Calendar
 from fastlrp.rules import Aggregate, Rule
 
@@ -140,7 +140,7 @@ def explain_file(
         net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
         device=device, threads=threads, memory=memory, partition_by=partition_by,
     )  # fmt: skip
-    (path, inside), out = located(source), Path(destination)
+    (path, inside), out = located(source, "explain_file"), as_path(destination, "explain_file(destination=...)")
     form = check_places(path, out, asked.reduce, folder=partition_by is not None)
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where, inside)))

@@ -18,6 +18,7 @@ from fastlrp.files.foldered import Foldered, folder_values
 from fastlrp.files.hdf5_source import Hdf5
 from fastlrp.files.sources import Piece, Source, Wrapped, readable, refuse_twice
 from fastlrp.files.text import MISSING, Text, find_text, unpacked
+from fastlrp.objects import as_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,10 +163,11 @@ class Filtered(Wrapped):
             yield from kept.combine_chunks().to_batches()
 
 
-def located(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
+def located(source: object, who: str) -> tuple[Path, str | None]:
     """A file or folder, and the place in it that "panel.h5::/group" names."""
-    name, mark, inside = str(os.fspath(source)).partition("::")
-    return (Path(name), inside) if mark and name.lower().endswith(_HDF5) else (Path(source), None)
+    path = as_path(source, f"{who}(source=...)")
+    name, mark, inside = os.fspath(path).partition("::")
+    return (Path(name), inside) if mark and name.lower().endswith(_HDF5) else (path, None)
 
 
 def open_source(path: Path, where: Any = None, inside: str | None = None) -> Source:

@@ -17,6 +17,7 @@ from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
 from fastlrp.keras.read import Architecture, model_of, network_of, read_keras
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
+from fastlrp.objects import as_path
 from fastlrp.text_tables import html_table
 
 _MAX_TEXT = 60
@@ -126,7 +127,7 @@ def describe_keras(path: str | os.PathLike[str], *, architecture: Architecture |
     ModelFileError
         If the file is damaged, is not one of Keras', or holds something that no Keras writes.
     """
-    where = Path(path)
+    where = as_path(path, "describe_keras(path=...)")
     return _describe_folder(where, architecture) if where.is_dir() else _describe(where, architecture)
 
 

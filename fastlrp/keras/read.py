@@ -22,6 +22,7 @@ from fastlrp.keras.template import tree_of
 from fastlrp.keras.tree import Node
 from fastlrp.keras.weights import WeightFile
 from fastlrp.network import Network
+from fastlrp.objects import as_path
 
 Architecture = Network | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -72,7 +73,7 @@ def read_keras(
     --------
     >>> net = fl.read_keras("model.h5", check=(X[:10], predictions[:10]))            # doctest: +SKIP
     """
-    where = Path(path)
+    where = as_path(path, "read_keras(path=...)")
     network: Network | Ensemble
     if where.is_dir():
         network = read_members(where, lambda member: _read(member, architecture))

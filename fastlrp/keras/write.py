@@ -7,7 +7,6 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
 from fastlrp.network import Network
+from fastlrp.objects import as_path
 from fastlrp.whole import whole
 
 #: The version that a legacy file states decides what its hard_sigmoid means to a reader.
@@ -46,7 +46,7 @@ def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> No
         If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras supports,
         or a name holds control characters; of an ensemble, if the folder exists and holds anything else.
     """
-    where = Path(path)
+    where = as_path(path, "write_keras(path=...)")
     if isinstance(network, Ensemble):
         write_members(network, where, _member)
         return

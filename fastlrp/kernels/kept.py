@@ -63,7 +63,7 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
             _warn(f"{path}, which keeps compiled kernels, is damaged: they are compiled anew, which takes some seconds")
             return None
         # Of other sources or another Numba, it could do anything as it is unpickled.
-        return pickle.loads(content[_SEAL:]) if content[:_SEAL] == self._origin(key) else None
+        return pickle.loads(content[_SEAL:]) if content[:_SEAL] == self._origin(key) else None  # noqa: S301
 
     def flush(self) -> None:
         """Nothing to do: there is no index, and code is replaced when it is compiled anew."""

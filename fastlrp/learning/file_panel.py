@@ -125,7 +125,7 @@ def file_panel(
         If an argument or a file is not what is expected, or the disk is full; the message says which.
     """
     (path, inside), folder = (
-        located(asked.source),
+        located(asked.source, "fit_file"),
         Path(tempfile.gettempdir() if asked.scratch is None else asked.scratch),
     )
     memory = n_bytes(asked.memory)

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from fastlrp.checks import check
 from fastlrp.ensemble import Ensemble
-from fastlrp.explain import checked_options, labelled, target_unit
+from fastlrp.explain import checked_options, labelled, target_unit, warn_if_infinite
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.notebook import ShowsFit
@@ -398,9 +398,15 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         ------
         ValueError
             If X is not like the X of ``fit``; the message says what was given, what was expected, and where.
+
+        Warns
+        -----
+        OverflowWarning
+            If numbers inside a window's network were too large: the message counts and names the rows.
         """
         rolled = self._rolled(X)
         out = self._run(rolled, None)[0].prediction
+        warn_if_infinite(out, X.index)
         if any(one is not None for one in self.target_transformers_):
             of_row, out = rolled.networks_of_rows(), out.astype(np.float64)
             for k, transformer in enumerate(self.target_transformers_):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, cast
 
 import numpy.typing as npt
 import pandas as pd
 
+from fastlrp.objects import as_path
 from fastlrp.relevance import as_hdf5, as_parquet
 from fastlrp.relevance.arrays import SAMPLE_ARRAYS
 from fastlrp.relevance.result import Relevance
@@ -41,7 +41,7 @@ def load_relevance(path: str | os.PathLike[str], *, mmap: bool = False) -> Relev
     ImportError
         If pyarrow is missing.
     """
-    where = Path(path)
+    where = as_path(path, "load_relevance(path=...)")
     if not isinstance(mmap, bool):
         raise ValueError(f"load_relevance(mmap=...) takes True or False, not {mmap!r}")
     kind = kind_of(where, "load_relevance")

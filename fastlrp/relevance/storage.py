@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fastlrp.messages import install_hint
+from fastlrp.objects import as_path
 from fastlrp.relevance import as_hdf5, as_parquet
 from fastlrp.relevance.arrays import RelevanceArrays
 from fastlrp.whole import whole
@@ -13,7 +14,7 @@ from fastlrp.whole import whole
 
 def save(relevance: RelevanceArrays, path: str | os.PathLike[str]) -> None:
     """``Relevance.save``."""
-    out = Path(path)
+    out = as_path(path, "save(path=...)")
     write = as_parquet.write if kind_of(out, "save") == "parquet" else as_hdf5.write
     with whole(out) as temporary:
         write(relevance, temporary)

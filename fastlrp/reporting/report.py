@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fastlrp.checks import as_dtype, check
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.messages import install_hint
+from fastlrp.objects import as_path
 from fastlrp.reporting.about import made_section, model_section, reconciliation_section
 from fastlrp.reporting.evidence import gathered
 from fastlrp.reporting.history import history_section, lag_section
@@ -101,7 +102,7 @@ def report(
     --------
     >>> fl.report("model.h5", panel, "report.html", target="ret_next", test_from="2010-01")  # doctest: +SKIP
     """
-    out, chosen = Path(destination), as_rule(rule)
+    out, chosen = as_path(destination, "report(destination=...)"), as_rule(rule)
     check_asked(out, {"the model": model, "the panel": panel}, horizon, title)
     about = subject(
         model, panel, target, test_from=test_from, unit=unit, columns=columns, index=index, steps=steps,
