@@ -93,9 +93,9 @@ class Walk:
         return self.n_rows - n
 
     def keep(self, array: Array) -> int:
-        """Add an array to the weights; returns its place, a multiple of four, since some machines load four at once."""
+        """Add an array to the weights; returns its place, a multiple of what the machine loads at once."""
         flat, at = np.asarray(array, self.dtype).ravel(), self.n_weights
-        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % 4, self.dtype)]))
+        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % self.ask.layout.align, self.dtype)]))
         self.n_weights += self.packed[-1].size
         return at
 
