@@ -54,7 +54,7 @@ PLAN_FIELDS = (
 JOB = np.dtype(
     (
         np.record,
-        [(name, np.int64) for name in ("n", "ld", "inputs", *PLAN_FIELDS, "target")]
+        [(name, np.int64) for name in ("n", "ld", "inputs", "scratch", *PLAN_FIELDS, "target")]
         + [(name, np.float64) for name in ("eps", "handed", "delta")],
     )
 )
@@ -289,8 +289,8 @@ def _store(job, t, row, missing, marks, results):
 
 
 @entry
-def run_few(jobs, programs, nodes, weights, X, scratch, results, status):
-    """A few samples: load, forward, relevance, store. ``status`` is set once a value is infinite."""
+def run_few(jobs, programs, nodes, weights, X, scratch, results):
+    """A few samples: load, forward, relevance, store. False, and nothing is stored, if a value is infinite."""
     job = jobs[0]
     number = type(weights[0])
     rule = (number(job.eps), number(job.handed), number(job.delta))
@@ -303,8 +303,7 @@ def run_few(jobs, programs, nodes, weights, X, scratch, results, status):
         t[job.lost] = t[job.initial] = number(0)
         if not _all_finite(job.inputs, x, spare):
             if _any_infinite(job.inputs, x):
-                status[0] = 1
-                return
+                return False
         else:
             some = True
         copy(job.inputs, x, at(t, job.x))
@@ -313,3 +312,4 @@ def run_few(jobs, programs, nodes, weights, X, scratch, results, status):
     for i in range(job.n):
         missing = not _all_finite(job.inputs, at(X, i * job.inputs), spare)
         _store(job, at(s, i * job.ld), i, missing, spare, results)
+    return True

@@ -1,57 +1,109 @@
-"""Where a few samples go: the machine whose lanes are units, while tiles of samples would be nearly empty."""
+"""Where a few samples go: to the machine whose lanes are units, since a tile of samples would be nearly empty.
+
+One sample at a time is a loop of calls, so all that does not depend on X is made once and kept with the network.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlrp.kernels import memory
 from fastlrp.kernels.cpu.few import JOB, PLAN_FIELDS, run_few, spare_numbers
-from fastlrp.kernels.memory import read_only
-from fastlrp.kernels.program.inference import Plan, make_plan
+from fastlrp.kernels.program.inference import Plan, keep_plan, make_plan
+from fastlrp.kernels.program.instructions import Array, UnknownInstructionError
 from fastlrp.kernels.program.rows import LANES, PANELS
 from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows
 from fastlrp.rules import Aggregate, Rule
 
-#: Most samples.
-MOST = int(os.environ.get("MOST", "7"))
+#: Most samples that are computed here.
+MOST = 7
 
 
-def few_plan(
+class _Ready(NamedTuple):
+    """The kernel's numbers for so many samples and a target, and scratch that no thread uses at present."""
+
+    job: Array
+    scratch: list[Array]
+
+
+class _Nowhere:
+    """In the place of a plan that this machine cannot run."""
+
+    nbytes = 1 << 10
+
+
+class Few:
+    """A plan for a few samples, and what calls need besides X."""
+
+    def __init__(self, plan: Plan, rule: Rule | None) -> None:
+        self._plan, self._numbers = plan, (0.0, 0.0, 0.0) if rule is None else rule.numbers
+        self._programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
+        self._nodes = plan.nodes.reshape(-1)
+        self._window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
+        self._ready: dict[tuple[int, int], _Ready] = {}
+        self.nbytes = plan.nbytes
+
+    def run(self, rows: Array, target: int) -> Results:
+        """Results of samples whose steps are ``rows``, one after the other, on this thread.
+
+        Raises
+        ------
+        FloatingPointError
+            If a value of X is infinite.
+        """
+        plan, dtype = self._plan, rows.dtype
+        n = rows.shape[0] // plan.steps
+        ready = self._ready.get((n, target)) or self._prepare(n, target)
+        X = rows.reshape(-1)
+        X.flags.writeable = False  # users' arrays may or may not be writable, and Numba would compile for each case
+        m = n if plan.explains else 0
+        values, prediction = np.empty(m * plan.width, dtype), np.empty(n * plan.n_outputs, dtype)
+        totals = np.empty(m, dtype), np.empty(m, dtype), np.empty(m, dtype)
+        try:
+            scratch = ready.scratch.pop()
+        except IndexError:  # the first call, or other threads have what there is
+            scratch = memory.aligned(int(ready.job[0]["scratch"]), dtype)
+        fine = run_few(ready.job, self._programs, self._nodes, plan.weights, X, scratch,
+                       (values, prediction, *totals))  # fmt: skip
+        ready.scratch.append(scratch)
+        if not fine:
+            raise FloatingPointError("infinite value")
+        return Results(values.reshape((m, *self._window)), prediction.reshape((n, plan.n_outputs)), *totals)
+
+    def _prepare(self, n: int, target: int) -> _Ready:
+        plan = self._plan
+        ld = -(-plan.rows // LANES) * LANES
+        sizes = (n, ld, plan.steps * plan.n_features, n * ld + spare_numbers(plan.n_zeros))
+        numbers = (*sizes, *(getattr(plan, name) for name in PLAN_FIELDS), target, *self._numbers)
+        self._ready[n, target] = ready = _Ready(np.array([numbers], JOB), [])
+        return ready
+
+
+def few_of(
     net: Chain, windows: Windows, steps: int, rule: Rule | None, aggregate: Aggregate, *, reduced: bool
-) -> Plan | None:
-    """The plan by which a few samples are computed one by one; None where tiles compute them."""
+) -> Few | None:
+    """What computes a few samples of a network; None where tiles do, as there are more, or as their windows share
+    rows, or as the network has an instruction that only tiles know."""
     rows = windows.rows
-    if rows.shape[0] > MOST * steps or windows.ends is not None or not rows.flags.c_contiguous:
+    if windows.ends is not None or rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
         return None
-    return make_plan(net, steps, rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced, layout=PANELS)
+    key = (Few, steps, rows.dtype, rule, aggregate, reduced)
+    few: Few | _Nowhere | None = net._plans.get(key)
+    if few is None:
+        few = _few(net, steps, rows.dtype, rule, aggregate, reduced=reduced)
+        keep_plan(net, key, few)
+    return few if isinstance(few, Few) else None
 
 
-def run_samples(
-    plan: Plan, windows: Windows, rule: Rule | None, target: int, advance: Callable[[int], object] | None
-) -> Results:
-    """Results of a few samples, on this thread."""
-    n, dtype = windows.n(plan.steps), plan.weights.dtype
-    ld = -(-plan.rows // LANES) * LANES
-    numbers = (0.0, 0.0, 0.0) if rule is None else rule.numbers
-    size = plan.steps * plan.n_features
-    job = (n, ld, size, *[getattr(plan, name) for name in PLAN_FIELDS], target, *numbers)
-    scratch = memory.aligned(n * ld + spare_numbers(plan.n_zeros), dtype)
-    programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
-    explained = n if plan.explains else 0
-    shape = (explained, plan.n_features) if plan.reduced else (explained, plan.steps, plan.n_features)
-    results = Results(
-        np.empty(shape, dtype), np.empty((n, plan.n_outputs), dtype), *(np.empty(explained, dtype) for _ in range(3))
-    )
-    status = np.zeros(1, np.int64)
-    run_few(np.array([job], JOB), programs, plan.nodes.reshape(-1), plan.weights, read_only(windows.rows.reshape(-1)),
-            scratch, tuple([array.reshape(-1) for array in results]), status)  # fmt: skip
-    if status[0]:
-        raise FloatingPointError("infinite value")
-    if advance is not None:
-        advance(n)
-    return results
+def _few(
+    net: Chain, steps: int, dtype: np.dtype[Any], rule: Rule | None, aggregate: Aggregate, *, reduced: bool
+) -> Few | _Nowhere:
+    try:
+        plan = make_plan(net, steps, dtype, rule=rule, aggregate=aggregate, reduced=reduced, layout=PANELS)
+    except UnknownInstructionError:
+        return _Nowhere()
+    return Few(plan, rule)

@@ -107,6 +107,10 @@ class At(NamedTuple):
     shift: int
 
 
+class UnknownInstructionError(ValueError):
+    """Raised where a machine does not know an instruction of a program."""
+
+
 class Instruction(NamedTuple):
     """One thing to do; only the functions below make it."""
 
@@ -416,15 +420,17 @@ def assemble(
 
     Raises
     ------
+    UnknownInstructionError
+        If the machine does not know a kind.
     ValueError
-        If the machine does not know a kind, if an instruction's operands are not those of its kind, or if it touches
+        If an instruction's operands are not those of its kind, or if it touches
         rows or weights that do not exist.
     """
     words = np.zeros((len(program), _FACTOR + 1), np.int64)
     known = frozenset(machine)
     for line, instruction in zip(words, program, strict=True):
         if instruction.kind not in known:
-            raise ValueError(f"the machine does not know the instruction {_name(instruction.kind)}")
+            raise UnknownInstructionError(f"the machine does not know the instruction {_name(instruction.kind)}")
         _check_operands(instruction)
         line[0] = instruction.kind
         for name, value in instruction.operands.items():

@@ -21,7 +21,7 @@ from fastlrp.kernels.program.instructions import (
     scale,
     sum_rows,
 )
-from fastlrp.kernels.program.rows import Layout, Rows
+from fastlrp.kernels.program.rows import LINE_BYTES, Layout, Rows
 from fastlrp.model.layers import LSTM, Dense
 from fastlrp.rules import Aggregate
 
@@ -102,6 +102,14 @@ class Walk:
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
         """Add a matrix to the weights, packed for a product; returns its place."""
         return self.keep(self.ask.layout.pack(matrix, bias, self.dtype))
+
+    def weights(self) -> Array:
+        """All packed arrays, from the start of a cache line on."""
+        size = self.n_weights * self.dtype.itemsize
+        memory = np.empty(size + LINE_BYTES, np.uint8)
+        skip = -memory.ctypes.data % LINE_BYTES
+        whole: Array = np.concatenate(self.packed, out=memory[skip : skip + size].view(self.dtype))
+        return whole
 
     def cast(self, array: Array | None, size: int = 0) -> Array:
         """Weights in the plan's dtype; zeros for a bias that a layer does not have."""
