@@ -35,6 +35,7 @@ from fastlrp.kernels.program.instructions import (
     MERGE_RULE,
     MULTIPLY,
     PRODUCT,
+    PRODUCTS,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     SCALE,
@@ -153,10 +154,15 @@ def execute(program, n, s, ld, weights, lost, rule, spare):
     for i in range(program.size):
         do = program[i]
         kind, units, factor = do.kind, do.units, number(do.factor)
-        if kind == PRODUCT:
-            init, init_ld = at(s, max(do.init, 0)), ld if do.init >= 0 else -1
-            product(n, at(s, do.out), ld, at(weights, do.weights), units, init, init_ld, at(s, do.a), ld, do.a_depth,
-                    at(s, do.b), ld, do.b_depth, at(s, do.mul), ld, at(s, do.share), ld, do.mode, spare)  # fmt: skip
+        if kind in (PRODUCT, PRODUCTS):  # samples share each load of weights, or a sample's steps do
+            ahead = kind == PRODUCTS
+            inputs, from_a, to_out, other = (do.steps, do.a_depth, units, 0) if ahead else (n, ld, ld, ld)
+            init_ld = -1 if ahead or do.init < 0 else ld
+            for sample in range(n if ahead else 1):
+                t = at(s, sample * ld)
+                product(inputs, at(t, do.out), to_out, at(weights, do.weights), units, at(t, max(do.init, 0)), init_ld,
+                        at(t, do.a), from_a, do.a_depth, at(t, do.b), other, do.b_depth, at(t, do.mul), other,
+                        at(t, do.share), other, do.mode, spare)  # fmt: skip
             continue
         for sample in range(n):
             t, gone = at(s, sample * ld), at(lost, sample * ld)

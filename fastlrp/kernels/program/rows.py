@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, Array, At
+from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, PRODUCTS, Array, At
 
 #: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
 LANES = 16
@@ -67,12 +67,14 @@ class Layout(NamedTuple):
         Does the same for the four gates of an LSTM (rows i, f, g, o) in a product that also computes the cell
         (``lstm_step``), while other threads still read h_{t-1}; None where there is no such product.
     align : the place of each packed array is a multiple of so many numbers
+    ahead : whether x_t W + b of an LSTM is computed for all steps at once, in ``products``
     """
 
     pack: Callable[[Array, Array | None, np.dtype[Any]], Array]
     kinds: frozenset[int]
     pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array] | None = None
     align: int = 4
+    ahead: bool = False
 
 
 def block_height(rows_left: int) -> int:
@@ -140,5 +142,5 @@ def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
 #: Layouts of a processor, whose product leaves the gates in rows for a separate loop: for tiles of samples, and for a
 #: few samples, one by one; and of a GPU, whose product also computes the cell.
 BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | {CELL})
-PANELS = Layout(pack_panels, INFERENCE | GRADIENTS | {CELL}, align=LINE_BYTES // 4)
+PANELS = Layout(pack_panels, INFERENCE | GRADIENTS | {CELL, PRODUCTS}, align=LINE_BYTES // 4, ahead=True)
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)

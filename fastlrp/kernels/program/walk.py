@@ -13,6 +13,7 @@ from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
     Array,
+    At,
     Instruction,
     add,
     along,
@@ -228,11 +229,17 @@ class Pass(NamedTuple):
     step: int  # rows from step to step of the state; 0 where nobody asks for it later
     cells: int  # first row of c, this step's and the last one's in turn
     upper: bool  # x_t W_g + b_g has rows there
-    shared: int  # first row of x_t W + b among the months, -1 where windows share none
+    shared: int  # first row of x_t W + b, among the months or of all steps; -1 where each step computes its own
     reverse: bool
     out_reverse: bool
     adds: bool
     fed: Fed | None = None
+
+    def ahead(self, t: int, first: int) -> int | At | None:
+        """x_t W + b of the gates from column ``first`` on, where it was computed before the steps."""
+        if self.below.months:
+            return At(self.shared + first, t)
+        return None if self.shared < 0 else self.shared + t * 4 * self.layer.units + first
 
     def cell(self, k: int) -> int:
         """The first row of the k-th step's c where gradients are followed: its state is i, f, g, o, c, tanh(c)."""
