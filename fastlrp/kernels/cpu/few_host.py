@@ -24,9 +24,13 @@ MOST = 7
 
 
 class _Ready(NamedTuple):
-    """The kernel's numbers for so many samples and a target, and scratch that no thread uses at present."""
+    """What so many samples and a target need: the kernel's numbers, the shapes of results, and scratch that no thread
+    uses at present."""
 
     job: Array
+    values: tuple[int, ...]
+    prediction: tuple[int, int]
+    n_explained: int
     scratch: list[Array]
 
 
@@ -43,7 +47,6 @@ class Few:
         self._plan, self._numbers = plan, (0.0, 0.0, 0.0) if rule is None else rule.numbers
         self._programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
         self._nodes = plan.nodes.reshape(-1)
-        self._window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
         self._ready: dict[tuple[int, int], _Ready] = {}
         self.nbytes = plan.nbytes
 
@@ -58,28 +61,31 @@ class Few:
         plan, dtype = self._plan, rows.dtype
         n = rows.shape[0] // plan.steps
         ready = self._ready.get((n, target)) or self._prepare(n, target)
+        m = ready.n_explained
+        values, prediction = np.empty(ready.values, dtype), np.empty(ready.prediction, dtype)
+        score, initial_state, unattributed = np.empty(m, dtype), np.empty(m, dtype), np.empty(m, dtype)
         X = rows.reshape(-1)
         X.flags.writeable = False  # users' arrays may or may not be writable, and Numba would compile for each case
-        m = n if plan.explains else 0
-        values, prediction = np.empty(m * plan.width, dtype), np.empty(n * plan.n_outputs, dtype)
-        totals = np.empty(m, dtype), np.empty(m, dtype), np.empty(m, dtype)
         try:
             scratch = ready.scratch.pop()
         except IndexError:  # the first call, or other threads have what there is
             scratch = memory.aligned(int(ready.job[0]["scratch"]), dtype)
         fine = run_few(ready.job, self._programs, self._nodes, plan.weights, X, scratch,
-                       (values, prediction, *totals))  # fmt: skip
+                       (values.reshape(-1), prediction.reshape(-1), score, initial_state, unattributed))  # fmt: skip
         ready.scratch.append(scratch)
         if not fine:
             raise FloatingPointError("infinite value")
-        return Results(values.reshape((m, *self._window)), prediction.reshape((n, plan.n_outputs)), *totals)
+        return Results(values, prediction, score, initial_state, unattributed)
 
     def _prepare(self, n: int, target: int) -> _Ready:
         plan = self._plan
         ld = -(-plan.rows // LANES) * LANES
         sizes = (n, ld, plan.steps * plan.n_features, n * ld + spare_numbers(plan.n_zeros))
         numbers = (*sizes, *(getattr(plan, name) for name in PLAN_FIELDS), target, *self._numbers)
-        self._ready[n, target] = ready = _Ready(np.array([numbers], JOB), [])
+        m = n if plan.explains else 0
+        window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
+        ready = _Ready(np.array([numbers], JOB), (m, *window), (n, plan.n_outputs), m, [])
+        self._ready[n, target] = ready
         return ready
 
 
