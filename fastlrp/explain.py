@@ -151,22 +151,22 @@ def labelled(
     kind = Relevance
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
-    return kind(
+    return kind.of(
         values=results.values,
         prediction=_one_or_many(results.prediction),
         score=results.score,
         initial_state=results.initial_state,
         unattributed=results.unattributed,
         index=index,
-        features=net.features if features is None else features,  # type: ignore[arg-type]  # None: x0, x1 ...
+        features=net.features if features is None else features,  # None: x0, x1 ...
         steps=steps,
         rule=rule,
         target=None if net.n_outputs == 1 else net.outputs[unit] if net.outputs else unit,
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
-        origin=_chains(origin or (net,)),
-        **({} if spread is None else _fields(spread)),
+        origin=_chains(origin) if origin else (net,) if isinstance(net, Chain) else tuple(net.networks),
+        **_fields(spread),
     )
 
 
@@ -175,7 +175,9 @@ def _chains(nets: Sequence[AnyNetwork]) -> tuple[Chain, ...]:
     return tuple([one for net in nets for one in (net.networks if isinstance(net, Chains) else (net,))])
 
 
-def _fields(spread: Spread) -> dict[str, Any]:
+def _fields(spread: Spread | None) -> dict[str, Any]:
+    if spread is None:
+        return {"spread": None, "prediction_spread": None, "share_spread": None, "n_members": None}
     return {
         "spread": spread.values, "prediction_spread": _one_or_many(spread.prediction), "share_spread": spread.share,
         "n_members": spread.n_members,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -31,6 +32,8 @@ class Spread(NamedTuple):
 
 def on_gpu(array: object) -> bool:
     """Whether an array lives on a GPU: arrays of CuPy, torch, JAX, Numba and others say so by the same attribute."""
+    if type(array) is np.ndarray:  # asking it for what it lacks would take a microsecond, several times a call
+        return False
     try:
         named = getattr(array, "__cuda_array_interface__", None) is not None
     except Exception:  # for an array on the host, some libraries fail rather than lack the attribute

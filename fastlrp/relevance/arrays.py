@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,15 @@ class RelevanceArrays:
         """Name features that have no names."""
         if self.features is None:
             object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """What the constructor makes of all its fields, which it sets one by one: that would be a tenth of the time of
+        explaining one sample."""
+        made = cls.__new__(cls)
+        vars(made).update(fields)
+        made.__post_init__()
+        return made
 
     @cached_property
     def network(self) -> str | None:

@@ -13,7 +13,7 @@ import reference
 
 from fastlrp.kernels.program import instructions as do_
 from fastlrp.kernels.program.inference import Plan
-from fastlrp.kernels.program.rows import LOG2E, QUAD, block_height
+from fastlrp.kernels.program.rows import LOG2E, QUAD, block_height, panel_width
 
 Array = np.ndarray
 
@@ -35,6 +35,17 @@ def _unpacked_quads(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
     return whole[:, 0], whole[:, 1:]
 
 
+def _unpacked_panels(w: Array, rows: int, depth: int) -> tuple[Array, Array]:
+    """The same from panels of rows."""
+    whole, row = np.empty((rows, 1 + depth)), 0
+    while row < rows:
+        width = panel_width(rows - row, w.itemsize)
+        part = whole[row : row + width]
+        part[:] = w[: (1 + depth) * width].reshape(1 + depth, width)[:, : len(part)].T
+        w, row = w[(1 + depth) * width :], row + width
+    return whole[:, 0], whole[:, 1:]
+
+
 def _sign(z: Array) -> Array:
     return np.where(z >= 0, 1.0, -1.0)
 
@@ -53,14 +64,14 @@ OUTPUT_SLOPES = {
 class Interpreter:
     """The rows of one tile with as many lanes as samples; ``months`` (row, month) where windows share theirs."""
 
-    def __init__(self, plan: Plan, n: int, numbers: tuple[float, float, float], *, quads: bool) -> None:
+    def __init__(self, plan: Plan, n: int, numbers: tuple[float, float, float], unpacked: Any) -> None:
         self.plan, self.n = plan, n
         self.eps, self.handed, self.delta = numbers
         self.rows = np.full((plan.rows, n), np.nan)  # NaN exposes any read of a row that was not written
         for row, count in ((plan.lost, 1), (plan.initial, 1), (plan.zeros, plan.n_zeros)):
             self.rows[row : row + count] = 0
         self.months = np.full((plan.month_rows, n + plan.steps - 1), np.nan)
-        self.unpacked = _unpacked_quads if quads else _unpacked_blocks
+        self.unpacked = unpacked
 
     def read(self, do: Any, name: str, units: int) -> Array:
         """Rows of an operand, from the tile or, shifted, from the months."""
@@ -87,6 +98,15 @@ class Interpreter:
         if do["mode"] != do_.STORE:
             total = total * self.read(do, "mul", units) + self.rows[do["share"]]
         out[:] = out + total if do["mode"] == do_.SPREAD_ADD else total
+
+    def products(self, do: Any) -> None:
+        units, depth, steps = (int(do[name]) for name in ("units", "a_depth", "steps"))
+        bias, w = self.unpacked(self.plan.weights[do["weights"] :], units, depth)
+        for t in range(steps):
+            first = do["a"] + t * depth
+            self.rows[do["out"] + t * units : do["out"] + (t + 1) * units] = (
+                bias[:, None] + w @ self.rows[first : first + depth]
+            )
 
     def _cell(self, do: Any, zi: Array, zf: Array, zg: Array, zo: Array) -> tuple[Array, Array]:
         """i*g and f*c' from gates in units of 2^t; writes the new c and h."""
@@ -220,12 +240,13 @@ class Interpreter:
 
 
 def explain(
-    plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, quads: bool = False
+    plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, layout: str = "blocks"
 ) -> dict[str, Array]:
     """Explain samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan shares months."""
     T, D = plan.steps, plan.n_features
     n = X.shape[0] if X.ndim == 3 else X.shape[0] - T + 1
-    machine = Interpreter(plan, n, numbers, quads=quads)
+    unpacked = {"blocks": _unpacked_blocks, "quads": _unpacked_quads, "panels": _unpacked_panels}[layout]
+    machine = Interpreter(plan, n, numbers, unpacked)
     if X.ndim == 3:
         machine.rows[plan.x : plan.x + T * D] = X.reshape(n, T * D).T
     else:

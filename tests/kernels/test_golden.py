@@ -10,7 +10,7 @@ import pytest
 import fastlrp as fl
 from fastlrp.kernels.program.inference import make_plan
 from fastlrp.kernels.program.instructions import KINDS
-from fastlrp.kernels.program.rows import BLOCKS
+from fastlrp.kernels.program.rows import BLOCKS, PANELS
 from fastlrp.kernels.program.training import train_plan
 from fastlrp.model.plain import arrays_of, with_arrays
 
@@ -44,7 +44,7 @@ def test_every_kind_of_instruction_is_among_them():
         net = golden.network(np.random.default_rng(seed))
         programs = []
         for rule in (*golden.RULES, fl.GradientXInput(), fl.IntegratedGradients(2)):
-            for layout in golden.LAYOUTS.values() if rule is None or rule.hands_down else [BLOCKS]:
+            for layout in [*golden.LAYOUTS.values(), PANELS] if rule is None or rule.hands_down else [BLOCKS]:
                 plan = make_plan(net, 3, np.dtype("float32"), rule=rule, layout=layout, aggregate=True)
                 programs += [plan.forward, plan.relevance]
         if getattr(net.layers[-1], "activation", "") != "softmax":

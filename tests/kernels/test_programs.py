@@ -19,9 +19,10 @@ import fastlrp as fl
 from fastlrp.kernels.program import instructions
 from fastlrp.kernels.program.inference import make_plan
 from fastlrp.kernels.program.instructions import KINDS, TRAINING
-from fastlrp.kernels.program.rows import BLOCKS, QUADS, Rows
+from fastlrp.kernels.program.rows import BLOCKS, PANELS, QUADS, Rows
 
 PACKAGE = Path(fl.__file__).parent
+LAYOUTS = {**golden.LAYOUTS, "panels": PANELS}
 KEYS = ("values", "prediction", "score", "initial_state", "unattributed")
 
 
@@ -36,15 +37,15 @@ def hold(found, want, reduced):
 
 
 @settings(max_examples=150, deadline=None)
-@given(case=cases(samples=st.integers(1, 5)), quads=st.booleans(), reduced=st.booleans())
-def test_a_program_computes_what_the_reference_does(case, quads, reduced):
+@given(case=cases(samples=st.integers(1, 5)), layout=st.sampled_from(list(LAYOUTS)), reduced=st.booleans())
+def test_a_program_computes_what_the_reference_does(case, layout, reduced):
     want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
     if want["least_sign"].min() < 1e-10:  # rounding decides the sign of a denominator
         return
-    rule, layout = rule_value(case.rule), QUADS if quads else BLOCKS
+    rule = rule_value(case.rule)
     plan = make_plan(network(case.layers), case.X.shape[1], np.float64, rule=rule, aggregate=case.aggregate,
-                     reduced=reduced, layout=layout)  # fmt: skip
-    hold(interpreter.explain(plan, case.X, rule.numbers, case.target, quads=quads), want, reduced)
+                     reduced=reduced, layout=LAYOUTS[layout])  # fmt: skip
+    hold(interpreter.explain(plan, case.X, rule.numbers, case.target, layout=layout), want, reduced)
 
 
 @pytest.mark.parametrize("layout", ["blocks", "quads"])
@@ -59,7 +60,7 @@ def test_windows_that_share_months_are_those_windows(seed, layout):
         plan = make_plan(net, T, np.float64, rule=value, shared=True, layout=golden.LAYOUTS[layout])
         want = reference_batch(plain(net), windows, rule)
         if want["least_sign"].min() > 1e-10:
-            hold(interpreter.explain(plan, rows, value.numbers, quads=layout == "quads"), want, reduced=False)
+            hold(interpreter.explain(plan, rows, value.numbers, layout=layout), want, reduced=False)
 
 
 @settings(max_examples=80, deadline=None)
@@ -91,6 +92,7 @@ def _branches(path: str) -> set[str]:
     ("machine", "known"),
     [
         ("kernels/cpu/tile.py", BLOCKS.kinds),
+        ("kernels/cpu/few.py", PANELS.kinds),
         ("kernels/cuda/block.py", QUADS.kinds),
         ("kernels/training/tile.py", TRAINING),
     ],

@@ -28,8 +28,10 @@ np.testing.assert_allclose(whole, found.score, rtol=0, atol=1e-12 * abs(found.sc
 def test_a_processor_without_fused_multiply_add_gets_two_instructions():
     """On the processor that Numba calls generic, a function call for each number was 40 times as slow."""
     check = """
+from fastlrp.kernels.cpu.few import run_few
 from fastlrp.kernels.cpu.tiles import run_tiles
-code = "".join(run_tiles.inspect_asm().values())
+net.explain(np.concatenate([X] * 4))
+code = "".join([*run_tiles.inspect_asm().values(), *run_few.inspect_asm().values()])
 assert "mulpd" in code and "addpd" in code, "no vector code at all"
 calls = [line.strip() for line in code.splitlines() if "fma" in line]
 assert not calls, calls[:3]

@@ -19,6 +19,7 @@ import numpy as np
 from numba import get_num_threads
 
 from fastlrp.kernels import memory
+from fastlrp.kernels.cpu.few_host import few_of
 from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.helpers import Helper
@@ -113,6 +114,12 @@ def run(
     FloatingPointError
         If a value of X is infinite; the caller finds out where.
     """
+    few = few_of(net, windows, steps, rule, aggregate, reduced=reduced)
+    if few is not None:
+        results = few.run(windows.rows, target)
+        if advance is not None:
+            advance(len(results.prediction))
+        return results
     threads = threads_of(threads)
     windows = windows if windows.places is None else replace(windows, places=None)
     plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)

@@ -101,8 +101,13 @@ def make_plan(
         return _plan(net, ask) if program is not None and program.mixes else _plan_of_many(net, ask)
     if plan is None:
         plan = _plan(net, ask)
-        _remember(net._plans, ask, plan, max(FEWEST_PLANS, PLAN_BYTES // plan.nbytes))
+        keep_plan(net, ask, plan)
     return plan
+
+
+def keep_plan(net: Chain, key: Any, plan: Any) -> None:
+    """Keep a plan, or what has ``nbytes`` of one, with its network, and forget the oldest of too many."""
+    _remember(net._plans, key, plan, max(FEWEST_PLANS, PLAN_BYTES // plan.nbytes))
 
 
 #: Plans that a network keeps, the last ones: so many bytes of the last one's size, and some of whatever size.
@@ -166,7 +171,7 @@ def _plan(net: Chain, ask: Ask) -> Plan:
         )
     )
     return Plan(
-        before, start, forward, back, end, nodes, np.concatenate(walk.packed), walk.n_rows, walk.n_month_rows, x, rel_x,
+        before, start, forward, back, end, nodes, walk.weights(), walk.n_rows, walk.n_month_rows, x, rel_x,
         below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs,
         ask.reduced, ask.rule is not None,
     )  # fmt: skip

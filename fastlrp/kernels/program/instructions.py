@@ -24,8 +24,8 @@ Array = npt.NDArray[Any]
 KINDS = (
     # any machine
     "PRODUCT", "ACTIVATE", "FILL", "COPY", "ADD", "SCALE", "SUM", "MULTIPLY",
-    # an LSTM's step forward: the cell alone, or (on a GPU) with its product
-    "CELL", "LSTM_STEP",
+    # an LSTM's step forward: the cell alone, or (on a GPU) with its product; products of all steps at once
+    "CELL", "LSTM_STEP", "PRODUCTS",
     # rules
     "LINEAR_RULE", "ARRAS_CELL", "RUDDER_ARRIVAL", "RUDDER_CELL", "LEFT_OUT", "MERGE_RULE",
     # gradients: of rules and of training; then of rules alone
@@ -35,14 +35,14 @@ KINDS = (
 )  # fmt: skip
 (
     PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
-    CELL, LSTM_STEP,
+    CELL, LSTM_STEP, PRODUCTS,
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
     GATES, GATES_GRADIENT, SLOPE, ALONG,
     CONTRACT, MOVE, TIMES, DRAW,
 ) = range(len(KINDS))  # fmt: skip
-#: Kinds that every machine for inference knows, besides one for an LSTM's step; those of gradients, which a processor
+#: Kinds that every machine for inference knows, besides those for an LSTM's step; those of gradients, which a processor
 #: knows; and kinds that training's machine knows.
-INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP}
+INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP, PRODUCTS}
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
 TRAINING = GRADIENTS - {ALONG} | {PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW}
 
@@ -107,6 +107,10 @@ class At(NamedTuple):
     shift: int
 
 
+class UnknownInstructionError(ValueError):
+    """Raised where a machine does not know an instruction of a program."""
+
+
 class Instruction(NamedTuple):
     """One thing to do; only the functions below make it."""
 
@@ -144,6 +148,13 @@ def product(
     places = {"a": a, "mul": mul, "init": -1 if init is None else init}
     given = {"units": units, "out": out, "weights": weights, "a_depth": a_depth, "b": b, "b_depth": b_depth}
     return Instruction(PRODUCT, {**given, **_located(places), "share": share, "mode": mode})
+
+
+def products(units: int, *, out: int, weights: int, a: int, a_depth: int, steps: int) -> Instruction:
+    """``steps`` products with the same weights, of rows that follow one another: out = bias + packed ``weights`` times
+    ``a_depth`` rows of a, at each step."""
+    given = {"units": units, "out": out, "weights": weights, "a": a, "a_depth": a_depth, "steps": steps}
+    return Instruction(PRODUCTS, given)
 
 
 def activate(units: int, *, a: int, out: int, activation: str) -> Instruction:
@@ -361,6 +372,7 @@ _REACH: dict[int, dict[str, _Reach]] = {
         "a": lambda do: do["a_depth"], "h_before": lambda do: do["b_depth"],
         "init": _where(lambda do: do["init"] >= 0, _units(4)),
     },
+    PRODUCTS: {"out": lambda do: do["steps"] * do["units"], "a": lambda do: do["steps"] * do["a_depth"]},
     LINEAR_RULE: {"z": _units(), "relevance": _units(), "extra": _one, "q": _units(), "share": _one},
     ARRAS_CELL: {"state": _units(2), "r_c": _units(), "r_g": _units(), "share": _one},
     RUDDER_ARRIVAL: {"state": _units(2), "arrived": _units(), "q_sum": _units()},
@@ -385,6 +397,7 @@ _PLACED = ("a_months", "init_months", "shift")
 _NUMBERS: dict[int, tuple[str, ...]] = {
     PRODUCT: ("weights", "a_depth", "b_depth", "mode", "mul_months", *_PLACED),
     LSTM_STEP: ("weights", "a_depth", "b_depth", "mode", *_PLACED),
+    PRODUCTS: ("weights", "a_depth", "steps"),
     LINEAR_RULE: ("bias",),
     ALONG: ("bias",),
     LEFT_OUT: ("a_months", "shift"),
@@ -416,15 +429,17 @@ def assemble(
 
     Raises
     ------
+    UnknownInstructionError
+        If the machine does not know a kind.
     ValueError
-        If the machine does not know a kind, if an instruction's operands are not those of its kind, or if it touches
+        If an instruction's operands are not those of its kind, or if it touches
         rows or weights that do not exist.
     """
     words = np.zeros((len(program), _FACTOR + 1), np.int64)
     known = frozenset(machine)
     for line, instruction in zip(words, program, strict=True):
         if instruction.kind not in known:
-            raise ValueError(f"the machine does not know the instruction {_name(instruction.kind)}")
+            raise UnknownInstructionError(f"the machine does not know the instruction {_name(instruction.kind)}")
         _check_operands(instruction)
         line[0] = instruction.kind
         for name, value in instruction.operands.items():
@@ -465,7 +480,7 @@ def _check_rows(do: Array, kind: int, rows: int, month_rows: int) -> None:
 
 
 def _check_numbers(do: Array, kind: int, weights: int) -> None:
-    if kind in (PRODUCT, LSTM_STEP, LINEAR_RULE, ALONG):
+    if kind in (PRODUCT, LSTM_STEP, PRODUCTS, LINEAR_RULE, ALONG):
         height = do["units"] * (4 if kind == LSTM_STEP else 1)
         biases = kind in (LINEAR_RULE, ALONG)
         last = do["weights"] + (do["units"] if biases else height * (1 + do["a_depth"] + do["b_depth"]))

@@ -19,6 +19,7 @@ from fastlrp.kernels.program.instructions import (
     lstm_step,
     multiply,
     product,
+    products,
 )
 from fastlrp.kernels.program.rows import LOG2E, Rows
 from fastlrp.kernels.program.walk import Pass, Walk
@@ -77,11 +78,14 @@ def run_lstm(
 ) -> None:
     """Write one LSTM, forward and back; ``adds``: whether the layer below already has relevance from another one."""
     H, rule = layer.units, walk.rule
-    upper = rule is not None and rule.keeps_upper and not below.months
+    ahead = walk.ask.layout.ahead
+    upper = rule is not None and rule.keeps_upper and not below.months and not ahead
     gradient = rule is not None and rule.gradient
     weights = Weights.of(layer, walk.dtype, gradient=gradient)
     fed = rule.feed(walk, weights.W, weights.b) if rule else None
-    shared = _shared_gates(walk, weights) if below.months and not fed else -1
+    shared = -1
+    if not fed and (below.months or ahead):
+        shared = _shared_gates(walk, weights) if below.months else _gates_ahead(walk, below, weights)
     # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
     step = (6 if gradient else 4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
@@ -103,6 +107,14 @@ def _shared_gates(walk: Walk, weights: Weights) -> int:
     walk.n_month_rows += units
     packed = walk.matrix(weights.W.T, weights.b)
     walk.before.append(product(units, out=row, weights=packed, a=0, a_depth=depth))
+    return row
+
+
+def _gates_ahead(walk: Walk, below: Rows, weights: Weights) -> int:
+    """Write x_t W + b of all steps at once, which reads W once for several; returns its first row."""
+    (depth, units), row = weights.W.shape, walk.rows(walk.T * weights.W.shape[1])
+    packed = walk.matrix(weights.W.T, weights.b)
+    walk.forward.append(products(units, out=row, weights=packed, a=below.row(0), a_depth=depth, steps=walk.T))
     return row
 
 
@@ -143,7 +155,7 @@ def _gates(walk: Walk, p: Pass, weights: Weights, first: int, end: int) -> _Gate
     """Columns ``first`` to ``end`` of W, U and b, packed as the products of these gates need them."""
     columns, units = slice(first, end), end - first
     W, U, b = weights.W[:, columns], weights.U[:, columns], weights.b[columns]
-    if p.fed or p.below.months:
+    if p.fed or p.shared >= 0:
         return _Gates(first, units, -1, -1, walk.matrix(U.T))
     past = walk.matrix(U.T) if p.upper and first == 2 * p.layer.units else -1
     return _Gates(first, units, walk.matrix(W.T, b), walk.matrix(np.concatenate([W, U]).T, b), past)
@@ -157,8 +169,8 @@ def _gate_products(walk: Walk, p: Pass, part: _Gates, k: int, h: int, out: int) 
         emit(p.fed.along(t, out))
         if k:
             emit(product(part.units, out=out, weights=part.past, a=0, a_depth=0, b=h, b_depth=depth, init=out))
-    elif p.below.months:
-        init = At(p.shared + part.first, t)
+    elif p.shared >= 0:
+        init = p.ahead(t, part.first)
         emit(product(part.units, out=out, weights=part.past, a=0, a_depth=0, b=h, b_depth=depth, init=init))
     elif p.upper and k and part.first == 2 * H:
         upper = out + H

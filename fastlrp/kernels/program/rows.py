@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, Array, At
+from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, PRODUCTS, Array, At
 
 #: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
 LANES = 16
@@ -16,6 +16,9 @@ LANES = 16
 HEIGHTS = (6, 4, 2, 1)
 #: Rows that a GPU's thread sums at once: the four gates of a unit.
 QUAD = 4
+#: Bytes of a panel of weights at most, and what it is a multiple of: a panel's sums stay in registers, whole cache lines
+#: of weights are read one after the other, and every processor's vectors fill them.
+PANEL_BYTES, LINE_BYTES = 256, 64
 #: log2(e). Gates that a sigmoid opens are multiplied by -LOG2E, so that their exponential is a power of two.
 LOG2E = 1.4426950408889634
 
@@ -63,11 +66,15 @@ class Layout(NamedTuple):
     pack_gates : function likewise, or None
         Does the same for the four gates of an LSTM (rows i, f, g, o) in a product that also computes the cell
         (``lstm_step``), while other threads still read h_{t-1}; None where there is no such product.
+    align : the place of each packed array is a multiple of so many numbers
+    ahead : whether x_t W + b of an LSTM is computed for all steps at once, in ``products``
     """
 
     pack: Callable[[Array, Array | None, np.dtype[Any]], Array]
     kinds: frozenset[int]
     pack_gates: Callable[[Array, Array | None, np.dtype[Any]], Array] | None = None
+    align: int = 4
+    ahead: bool = False
 
 
 def block_height(rows_left: int) -> int:
@@ -104,13 +111,36 @@ def pack_quads(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
     return packed.ravel()
 
 
+def panel_width(rows_left: int, itemsize: int) -> int:
+    """Rows of the next panel of a matrix that has ``rows_left`` rows left, padding included."""
+    return min(-(-rows_left * itemsize // LINE_BYTES) * LINE_BYTES, PANEL_BYTES) // itemsize
+
+
+def pack_panels(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
+    """Weights as ``kernels/cpu/vector_product.py`` reads them: panels of rows side by side, the last one padded with
+    zeros. Each holds the biases, then, depth by depth, one weight per row."""
+    rows, depth = matrix.shape
+    panels, row = [], 0
+    while row < rows:
+        width = panel_width(rows - row, dtype.itemsize)
+        part = slice(row, min(row + width, rows))
+        panel = np.zeros((1 + depth, width), dtype)
+        if bias is not None:
+            panel[0, : part.stop - row] = bias[part]
+        panel[1:, : part.stop - row] = matrix[part].T
+        panels.append(panel.ravel())
+        row += width
+    return np.concatenate(panels)
+
+
 def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
     """``pack_quads`` with the four gates of a unit side by side."""
     order = np.arange(matrix.shape[0]).reshape(QUAD, -1).T.ravel()
     return pack_quads(matrix[order], None if bias is None else bias[order], dtype)
 
 
-#: Layouts of a processor, whose product leaves the gates in rows for a separate loop, and of a GPU, whose product also
-#: computes the cell.
+#: Layouts of a processor, whose product leaves the gates in rows for a separate loop: for tiles of samples, and for a
+#: few samples, one by one; and of a GPU, whose product also computes the cell.
 BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | {CELL})
+PANELS = Layout(pack_panels, INFERENCE | GRADIENTS | {CELL, PRODUCTS}, align=LINE_BYTES // 4, ahead=True)
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)

@@ -21,7 +21,6 @@ from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
 from fastlrp.kernels.program.gradients import GradientXInputProgram, IntegratedProgram
 from fastlrp.kernels.program.instructions import (
     SPREAD_ADD,
-    At,
     add,
     arras_cell,
     fill,
@@ -103,8 +102,8 @@ class _Epsilon(RuleProgram):
             h = p.out.row(place + 1 if p.out_reverse else place - 1)
             emit(product(H, out=r_c, weights=U, a=q, a_depth=H, mul=h, share=share, mode=SPREAD_ADD))
         else:  # the relevance that h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
-            zg = p.state(k) + 2 * H
-            emit(left_out(H, upper=At(p.shared + 2 * H, p.read(k, T)) if p.below.months else zg + H, z=zg, q=q))
+            zg, ahead = p.state(k) + 2 * H, p.ahead(p.read(k, T), 2 * H)
+            emit(left_out(H, upper=zg + H if ahead is None else ahead, z=zg, q=q))
             self.share_evenly(walk, H)
 
     def share_evenly(self, walk: Walk, units: int) -> None:

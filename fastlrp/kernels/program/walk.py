@@ -13,6 +13,7 @@ from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
     Array,
+    At,
     Instruction,
     add,
     along,
@@ -21,7 +22,7 @@ from fastlrp.kernels.program.instructions import (
     scale,
     sum_rows,
 )
-from fastlrp.kernels.program.rows import Layout, Rows
+from fastlrp.kernels.program.rows import LINE_BYTES, Layout, Rows
 from fastlrp.model.layers import LSTM, Dense
 from fastlrp.rules import Aggregate
 
@@ -93,15 +94,23 @@ class Walk:
         return self.n_rows - n
 
     def keep(self, array: Array) -> int:
-        """Add an array to the weights; returns its place, a multiple of four, since some machines load four at once."""
+        """Add an array to the weights; returns its place, a multiple of what the machine loads at once."""
         flat, at = np.asarray(array, self.dtype).ravel(), self.n_weights
-        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % 4, self.dtype)]))
+        self.packed.append(np.concatenate([flat, np.zeros(-flat.size % self.ask.layout.align, self.dtype)]))
         self.n_weights += self.packed[-1].size
         return at
 
     def matrix(self, matrix: Array, bias: Array | None = None) -> int:
         """Add a matrix to the weights, packed for a product; returns its place."""
         return self.keep(self.ask.layout.pack(matrix, bias, self.dtype))
+
+    def weights(self) -> Array:
+        """All packed arrays, from the start of a cache line on."""
+        size = self.n_weights * self.dtype.itemsize
+        memory = np.empty(size + LINE_BYTES, np.uint8)
+        skip = -memory.ctypes.data % LINE_BYTES
+        whole: Array = np.concatenate(self.packed, out=memory[skip : skip + size].view(self.dtype))
+        return whole
 
     def cast(self, array: Array | None, size: int = 0) -> Array:
         """Weights in the plan's dtype; zeros for a bias that a layer does not have."""
@@ -220,11 +229,17 @@ class Pass(NamedTuple):
     step: int  # rows from step to step of the state; 0 where nobody asks for it later
     cells: int  # first row of c, this step's and the last one's in turn
     upper: bool  # x_t W_g + b_g has rows there
-    shared: int  # first row of x_t W + b among the months, -1 where windows share none
+    shared: int  # first row of x_t W + b, among the months or of all steps; -1 where each step computes its own
     reverse: bool
     out_reverse: bool
     adds: bool
     fed: Fed | None = None
+
+    def ahead(self, t: int, first: int) -> int | At | None:
+        """x_t W + b of the gates from column ``first`` on, where it was computed before the steps."""
+        if self.below.months:
+            return At(self.shared + first, t)
+        return None if self.shared < 0 else self.shared + t * 4 * self.layer.units + first
 
     def cell(self, k: int) -> int:
         """The first row of the k-th step's c where gradients are followed: its state is i, f, g, o, c, tanh(c)."""

@@ -1,0 +1,115 @@
+"""Where a few samples go: to the machine whose lanes are units, since a tile of samples would be nearly empty.
+
+One sample at a time is a loop of calls, so all that does not depend on X is made once and kept with the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlrp.kernels import memory
+from fastlrp.kernels.cpu.few import JOB, PLAN_FIELDS, run_few, spare_numbers
+from fastlrp.kernels.program.inference import Plan, keep_plan, make_plan
+from fastlrp.kernels.program.instructions import Array, UnknownInstructionError
+from fastlrp.kernels.program.rows import LANES, PANELS
+from fastlrp.kernels.results import Results
+from fastlrp.model.chain import Chain
+from fastlrp.panels.windows import Windows
+from fastlrp.rules import Aggregate, Rule
+
+#: Most samples that are computed here.
+MOST = 7
+
+
+class _Ready(NamedTuple):
+    """What so many samples and a target need: the kernel's numbers, the shapes of results, and scratch that no thread
+    uses at present."""
+
+    job: Array
+    values: tuple[int, ...]
+    prediction: tuple[int, int]
+    n_explained: int
+    scratch: list[Array]
+
+
+class _Nowhere:
+    """In the place of a plan that this machine cannot run."""
+
+    nbytes = 1 << 10
+
+
+class Few:
+    """A plan for a few samples, and what calls need besides X."""
+
+    def __init__(self, plan: Plan, rule: Rule | None) -> None:
+        self._plan, self._numbers = plan, (0.0, 0.0, 0.0) if rule is None else rule.numbers
+        self._programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
+        self._nodes = plan.nodes.reshape(-1)
+        self._ready: dict[tuple[int, int], _Ready] = {}
+        self.nbytes = plan.nbytes
+
+    def run(self, rows: Array, target: int) -> Results:
+        """Results of samples whose steps are ``rows``, one after the other, on this thread.
+
+        Raises
+        ------
+        FloatingPointError
+            If a value of X is infinite.
+        """
+        plan, dtype = self._plan, rows.dtype
+        n = rows.shape[0] // plan.steps
+        ready = self._ready.get((n, target)) or self._prepare(n, target)
+        m = ready.n_explained
+        values, prediction = np.empty(ready.values, dtype), np.empty(ready.prediction, dtype)
+        score, initial_state, unattributed = np.empty(m, dtype), np.empty(m, dtype), np.empty(m, dtype)
+        X = rows.reshape(-1)
+        X.flags.writeable = False  # users' arrays may or may not be writable, and Numba would compile for each case
+        try:
+            scratch = ready.scratch.pop()
+        except IndexError:  # the first call, or other threads have what there is
+            scratch = memory.aligned(int(ready.job[0]["scratch"]), dtype)
+        fine = run_few(ready.job, self._programs, self._nodes, plan.weights, X, scratch,
+                       (values.reshape(-1), prediction.reshape(-1), score, initial_state, unattributed))  # fmt: skip
+        ready.scratch.append(scratch)
+        if not fine:
+            raise FloatingPointError("infinite value")
+        return Results(values, prediction, score, initial_state, unattributed)
+
+    def _prepare(self, n: int, target: int) -> _Ready:
+        plan = self._plan
+        ld = -(-plan.rows // LANES) * LANES
+        sizes = (n, ld, plan.steps * plan.n_features, n * ld + spare_numbers(plan.n_zeros))
+        numbers = (*sizes, *(getattr(plan, name) for name in PLAN_FIELDS), target, *self._numbers)
+        m = n if plan.explains else 0
+        window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
+        ready = _Ready(np.array([numbers], JOB), (m, *window), (n, plan.n_outputs), m, [])
+        self._ready[n, target] = ready
+        return ready
+
+
+def few_of(
+    net: Chain, windows: Windows, steps: int, rule: Rule | None, aggregate: Aggregate, *, reduced: bool
+) -> Few | None:
+    """What computes a few samples of a network; None where tiles do, as there are more, or as their windows share
+    rows, or as the network has an instruction that only tiles know."""
+    rows = windows.rows
+    if windows.ends is not None or rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
+        return None
+    key = (Few, steps, rows.dtype, rule, aggregate, reduced)
+    few: Few | _Nowhere | None = net._plans.get(key)
+    if few is None:
+        few = _few(net, steps, rows.dtype, rule, aggregate, reduced=reduced)
+        keep_plan(net, key, few)
+    return few if isinstance(few, Few) else None
+
+
+def _few(
+    net: Chain, steps: int, dtype: np.dtype[Any], rule: Rule | None, aggregate: Aggregate, *, reduced: bool
+) -> Few | _Nowhere:
+    try:
+        plan = make_plan(net, steps, dtype, rule=rule, aggregate=aggregate, reduced=reduced, layout=PANELS)
+    except UnknownInstructionError:
+        return _Nowhere()
+    return Few(plan, rule)
