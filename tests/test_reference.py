@@ -14,7 +14,7 @@ from helpers import close
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 from reference import Rule
-from strategies import Case, bidirectional, cases, dense, lstm
+from strategies import Case, bidirectional, cases, dense, gru, has_gru, lstm
 
 ABSORBED = {"delta": 0.0, "stabilizer": "absorbed"}
 
@@ -41,10 +41,23 @@ def build(kind, rng):
             *[lstm(rng, 6, 4, go_backwards=True, **seq), bidirectional(rng, 4, 3, "ave", **up)],
             *[dense(rng, 3, 6, activation="relu"), dense(rng, 6, 3, activation="softmax")],
         ],
+        "gru": lambda: [gru(rng, 3, 4), dense(rng, 4, 1)],
+        "gru, reset before": lambda: [gru(rng, 3, 4, reset_after=False, go_backwards=True), dense(rng, 4, 2)],
+        "gru stacked": lambda: [
+            *[gru(rng, 3, 4, **seq, bias=False), lstm(rng, 4, 5, **seq), gru(rng, 5, 4, **seq, **relu)],
+            *[bidirectional(rng, 4, 3, "sum", gru, **seq, **old), dense(rng, 3, 4, activation="tanh")],
+            *[bidirectional(rng, 4, 3, "concat", gru, **up, reset_after=False), dense(rng, 6, 2)],
+        ],
     }[kind]()
 
 
-KINDS = ("plain", "no head, no bias", "backwards", "stacked", "concat", "sum", "ave", "everything")
+LSTMS = ("plain", "no head, no bias", "backwards", "stacked", "concat", "sum", "ave", "everything")
+KINDS = (*LSTMS, "gru", "gru, reset before", "gru stacked")
+
+
+def names_for(layers):
+    """The rules that go through these layers."""
+    return ("arras",) if has_gru(layers) else ("arras", "rudder")
 
 
 def test_imports_nothing_of_fastlrp():
@@ -150,7 +163,7 @@ def test_delta_of_one_conserves(kind, stabilizer, rng):
 def test_totals_reconcile_for_every_combination_of_parameters(kind, rng):
     layers, x = build(kind, rng), rng.normal(size=(5, 3))
     combinations = itertools.product(
-        ("arras", "rudder"), (0.3, 1e-3), (0.0, 1.0), ("paper", "absorbed"), (True, False), ("sequence", True, False)
+        names_for(layers), (0.3, 1e-3), (0.0, 1.0), ("paper", "absorbed"), (True, False), ("sequence", True, False)
     )
     for name, eps, delta, stabilizer, recurrent, aggregate in combinations:
         got = reference.explain(layers, x, Rule(name, eps, delta, stabilizer, recurrent), aggregate=aggregate)
@@ -207,19 +220,19 @@ def test_where_much_is_forgotten_rudder_says_by_how_much(rng):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["arras", "rudder"])
-def test_permuting_features_permutes_relevance(kind, name, rng):
+def test_permuting_features_permutes_relevance(kind, rng):
     layers, x, order = build(kind, rng), rng.normal(size=(5, 3)), np.array([2, 0, 1])
-    one = reference.explain(layers, x, Rule(name))
-    two = reference.explain(oracles.with_features_permuted(layers, order), x[:, order], Rule(name))
-    close(two.relevance, one.relevance[:, order], 1e-11)
-    close(two.prediction, one.prediction, 1e-13)
+    for name in names_for(layers):
+        one = reference.explain(layers, x, Rule(name))
+        two = reference.explain(oracles.with_features_permuted(layers, order), x[:, order], Rule(name))
+        close(two.relevance, one.relevance[:, order], 1e-11)
+        close(two.prediction, one.prediction, 1e-13)
 
 
-@pytest.mark.parametrize("name", ["arras", "rudder"])
-def test_permuting_units_changes_nothing(name, rng):
+@pytest.mark.parametrize(("name", "cell"), [("arras", lstm), ("rudder", lstm), ("arras", gru)])
+def test_permuting_units_changes_nothing(name, cell, rng):
     for second in (dense(rng, 5, 2), None):
-        first = lstm(rng, 3, 5, return_sequences=second is None)
+        first = cell(rng, 3, 5, return_sequences=second is None)
         layers = [first, second] if second else [first, lstm(rng, 5, 2), dense(rng, 2, 1)]
         x = rng.normal(size=(5, 3))
         one = reference.explain(layers, x, Rule(name))
