@@ -56,7 +56,9 @@ def lstm(
     }
 
 
-def gru(rng: np.random.Generator, D: int, H: int, *, bias: bool = True, reset_after: bool = True, **options: Any) -> Layer:
+def gru(
+    rng: np.random.Generator, D: int, H: int, *, bias: bool = True, reset_after: bool = True, **options: Any
+) -> Layer:
     """A GRU with pre-activations of the same size; ``options`` are those of ``lstm``."""
     layer = lstm(rng, D, H, bias=False, **options)
     b = rng.normal(0, 0.3, (2, 3 * H) if reset_after else 3 * H) if bias else None

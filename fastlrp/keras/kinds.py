@@ -22,7 +22,18 @@ IDENTITIES = {
 #: Layers that are folded into a neighbouring layer's weights.
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 #: Layers that are read or checked one by one in layers.py.
-OTHERS = {"LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
+OTHERS = {
+    "LSTM",
+    "GRU",
+    "Bidirectional",
+    "Dense",
+    "TimeDistributed",
+    "Activation",
+    "ReLU",
+    "Softmax",
+    "Flatten",
+    "Reshape",
+}
 KNOWN = IDENTITIES | AFFINE | OTHERS
 
 _NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"
@@ -45,7 +56,9 @@ REFUSED = {
         "attention is not explained: train the model with LSTM and Dense layers",
     ),
 }  # fmt: skip
-_ELSE = "it is not among the layers that are explained (LSTM, GRU, Bidirectional, Dense, Dropout and what folds into them)"
+_ELSE = (
+    "it is not among the layers that are explained (LSTM, GRU, Bidirectional, Dense, Dropout and what folds into them)"
+)
 
 
 def kind_of(node: Node) -> str:

@@ -88,7 +88,7 @@ class _Builder:
         if self.affine is not None:
             raise ModelFileError(
                 f"{label(self.affine.node)} has no linear layer beside it to be folded into: put it below a Dense or "
-                recurrent layer, or above a Dense layer without activation"
+                "recurrent layer, or above a Dense layer without activation"
             )
         if not any(isinstance(layer, Recurrent | Bidirectional) for layer in self.layers):
             raise ModelFileError("the model has no LSTM or GRU layer, expected a recurrent network")

@@ -34,7 +34,9 @@ def option(
     return value
 
 
-def activation(node: Node, key: str, keras2: bool, config: dict[str, Any] | None = None, recurrent: bool = False) -> str:
+def activation(
+    node: Node, key: str, keras2: bool, config: dict[str, Any] | None = None, recurrent: bool = False
+) -> str:
     """fastlrp's name of an activation; ``hard_sigmoid`` is another function in Keras 1 and 2."""
     value = (node.config if config is None else config).get(key, "linear")
     if isinstance(value, dict):  # Keras writes a user's own function so, or a layer used as one

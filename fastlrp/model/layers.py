@@ -267,8 +267,8 @@ class Bidirectional(_Layer):
     Parameters
     ----------
     forward, backward : LSTM or GRU
-        Of one kind, with the same inputs, units and ``return_sequences``. ``backward`` may set ``go_backwards`` or not: it always
-        reads the sequence reversed, and sequences are merged in the order of the input.
+        Of one kind, with the same inputs, units and ``return_sequences``. ``backward`` may set ``go_backwards`` or not:
+        it always reads the sequence reversed, and sequences are merged in the order of the input.
     merge_mode : {"concat", "sum", "ave"}
         How their outputs are merged.
     name : str or None

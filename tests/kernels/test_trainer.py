@@ -250,7 +250,9 @@ def random_networks(draw):
     layers, sequence = [], True
     depth = draw(st.integers(1, 4))
     for k in range(depth):
-        kind = draw(st.sampled_from(["lstm", "gru", "bidirectional", "dense"])) if sequence and k < depth - 1 else "dense"
+        kind = (
+            draw(st.sampled_from(["lstm", "gru", "bidirectional", "dense"])) if sequence and k < depth - 1 else "dense"
+        )
         kind = draw(st.sampled_from(["lstm", "gru", "bidirectional"])) if sequence and k == depth - 1 else kind
         units = draw(st.integers(1, 11))
         if kind == "dense":

@@ -197,7 +197,16 @@ def _gradient_step(walk: Walk, layer: GRU, p: Pass, packed: _Packed, k: int, bef
 
 
 def gru_backward(
-    units: int, how: tuple[str, str], *, reset_after: bool, z: int, before: int, dh: int, d_reset: int, spare: int, U: int
+    units: int,
+    how: tuple[str, str],
+    *,
+    reset_after: bool,
+    z: int,
+    before: int,
+    dh: int,
+    d_reset: int,
+    spare: int,
+    U: int,
 ) -> list[Instruction]:
     """Back through one step: values of gates in z become dz, and dh the part of h_{t-1}'s that passes no weight.
 

@@ -185,7 +185,12 @@ class _TrainWalk:
         T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
         x = self.rows(T * D)
         below = _Rows(x, -1, D, T)
-        write = {"recurrent": self.recurrent, "bidirectional": self.bidirectional, "dense": self.dense, "dropout": self.dropout}
+        write = {
+            "recurrent": self.recurrent,
+            "bidirectional": self.bidirectional,
+            "dense": self.dense,
+            "dropout": self.dropout,
+        }
         for spec in self.specs:
             self.backward.append([])
             below = write[spec.kind](spec, below)

@@ -193,8 +193,8 @@ _block6, _block4, _block2 = (_make_block(height) for height in (6, 4, 2))
 def contract(out, ldo, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
     """out[i, j] = sum over steps s and lanes k of a[s][i, k] * b[s][j, k], on top of ``out`` where ``onto`` is not 0.
 
-    ``out`` is (rows, columns), its rows ``ldo`` apart; rows of a and b are ``lanes`` apart, their steps ``a_step`` and ``b_step``.
-    Once ``stop`` is set it ends between two blocks of columns.
+    ``out`` is (rows, columns), its rows ``ldo`` apart; rows of a and b are ``lanes`` apart, their steps ``a_step`` and
+    ``b_step``. Once ``stop`` is set it ends between two blocks of columns.
     """
     for j in range(0, columns, COLUMNS):
         if atomic_read(stop) != 0:
