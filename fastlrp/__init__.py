@@ -1,4 +1,4 @@
-"""fastlrp: LSTM forward passes and layer-wise relevance propagation over whole panels, compiled.
+"""fastlrp: LSTM and GRU forward passes and layer-wise relevance propagation over whole panels, compiled.
 
 Importing the package loads nothing else: each name is loaded on first use, and modules that need Numba, h5py, pandas
 or scikit-learn only when they are needed.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.rolling import RollingLSTM
     from fastlrp.learning.split import PanelSplit
     from fastlrp.learning.transformer import LRPTransformer
-    from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout
+    from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout
     from fastlrp.network import Network
     from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "GRU",
     "LSTM",
     "Arras",
     "Bidirectional",
@@ -72,6 +73,7 @@ __all__ = [
 
 #: The module of each public name.
 _HOMES = {
+    "GRU": "model.layers",
     "LSTM": "model.layers",
     "Arras": "rules",
     "Bidirectional": "model.layers",

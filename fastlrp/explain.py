@@ -105,7 +105,7 @@ def explain(
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
     given, reduced = _given(net, X, steps, dtype), reduce is not None
-    chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
+    check_rule(chosen, net, given.steps, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = run(given, device, threads, progress, **ask)
     of_panel: dict[str, Any] = {}
@@ -116,6 +116,23 @@ def explain(
         object.__setattr__(relevance, "_inputs", some_rows(given.windows.rows))
     warn_if_unattributed(relevance)
     return relevance
+
+
+def check_rule(rule: Rule, net: AnyNetwork, steps: int, dtype: np.dtype[Any]) -> None:
+    """Refuse a rule that these windows do not fit, or that has no way through one of the network's layers."""
+    rule.check_fits(steps, net.n_features, dtype)
+    if (why := refused(rule, net)) is not None:
+        raise ValueError(why)
+
+
+def refused(rule: Rule, net: AnyNetwork) -> str | None:
+    """The sentence that says why a rule has no way through a network, or None where it has one."""
+    for one in _chains([net]):
+        for cell in one.cells:
+            if cell.kind in rule.refuses:
+                which = f"{cell.kind} {cell.name!r}" if cell.name else cell.kind
+                return f"rule={rule.name!r} was given, but the network has a {which}: {rule.refuses[cell.kind]}"
+    return None
 
 
 def checked_options(aggregate: Aggregate, reduce: object, rule: Rule) -> Aggregate:
@@ -231,18 +248,25 @@ def run(
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
         how = compute_with_bar if progress else compute
-        return run_on_device(how, _device_of(net, device), products, windows.rows, rule)
+        return run_on_device(how, _device_of(net, device), products, windows.rows, rule, net)
     except FloatingPointError:
         _refuse_infinite(given)
 
 
 def run_on_device(
-    run: Callable[[ModuleType], R], device: str, products: float, rows: object = None, rule: Rule | None = None
+    run: Callable[[ModuleType], R],
+    device: str,
+    products: float,
+    rows: object = None,
+    rule: Rule | None = None,
+    net: AnyNetwork | None = None,
 ) -> R:
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
     and inputs, over all samples and steps, are about half of the operations."""
     if rule is not None and not rule.hands_down:
-        device = _cpu_for(rule, device, rows)
+        device = _cpu_for(f"the rule {rule.name!r}", device, rows)
+    if isinstance(net, Chain) and net.cpu_only is not None:
+        device = _cpu_for(net.cpu_only, device, rows)
     backend = get_backend(device, rows, 2.0 * products)
     try:
         return run(backend)
@@ -275,8 +299,9 @@ def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, th
     n, dtype = int(np.count_nonzero(windows.ends)), windows.rows.dtype
     results = Results(*(np.empty(shape, dtype) for shape in ((0, 0), (n, net.n_outputs), (0,), (0,), (0,))))
     run_on_device(
-        lambda backend: run_into(backend, results, net, windows, steps, threads), device, n * steps * net.n_params
-    )
+        lambda backend: run_into(backend, results, net, windows, steps, threads), device, n * steps * net.n_params,
+        net=net,
+    )  # fmt: skip
     return results.prediction
 
 
@@ -291,12 +316,12 @@ def _device_of(net: AnyNetwork, device: str) -> str:
     return "cpu"
 
 
-def _cpu_for(rule: Rule, device: str, rows: object) -> str:
-    """The CPU, for a rule that no other device computes."""
+def _cpu_for(what: str, device: str, rows: object) -> str:
+    """The CPU, for what no other device computes: a rule, or a network."""
     check("device", device)
     if device == "cuda" or on_gpu(rows):
         given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
-        raise ValueError(f"{given}, but the rule {rule.name!r} is computed on the CPU alone: give X there, and "
+        raise ValueError(f"{given}, but {what} is computed on the CPU alone: give X there, and "
                          "device='cpu' or 'auto'")  # fmt: skip
     return "cpu"
 

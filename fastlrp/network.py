@@ -182,7 +182,7 @@ class Network(Explains, Chain):
 
     Parameters
     ----------
-    layers : sequence of LSTM, Bidirectional, Dense, Dropout
+    layers : sequence of LSTM, GRU, Bidirectional, Dense, Dropout
         From the input up. The last recurrent layer must not return sequences.
     steps : int or None
         T, the length of a window, where it is fixed; panels then need no ``steps=``.

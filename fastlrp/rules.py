@@ -7,7 +7,7 @@ walks back through a network is its program (``fastlrp/kernels/program/rules.py`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
@@ -34,6 +34,9 @@ class Rule(ABC):
     approximates: ClassVar[bool] = False
     #: Whether it hands the score down through layers: ``aggregate`` then says how, and a GPU computes it, too.
     hands_down: ClassVar[bool] = True
+
+    #: Kinds of layers that it has no derivation for, each with the reason and what to do.
+    refuses: ClassVar[Mapping[str, str]] = {}
 
     @property
     def name(self) -> str:
@@ -146,6 +149,9 @@ class Rudder(_EpsilonRule):
         "it conserves only where forget gates stay near 1; use rule='arras' (fastlrp.Arras) instead, or read "
         "Relevance.unattributed beside the relevance"
     )
+    refuses: ClassVar[Mapping[str, str]] = {
+        "GRU": "RUDDER is derived for an LSTM's cell alone: use rule='arras' (fastlrp.Arras)"
+    }
 
 
 class Registered(NamedTuple):

@@ -236,6 +236,40 @@ def cells() -> Any:
     return chain(L.RNN(L.LSTMCell(UNITS), return_sequences=True), L.RNN(L.LSTMCell(UNITS, use_bias=False)), L.Dense(1))
 
 
+@case("h5", "keras", "weights", "legacy")
+def gru() -> Any:
+    return chain(L.GRU(UNITS, name="gru"), L.Dense(1, name="dense"))
+
+
+@case("h5", "keras", "weights", "legacy")
+def gru_stacked() -> Any:
+    first = L.GRU(UNITS, return_sequences=True, reset_after=False)
+    lower = [first, L.Dropout(0.1), L.GRU(UNITS, return_sequences=True, use_bias=False), L.BatchNormalization()]
+    middle = [L.GRU(UNITS, return_sequences=True, use_bias=False, reset_after=False, go_backwards=True)]
+    upper = [L.LSTM(3, return_sequences=True), L.GRU(3, activation="relu", recurrent_activation="hard_sigmoid")]
+    return chain(*lower, *middle, *upper, L.Dense(2, activation="tanh"))
+
+
+@case("h5", "keras", "weights", "legacy")
+def gru_bidirectional() -> Any:
+    first = L.Bidirectional(L.GRU(UNITS, return_sequences=True), merge_mode="concat")
+    second = L.Bidirectional(L.GRU(UNITS, return_sequences=True, reset_after=False), merge_mode="sum")
+    return chain(first, L.BatchNormalization(), second, L.Bidirectional(L.GRU(UNITS), merge_mode="ave"), L.Dense(1))
+
+
+@case("h5", "keras")
+def gru_cells() -> Any:
+    cells = [L.GRUCell(UNITS), L.GRUCell(UNITS, reset_after=False, use_bias=False)]
+    return chain(L.RNN(cells[0], return_sequences=True), L.RNN(cells[1]), L.Dense(1))
+
+
+@case("h5", "keras")
+def gru_state() -> Any:
+    inputs = keras.Input((STEPS, FEATURES))
+    _, hidden = L.GRU(UNITS, return_sequences=True, return_state=True, name="gru")(inputs)
+    return keras.Model(inputs, L.Dense(1, name="dense")(hidden))
+
+
 @case("h5", "keras")
 def stateful() -> Any:
     inputs = keras.Input(batch_shape=(SAMPLES, STEPS, FEATURES))
@@ -268,11 +302,6 @@ def bfloat16() -> Any:
 
 
 # Models that cannot be explained yet: read_keras must refuse these by name.
-
-
-@case("keras")
-def refused_gru() -> Any:
-    return chain(L.GRU(UNITS, name="gru"), L.Dense(1))
 
 
 @case("h5")
@@ -464,9 +493,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the small Keras files that the tests read.")
     parser.add_argument("out", type=Path, help="folder to write into, such as tests/data")
     parser.add_argument("--only", nargs="*", help="write only these cases")
+    parser.add_argument("--name", default="keras", help="what the archive's name begins with (default: keras)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    archive = args.out / f"keras-{'.'.join(keras.__version__.split('.')[:2])}.zip"
+    archive = args.out / f"{args.name}-{'.'.join(keras.__version__.split('.')[:2])}.zip"
     with tempfile.TemporaryDirectory() as folder:
         write_all(Path(folder), args.only)
         paths = sorted(Path(folder).iterdir())

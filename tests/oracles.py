@@ -73,14 +73,45 @@ def _moving_lstm(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
     return at["h"], np.stack(out, axis=1)
 
 
+def _gru_biases(layer: Layer) -> Array:
+    """Biases of W and of U, (2, 3H)."""
+    b = _bias(layer, np.shape(layer["W"])[1])
+    return b if b.ndim == 2 else np.stack([b, np.zeros_like(b)])
+
+
+def _moving_gru(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
+    """h of a GRU at x, and at inputs ``moved`` with gates and the candidate's activation ratio held at theirs at x."""
+    W, U, (b, rb) = np.asarray(layer["W"], float), np.asarray(layer["U"], float), _gru_biases(layer)
+    H, gate = len(U), layer["recurrent_activation"]
+    Uz, Ur, Uh = U[:, :H], U[:, H : 2 * H], U[:, 2 * H :]
+    h, h_moved, out = np.zeros(H), np.zeros((len(moved), H), complex), []
+    for t in range(len(x)):
+        into, into_moved = x[t] @ W + b, moved[:, t] @ W + b
+        z = _activate(gate, into[:H] + h @ Uz + rb[:H])
+        r = _activate(gate, into[H : 2 * H] + h @ Ur + rb[H : 2 * H])
+        if layer["reset_after"]:
+            past, past_moved = (r * (state @ Uh + rb[2 * H :]) for state in (h, h_moved))
+        else:
+            past, past_moved = ((r * state) @ Uh for state in (h, h_moved))
+        zh, zh_moved = into[2 * H :] + past, into_moved[:, 2 * H :] + past_moved
+        h_moved = z * h_moved + (1 - z) * _ratio(layer["activation"], zh) * zh_moved
+        h = z * h + (1 - z) * _activate(layer["activation"], zh)
+        out.append((h, h_moved))
+    return np.array([one for one, _ in out]), np.stack([one for _, one in out], axis=1)
+
+
+def _moving_cell(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
+    return (_moving_lstm if layer["kind"] == "lstm" else _moving_gru)(layer, x, moved)
+
+
 def _moving_recurrent(layer: Layer, x: Array, moved: Array) -> tuple[Array, Array]:
-    if layer["kind"] == "lstm":
+    if layer["kind"] != "bidirectional":
         if layer["go_backwards"]:
             x, moved = x[::-1], moved[:, ::-1]
-        h, h_moved = _moving_lstm(layer, x, moved)
+        h, h_moved = _moving_cell(layer, x, moved)
         return (h, h_moved) if layer["return_sequences"] else (h[-1], h_moved[:, -1])
-    one, one_moved = _moving_lstm(layer["forward"], x, moved)
-    two, two_moved = _moving_lstm(layer["backward"], x[::-1], moved[:, ::-1])
+    one, one_moved = _moving_cell(layer["forward"], x, moved)
+    two, two_moved = _moving_cell(layer["backward"], x[::-1], moved[:, ::-1])
     if layer["forward"]["return_sequences"]:
         two, two_moved = two[::-1], two_moved[:, ::-1]
     else:
@@ -101,7 +132,7 @@ def x_times_gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
     at, moved = x, x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
     score = moved
     for layer in layers:
-        if layer["kind"] in ("lstm", "bidirectional"):
+        if layer["kind"] in ("lstm", "gru", "bidirectional"):
             at, moved = _moving_recurrent(layer, at, moved)
             score = moved
         elif layer["kind"] == "dense":
@@ -144,11 +175,12 @@ def with_features_permuted(layers: list[Layer], order: Array) -> list[Layer]:
 
 
 def with_units_permuted(layers: list[Layer], order: Array) -> list[Layer]:
-    """The same function with the first LSTM's units in another order: its gates, and the next layer's inputs."""
+    """The same function with the units of the first LSTM or GRU in another order: its gates, and the next layer's
+    inputs."""
     first, second = layers[0], layers[1]
     H = len(order)
-    columns = np.concatenate([k * H + order for k in range(4)])
-    b = None if first["b"] is None else first["b"][columns]
+    columns = np.concatenate([k * H + order for k in range(first["W"].shape[1] // H)])
+    b = None if first["b"] is None else first["b"][..., columns]
     permuted = {**first, "W": first["W"][:, columns], "U": first["U"][order][:, columns], "b": b}
     return [permuted, {**second, "W": second["W"][order]}, *layers[2:]]
 
@@ -177,11 +209,29 @@ def _complex_lstm(layer: Layer, x: Array) -> Array:
     return np.stack(out, axis=1)
 
 
+def _complex_gru(layer: Layer, x: Array) -> Array:
+    W, U, (b, rb) = np.asarray(layer["W"], float), np.asarray(layer["U"], float), _gru_biases(layer)
+    H, h, out = len(U), np.zeros((len(x), len(U)), complex), []
+    for t in range(x.shape[1]):
+        into = x[:, t] @ W + b
+        zr = _complex(layer["recurrent_activation"], into[:, : 2 * H] + h @ U[:, : 2 * H] + rb[: 2 * H])
+        z, r = zr[:, :H], zr[:, H:]
+        Uh = U[:, 2 * H :]
+        past = r * (h @ Uh + rb[2 * H :]) if layer["reset_after"] else (r * h) @ Uh
+        h = z * h + (1 - z) * _complex(layer["activation"], into[:, 2 * H :] + past)
+        out.append(h)
+    return np.stack(out, axis=1)
+
+
+def _complex_cell(layer: Layer, x: Array) -> Array:
+    return (_complex_lstm if layer["kind"] == "lstm" else _complex_gru)(layer, x)
+
+
 def _complex_recurrent(layer: Layer, x: Array) -> Array:
-    if layer["kind"] == "lstm":
-        h = _complex_lstm(layer, x[:, ::-1] if layer["go_backwards"] else x)
+    if layer["kind"] != "bidirectional":
+        h = _complex_cell(layer, x[:, ::-1] if layer["go_backwards"] else x)
         return h if layer["return_sequences"] else h[:, -1]
-    one, two = _complex_lstm(layer["forward"], x), _complex_lstm(layer["backward"], x[:, ::-1])
+    one, two = _complex_cell(layer["forward"], x), _complex_cell(layer["backward"], x[:, ::-1])
     one, two = (one, two[:, ::-1]) if layer["forward"]["return_sequences"] else (one[:, -1], two[:, -1])
     if layer["merge_mode"] == "concat":
         return np.concatenate([one, two], -1)
@@ -193,7 +243,7 @@ def gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
     x, step = np.asarray(x, float), 1e-30
     at = score = x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
     for layer in layers:
-        if layer["kind"] in ("lstm", "bidirectional"):
+        if layer["kind"] in ("lstm", "gru", "bidirectional"):
             at = score = _complex_recurrent(layer, at)
         elif layer["kind"] == "dense":
             score = at @ np.asarray(layer["W"], float) + _bias(layer, np.shape(layer["W"])[1])

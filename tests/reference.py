@@ -5,13 +5,15 @@ A network is a list of plain dicts, from the input up::
 
     {"kind": "lstm", "W": (D, 4H), "U": (H, 4H), "b": (4H,) or None, "return_sequences": bool, "go_backwards": bool,
      "activation": str, "recurrent_activation": str}
-    {"kind": "bidirectional", "forward": lstm, "backward": lstm, "merge_mode": "concat", "sum" or "ave"}
+    {"kind": "gru", the same with three gates and b (2, 3H) where "reset_after": bool is true}
+    {"kind": "bidirectional", "forward": lstm or gru, "backward": the same, "merge_mode": "concat", "sum" or "ave"}
     {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
     {"kind": "dropout"}
 
 Gradients, and what they are multiplied with, follow below the rules of LRP.
 
-Sources: Arras et al. 2017 (arXiv:1706.07206) and 2019 (arXiv:1909.12114); RUDDER (arXiv:1806.07857), A8.4.2.
+Sources: Arras et al. 2017 (arXiv:1706.07206) and 2019 (arXiv:1909.12114); RUDDER (arXiv:1806.07857), A8.4.2; of the
+GRU, Cho et al. 2014 (arXiv:1406.1078) and Keras' documentation.
 """
 
 from __future__ import annotations
@@ -131,12 +133,43 @@ def lstm_forward(layer: Layer, x: Array) -> dict[str, Array]:
     return tape
 
 
+def gru_weights(layer: Layer) -> tuple[Array, Array, Array, Array]:
+    """W, U, and the biases of both (3H,); a missing one is zero."""
+    W, U = np.asarray(layer["W"], FLOAT), np.asarray(layer["U"], FLOAT)
+    b = bias(layer, W.shape[1])
+    return W, U, *(b if b.ndim == 2 else (b, np.zeros_like(b)))
+
+
+def gru_forward(layer: Layer, x: Array) -> dict[str, Array]:
+    """The same for a GRU: gates z and r, the candidate g and its pre-activation zg, and the output h."""
+    W, U, b, rb = gru_weights(layer)
+    T, H = len(x), len(U)
+    tape = {name: np.zeros((T + 1, H), FLOAT) for name in ("z", "r", "g", "zg", "h")}
+    tape["x"] = np.vstack([np.zeros_like(x[:1]), x])
+    gate, signal = ACTIVATIONS[layer["recurrent_activation"]], ACTIVATIONS[layer["activation"]]
+    for t in range(1, T + 1):
+        h = tape["h"][t - 1]
+        xz, xr, xg = np.split(tape["x"][t] @ W + b, 3)
+        hz, hr, hg = np.split(h @ U + rb, 3)
+        z, r = gate(xz + hz), gate(xr + hr)
+        zg = xg + r * hg if layer["reset_after"] else xg + (r * h) @ U[:, 2 * H :]
+        g = signal(zg)
+        for name, value in {"z": z, "r": r, "g": g, "zg": zg, "h": z * h + (1 - z) * g}.items():
+            tape[name][t] = value
+    return tape
+
+
+def cell_forward(layer: Layer, x: Array) -> dict[str, Array]:
+    """Every quantity of an LSTM or a GRU that reads x in row order."""
+    return lstm_forward(layer, x) if layer["kind"] == "lstm" else gru_forward(layer, x)
+
+
 def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
-    """Output of an LSTM or Bidirectional, and the values that its relevance pass needs."""
-    if layer["kind"] == "lstm":
-        tape = lstm_forward(layer, x[::-1] if layer["go_backwards"] else x)
+    """Output of an LSTM, a GRU or a Bidirectional, and the values that its relevance pass needs."""
+    if layer["kind"] != "bidirectional":
+        tape = cell_forward(layer, x[::-1] if layer["go_backwards"] else x)
         return (tape["h"][1:] if layer["return_sequences"] else tape["h"][-1]), tape
-    ahead, behind = lstm_forward(layer["forward"], x), lstm_forward(layer["backward"], x[::-1])
+    ahead, behind = cell_forward(layer["forward"], x), cell_forward(layer["backward"], x[::-1])
     if layer["forward"]["return_sequences"]:
         h_ahead, h_behind = ahead["h"][1:], behind["h"][1:][::-1]
     else:
@@ -203,6 +236,33 @@ def arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: 
     return R_x[1:]
 
 
+def gru_arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: Ledger) -> Array:
+    """As ``arras``, through a GRU: h_t = z*h_{t-1} + (1-z)*g is the linear rule on products, and so is the map below
+    the candidate, whose gates are held constant."""
+    W, U, b, rb = gru_weights(layer)
+    H, (T, D) = len(U), tape["x"][1:].shape
+    Wg, Ug, bg, rg = W[:, 2 * H :], U[:, 2 * H :], b[2 * H :], rb[2 * H :]
+    R_h, R_x = np.vstack([np.zeros((1, H), FLOAT), R_h]), np.zeros((T + 1, D), FLOAT)
+    for t in range(T, 0, -1):
+        x, h, zg, z, r = tape["x"][t], tape["h"][t - 1], tape["zg"][t], tape["z"][t], tape["r"][t]
+        products = np.concatenate([z * h, (1 - z) * tape["g"][t]])
+        below = linear_rule(products, twice(H), np.zeros(H, FLOAT), tape["h"][t], R_h[t], rule, ledger)
+        R_h[t - 1] += below[:H]
+        if layer["reset_after"]:
+            low, map_of_h, constant = h, Ug * r, bg + r * rg
+        else:
+            low, map_of_h, constant = r * h, Ug, bg
+        if rule.recurrent:
+            both = np.concatenate([x, low]), np.vstack([Wg, map_of_h])
+            below = linear_rule(*both, constant, zg, below[H:], rule, ledger)
+            R_x[t] = below[:D]
+            R_h[t - 1] += below[D:]
+        else:
+            R_x[t] = linear_rule(x, Wg, constant, zg, below[H:], rule, ledger, left_out=low @ map_of_h)
+    ledger.initial_state += float(R_h[0].sum())
+    return R_x[1:]
+
+
 def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: Ledger) -> Array:
     """As ``arras``, with the RUDDER rule: each step's write to the cell, with no discount by later forget gates."""
     W, U, b = weights(layer)
@@ -224,15 +284,16 @@ def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger:
     return R_x[1:]
 
 
-def lstm_relevance(layer: Layer, tape: dict[str, Array], R: Array, sequence: bool, rule: Rule, ledger: Ledger) -> Array:
+def cell_relevance(layer: Layer, tape: dict[str, Array], R: Array, sequence: bool, rule: Rule, ledger: Ledger) -> Array:
     """R_x in reading order, from the relevance of every step or of the last one."""
     R_h = np.zeros_like(tape["h"][1:])
     R_h[slice(None) if sequence else -1] = R
-    return (arras if rule.name == "arras" else rudder)(layer, tape, R_h, rule, ledger)
+    ways = {("lstm", "arras"): arras, ("lstm", "rudder"): rudder, ("gru", "arras"): gru_arras}
+    return ways[layer["kind"], rule.name](layer, tape, R_h, rule, ledger)
 
 
 def unmerge(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledger) -> tuple[Array, Array]:
-    """Each of the two LSTMs' share; sums and averages are a linear rule with identity weights, or half of them."""
+    """Each of the two directions' share; sums and averages are a linear rule with identity weights, or half of them."""
     _, _, h_ahead, h_behind, out = tape
     H = h_ahead.shape[-1]
     if layer["merge_mode"] == "concat":
@@ -248,15 +309,15 @@ def unmerge(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledger) -> tu
 
 def recurrent_relevance(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledger) -> Array:
     """R of the input (T, D), in the input's order."""
-    if layer["kind"] == "lstm":
-        R_x = lstm_relevance(layer, tape, R, layer["return_sequences"], rule, ledger)
+    if layer["kind"] != "bidirectional":
+        R_x = cell_relevance(layer, tape, R, layer["return_sequences"], rule, ledger)
         return R_x[::-1] if layer["go_backwards"] else R_x
     sequence = layer["forward"]["return_sequences"]
     R_ahead, R_behind = unmerge(layer, tape, R, rule, ledger)
     if sequence:
         R_behind = R_behind[::-1]
-    R_x = lstm_relevance(layer["forward"], tape[0], R_ahead, sequence, rule, ledger)
-    return R_x + lstm_relevance(layer["backward"], tape[1], R_behind, sequence, rule, ledger)[::-1]
+    R_x = cell_relevance(layer["forward"], tape[0], R_ahead, sequence, rule, ledger)
+    return R_x + cell_relevance(layer["backward"], tape[1], R_behind, sequence, rule, ledger)[::-1]
 
 
 def dense_relevance(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledger) -> Array:
@@ -328,12 +389,34 @@ def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
     return dx
 
 
+def gru_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
+    """The same for a GRU."""
+    W, U, b, rb = gru_weights(layer)
+    gate, signal = SLOPES[layer["recurrent_activation"]], SLOPES[layer["activation"]]
+    T, H = d_out.shape
+    dx, dh = np.zeros_like(tape["x"][1:]), np.zeros(H, FLOAT)
+    for t in range(T, 0, -1):
+        h, z, r, g, zg = (tape["h"][t - 1], *(tape[name][t] for name in ("z", "r", "g", "zg")))
+        xz, xr, _ = np.split(tape["x"][t] @ W + b, 3)
+        hz, hr, hg = np.split(h @ U + rb, 3)
+        dh = dh + d_out[t - 1]
+        dz, dg = dh * (h - g) * gate(xz + hz), dh * (1 - z) * signal(zg)
+        if layer["reset_after"]:
+            dr, d_last = dg * hg * gate(xr + hr), U[:, 2 * H :] @ (dg * r)
+        else:
+            back = U[:, 2 * H :] @ dg
+            dr, d_last = back * h * gate(xr + hr), back * r
+        dx[t - 1] = W @ np.concatenate([dz, dr, dg])
+        dh = dh * z + U[:, : 2 * H] @ np.concatenate([dz, dr]) + d_last
+    return dx
+
+
 def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
     """The same for a whole layer, in its input's order; ``d_out`` of the last step alone where only that goes on."""
-    if layer["kind"] == "lstm":
+    if layer["kind"] != "bidirectional":
         every = np.zeros_like(tape["h"][1:])
         every[slice(None) if layer["return_sequences"] else -1] = d_out
-        dx = lstm_gradient(layer, tape, every)
+        dx = (lstm_gradient if layer["kind"] == "lstm" else gru_gradient)(layer, tape, every)
         return dx[::-1] if layer["go_backwards"] else dx
     ahead, behind = layer["forward"], layer["backward"]
     H = len(ahead["U"])

@@ -7,7 +7,7 @@ seed; the weights come from the seed, so that their size is that of a trained ne
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,21 @@ def lstm(
     }
 
 
-def bidirectional(rng: np.random.Generator, D: int, H: int, merge_mode: str = "concat", **options: Any) -> Layer:
-    """Two LSTMs of the same shape; ``options`` go to both."""
-    halves = {key: lstm(rng, D, H, **options) for key in ("forward", "backward")}
+def gru(
+    rng: np.random.Generator, D: int, H: int, *, bias: bool = True, reset_after: bool = True, **options: Any
+) -> Layer:
+    """A GRU with pre-activations of the same size; ``options`` are those of ``lstm``."""
+    layer = lstm(rng, D, H, bias=False, **options)
+    b = rng.normal(0, 0.3, (2, 3 * H) if reset_after else 3 * H) if bias else None
+    weights = {key: layer[key][:, : 3 * H] for key in ("W", "U")}
+    return {**layer, "kind": "gru", **weights, "b": b, "reset_after": reset_after}
+
+
+def bidirectional(
+    rng: np.random.Generator, D: int, H: int, merge_mode: str = "concat", cell: Any = lstm, **options: Any
+) -> Layer:
+    """Two LSTMs, or GRUs, of the same shape; ``options`` go to both."""
+    halves = {key: cell(rng, D, H, **options) for key in ("forward", "backward")}
     return {"kind": "bidirectional", **halves, "merge_mode": merge_mode}
 
 
@@ -72,7 +84,7 @@ def width(layer: Layer) -> int:
     """Outputs of a layer with weights."""
     if layer["kind"] == "bidirectional":
         return len(layer["forward"]["U"]) * (2 if layer["merge_mode"] == "concat" else 1)
-    return len(layer["U"]) if layer["kind"] == "lstm" else layer["W"].shape[1]
+    return layer["W"].shape[1] if layer["kind"] == "dense" else len(layer["U"])
 
 
 def cast(layer: Layer, dtype: npt.DTypeLike) -> Layer:
@@ -84,7 +96,7 @@ def cast(layer: Layer, dtype: npt.DTypeLike) -> Layer:
 
 # -- to and from fastlrp -----------------------------------------------------------------------------------------------
 
-_CLASSES = {"lstm": fl.LSTM, "dense": fl.Dense}
+_CLASSES = {"lstm": fl.LSTM, "gru": fl.GRU, "dense": fl.Dense}
 
 
 def _value(layer: Layer) -> Any:
@@ -108,7 +120,7 @@ def _plain(layer: Any) -> Layer:
     if kind == "bidirectional":
         halves = {"forward": _plain(layer.forward), "backward": _plain(layer.backward)}
         return {"kind": kind, **halves, "merge_mode": layer.merge_mode}
-    keys = ["W", "U", "b", "return_sequences", "go_backwards", "activation", "recurrent_activation"]
+    keys = ["W", "U", "b", "reset_after", "return_sequences", "go_backwards", "activation", "recurrent_activation"]
     return {"kind": kind, **{key: getattr(layer, key) for key in keys if hasattr(layer, key)}}
 
 
@@ -194,23 +206,32 @@ _DENSE = st.sampled_from(["linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "
 _WIDTHS = st.one_of(st.integers(1, 9), st.integers(1, 20), st.sampled_from([1, 4, 8, 15, 16, 17]))
 
 
+def has_gru(layers: list[Layer]) -> bool:
+    """Whether any of the layers is a GRU, or two of them."""
+    return any("gru" in (layer["kind"], layer.get("forward", layer)["kind"]) for layer in layers)
+
+
 @st.composite
-def recurrent_layers(draw: st.DrawFn, rng: np.random.Generator, D: int, return_sequences: bool) -> Layer:
-    """An LSTM or a Bidirectional on D inputs."""
+def recurrent_layers(
+    draw: st.DrawFn, rng: np.random.Generator, D: int, return_sequences: bool, *, gru_too: bool
+) -> Layer:
+    """An LSTM, a GRU or a Bidirectional on D inputs."""
     options = {
         "return_sequences": return_sequences,
         "bias": draw(st.integers(0, 3)) > 0,
         "activation": draw(_SIGNALS),
         "recurrent_activation": draw(_GATES),
     }
-    H = draw(_WIDTHS)
+    H, cell = draw(_WIDTHS), lstm
+    if gru_too and draw(st.integers(0, 2)) == 0:
+        cell, options["reset_after"] = gru, draw(st.booleans())
     if draw(st.booleans()):
-        return lstm(rng, D, H, go_backwards=draw(st.integers(0, 3)) == 0, **options)
-    return bidirectional(rng, D, H, draw(st.sampled_from(["concat", "sum", "ave"])), **options)
+        return cell(rng, D, H, go_backwards=draw(st.integers(0, 3)) == 0, **options)
+    return bidirectional(rng, D, H, draw(st.sampled_from(["concat", "sum", "ave"])), cell, **options)
 
 
 @st.composite
-def networks(draw: st.DrawFn, rng: np.random.Generator, D: int) -> list[Layer]:
+def networks(draw: st.DrawFn, rng: np.random.Generator, D: int, *, gru_too: bool) -> list[Layer]:
     """One to three recurrent layers with Dense and Dropout below, between and above, or no head at all."""
     layers: list[Layer] = []
     width_now = D
@@ -227,7 +248,7 @@ def networks(draw: st.DrawFn, rng: np.random.Generator, D: int) -> list[Layer]:
     depth = draw(st.sampled_from([1, 1, 2, 2, 3]))
     for level in range(depth):
         denses(draw(rarely))
-        layers.append(draw(recurrent_layers(rng, width_now, level + 1 < depth)))
+        layers.append(draw(recurrent_layers(rng, width_now, level + 1 < depth, gru_too=gru_too)))
         width_now = width(layers[-1])
         layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
     if draw(st.integers(0, 4)) > 0:
@@ -249,15 +270,20 @@ def cases(
     dtype: npt.DTypeLike = np.float64,
     samples: st.SearchStrategy[int] | None = None,
     eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5),
+    *,
+    gru_too: bool = True,
 ) -> Case:
-    """A whole question; every part of it may vary."""
+    """A whole question; every part of it may vary, but rudder does not go through a GRU."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     D, T = draw(_WIDTHS), draw(st.integers(1, 7))
     n = draw(samples if samples is not None else st.one_of(st.integers(1, 10), st.integers(1, 40)))
-    layers = [cast(layer, dtype) for layer in draw(networks(rng, D))]
+    layers = [cast(layer, dtype) for layer in draw(networks(rng, D, gru_too=gru_too))]
     X = rng.normal(size=(n, T, D)).astype(dtype)
     target = draw(st.integers(0, n_outputs(layers) - 1))
-    return Case(layers, X, draw(rules(eps)), target, draw(st.sampled_from(["sequence", "sequence", True, False])))
+    rule = draw(rules(eps))
+    if has_gru(layers):
+        rule = replace(rule, name="arras")
+    return Case(layers, X, rule, target, draw(st.sampled_from(["sequence", "sequence", True, False])))
 
 
 def gradient_rule(draw: Any, case: Case) -> tuple[Any, dict[str, Array]]:

@@ -14,7 +14,7 @@ from helpers import close
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 from reference import Rule
-from strategies import Case, bidirectional, cases, dense, lstm
+from strategies import Case, bidirectional, cases, dense, gru, has_gru, lstm
 
 ABSORBED = {"delta": 0.0, "stabilizer": "absorbed"}
 
@@ -41,10 +41,23 @@ def build(kind, rng):
             *[lstm(rng, 6, 4, go_backwards=True, **seq), bidirectional(rng, 4, 3, "ave", **up)],
             *[dense(rng, 3, 6, activation="relu"), dense(rng, 6, 3, activation="softmax")],
         ],
+        "gru": lambda: [gru(rng, 3, 4), dense(rng, 4, 1)],
+        "gru, reset before": lambda: [gru(rng, 3, 4, reset_after=False, go_backwards=True), dense(rng, 4, 2)],
+        "gru stacked": lambda: [
+            *[gru(rng, 3, 4, **seq, bias=False), lstm(rng, 4, 5, **seq), gru(rng, 5, 4, **seq, **relu)],
+            *[bidirectional(rng, 4, 3, "sum", gru, **seq, **old), dense(rng, 3, 4, activation="tanh")],
+            *[bidirectional(rng, 4, 3, "concat", gru, **up, reset_after=False), dense(rng, 6, 2)],
+        ],
     }[kind]()
 
 
-KINDS = ("plain", "no head, no bias", "backwards", "stacked", "concat", "sum", "ave", "everything")
+LSTMS = ("plain", "no head, no bias", "backwards", "stacked", "concat", "sum", "ave", "everything")
+KINDS = (*LSTMS, "gru", "gru, reset before", "gru stacked")
+
+
+def names_for(layers):
+    """The rules that go through these layers."""
+    return ("arras",) if has_gru(layers) else ("arras", "rudder")
 
 
 def test_imports_nothing_of_fastlrp():
@@ -107,6 +120,52 @@ def test_one_unit_one_feature_two_steps_by_hand(delta, stabilizer):
     assert got.initial_state == 0
 
 
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("stabilizer", ["paper", "absorbed"])
+@pytest.mark.parametrize("delta", [0.0, 1.0])
+def test_one_unit_of_a_gru_by_hand(delta, stabilizer, reset_after):
+    """Every number of arras written out for the smallest GRU that has all paths."""
+    (wz, wr, wh), (uz, ur, uh), (bz, br, bh) = (0.5, -0.3, 0.8), (0.1, 0.4, -0.6), (0.1, 0.7, -0.2)
+    (kz, kr, kh), v, d, (x1, x2), eps = (0.2, -0.4, 0.3), 1.5, 0.9, (0.6, -2.0), 0.05
+    layer = {"kind": "gru", "W": [[wz, wr, wh]], "U": [[uz, ur, uh]], "b": [[bz, br, bh], [kz, kr, kh]]}
+    if not reset_after:
+        layer["b"], kz, kr, kh = [bz, br, bh], 0.0, 0.0, 0.0
+    layer |= {"return_sequences": False, "go_backwards": False, "reset_after": reset_after}
+    layer |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    layers = [layer, {"kind": "dense", "W": [[v]], "b": [d], "activation": "linear"}]
+
+    r1, r2_of = sigmoid(x1 * wr + br + kr), lambda h: sigmoid(x2 * wr + br + h * ur + kr)
+    zh1 = x1 * wh + bh + r1 * kh
+    new1 = (1 - sigmoid(x1 * wz + bz + kz)) * np.tanh(zh1)
+    h1, r2 = new1, r2_of(new1)
+    zh2 = x2 * wh + bh + r2 * (h1 * uh + kh)
+    z2 = sigmoid(x2 * wz + bz + h1 * uz + kz)
+    old2, new2 = z2 * h1, (1 - z2) * np.tanh(zh2)
+    h2 = old2 + new2
+    y = h2 * v + d
+
+    def share(s, b):
+        return eps * s + delta * b if stabilizer == "paper" else delta * (eps * s + b)
+
+    s = {name: 1 if value >= 0 else -1 for name, value in {"y": y, "h1": h1, "h2": h2, "1": zh1, "2": zh2}.items()}
+    R_h2 = (h2 * v + share(s["y"], d)) / (y + eps * s["y"]) * y
+    even = share(s["h2"], 0) / 2
+    R_h1, R_g2 = ((part + even) / (h2 + eps * s["h2"]) * R_h2 for part in (old2, new2))
+    even = share(s["2"], bh + r2 * kh) / 2
+    R_x2 = (x2 * wh + even) / (zh2 + eps * s["2"]) * R_g2
+    R_h1 += (r2 * h1 * uh + even) / (zh2 + eps * s["2"]) * R_g2
+    even = share(s["h1"], 0) / 2
+    R_h0, R_g1 = ((part + even) / (h1 + eps * s["h1"]) * R_h1 for part in (0.0, new1))
+    even = share(s["1"], bh + r1 * kh) / 2
+    R_x1 = (x1 * wh + even) / (zh1 + eps * s["1"]) * R_g1
+    R_h0 += even / (zh1 + eps * s["1"]) * R_g1
+    got = reference.explain(layers, np.array([[x1], [x2]]), Rule("arras", eps, delta, stabilizer))
+    assert_allclose(got.prediction, [y], rtol=1e-14)
+    assert_allclose(got.relevance[:, 0], [R_x1, R_x2], rtol=1e-13)
+    assert_allclose(got.initial_state, R_h0, rtol=1e-13, atol=1e-16)
+    assert_allclose(got.unattributed, y - R_x1 - R_x2 - R_h0, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("merge_mode", ["sum", "ave"])
 def test_a_merge_spreads_its_stabiliser_over_all_lower_outputs(rng, merge_mode):
     """The layer's own rule, with the relevance that reaches the two LSTMs written out."""
@@ -150,7 +209,7 @@ def test_delta_of_one_conserves(kind, stabilizer, rng):
 def test_totals_reconcile_for_every_combination_of_parameters(kind, rng):
     layers, x = build(kind, rng), rng.normal(size=(5, 3))
     combinations = itertools.product(
-        ("arras", "rudder"), (0.3, 1e-3), (0.0, 1.0), ("paper", "absorbed"), (True, False), ("sequence", True, False)
+        names_for(layers), (0.3, 1e-3), (0.0, 1.0), ("paper", "absorbed"), (True, False), ("sequence", True, False)
     )
     for name, eps, delta, stabilizer, recurrent, aggregate in combinations:
         got = reference.explain(layers, x, Rule(name, eps, delta, stabilizer, recurrent), aggregate=aggregate)
@@ -207,19 +266,19 @@ def test_where_much_is_forgotten_rudder_says_by_how_much(rng):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["arras", "rudder"])
-def test_permuting_features_permutes_relevance(kind, name, rng):
+def test_permuting_features_permutes_relevance(kind, rng):
     layers, x, order = build(kind, rng), rng.normal(size=(5, 3)), np.array([2, 0, 1])
-    one = reference.explain(layers, x, Rule(name))
-    two = reference.explain(oracles.with_features_permuted(layers, order), x[:, order], Rule(name))
-    close(two.relevance, one.relevance[:, order], 1e-11)
-    close(two.prediction, one.prediction, 1e-13)
+    for name in names_for(layers):
+        one = reference.explain(layers, x, Rule(name))
+        two = reference.explain(oracles.with_features_permuted(layers, order), x[:, order], Rule(name))
+        close(two.relevance, one.relevance[:, order], 1e-11)
+        close(two.prediction, one.prediction, 1e-13)
 
 
-@pytest.mark.parametrize("name", ["arras", "rudder"])
-def test_permuting_units_changes_nothing(name, rng):
+@pytest.mark.parametrize(("name", "cell"), [("arras", lstm), ("rudder", lstm), ("arras", gru)])
+def test_permuting_units_changes_nothing(name, cell, rng):
     for second in (dense(rng, 5, 2), None):
-        first = lstm(rng, 3, 5, return_sequences=second is None)
+        first = cell(rng, 3, 5, return_sequences=second is None)
         layers = [first, second] if second else [first, lstm(rng, 5, 2), dense(rng, 2, 1)]
         x = rng.normal(size=(5, 3))
         one = reference.explain(layers, x, Rule(name))

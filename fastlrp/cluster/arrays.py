@@ -12,7 +12,7 @@ import numpy as np
 from fastlrp.batches import check_shape
 from fastlrp.checks import as_dtype
 from fastlrp.cluster.engine import Ask, asked, needed, shared
-from fastlrp.explain import Given, labelled
+from fastlrp.explain import Given, check_rule, labelled
 from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
@@ -67,7 +67,7 @@ def explain_array(X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, **o
     kind = _checked(X, net, steps, dtype)
     T, D = int(X.shape[1]), net.n_features
     assert ask.rule is not None
-    ask.rule.check_fits(T, D, kind)
+    check_rule(ask.rule, net, T, kind)
     shapes = [(D,) if ask.reduced else (T, D), (net.n_outputs,), (), (), ()]
     record = np.dtype([(name, kind, shape) for name, shape in zip(Results._fields, shapes, strict=True)])
     whole = X.map_blocks(_block, shared(net), ask, record, dtype=record, drop_axis=[1, 2], meta=np.empty(0, record))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastlrp.cluster.engine import Ask, asked, needed, nothing, shared
-from fastlrp.explain import Given, labelled, panel_steps, prediction_names
+from fastlrp.explain import Given, check_rule, labelled, panel_steps, prediction_names
 from fastlrp.messages import suggest
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.calendar import Calendar, PartKeys, calendar_of, part_keys
@@ -45,7 +45,7 @@ def over_partitions(
     ask = asked(net, **options)
     form = _form(data._meta, net, index, panel_steps(net, steps), dtype)
     if ask.rule is not None:
-        ask.rule.check_fits(form.steps, net.n_features, form.dtype)
+        check_rule(ask.rule, net, form.steps, form.dtype)
     data = data[[*form.columns, *form.features]]
     if shuffle:
         data = _shuffled(data, form.keys[1])

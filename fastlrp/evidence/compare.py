@@ -15,7 +15,7 @@ from fastlrp.evidence.comparison import Comparison
 from fastlrp.evidence.pairs import Explanation, compared
 from fastlrp.evidence.samples import Model, drawn, samples_of
 from fastlrp.evidence.shapley import need_shap
-from fastlrp.explain import check_network, target_unit
+from fastlrp.explain import check_network, check_rule, refused, target_unit
 from fastlrp.messages import count
 from fastlrp.model.ensemble import AnyNetwork, check_alike
 from fastlrp.progress import progress_bar
@@ -32,7 +32,7 @@ RULES = ("arras", Arras(recurrent=False), "rudder", "gradient_x_input", "integra
 def compare(
     net: Explains | AnyNetwork | Mapping[str, Any],
     X: Array | pd.DataFrame,
-    rules: Sequence[str | Rule] = RULES,
+    rules: Sequence[str | Rule] | None = None,
     *,
     by: By = "feature",
     top: int | None = None,
@@ -54,9 +54,10 @@ def compare(
         In the host's memory; all is computed on the CPU. Samples with a missing value are left out; those in which a
         rule's numbers overflow, of its pairs.
     rules : sequence of rules
-        As :meth:`fastlrp.Network.explain` takes them, and "shap": Shapley values of the score by the package shap's
-        PermutationExplainer (one order and its reverse), where the mean window stands for what is absent. As they take
-        two scores a (step, feature) cell, they are compared on 50 samples at most, drawn at random.
+        As :meth:`fastlrp.Network.explain` takes them (None: those that go through the networks' layers), and "shap":
+        Shapley values of the score by the package shap's PermutationExplainer (one order and its reverse), where the
+        mean window stands for what is absent. As they take two scores a (step, feature) cell, they are compared on 50
+        samples at most, drawn at random.
     by : {"feature", "cell"}
         The units that are compared: relevance summed over steps, or of each (step, feature) cell.
     top : int or None
@@ -93,14 +94,14 @@ def compare(
     explanations = [
         Explanation(_named(name, rule), Model(one, units[name], threads), rule)
         for name, one in nets.items()
-        for rule in _rules(rules)
+        for rule in (_rules(RULES, nets) if rules is None else _rules(rules))
     ]
     _check_pairs(explanations)
     every, _ = samples_of(explanations[0].model.net, X, steps, dtype)
     D, T = every.rows.shape[1], every.steps
     for one in explanations:
         if one.rule is not None:
-            one.rule.check_fits(T, D, every.rows.dtype)
+            check_rule(one.rule, one.model.net, T, every.rows.dtype)
     size = D if by == "feature" else T * D
     top = min(5, max(1, size // 2)) if top is None else top
     if top > size:
@@ -123,14 +124,14 @@ def _networks(net: Any) -> dict[str, AnyNetwork]:
     return {str(name): one for name, one in net.items()}
 
 
-def _rules(rules: Any) -> list[Rule | None]:
-    """The rules; None for shap."""
+def _rules(rules: Any, nets: Mapping[str, AnyNetwork] | None = None) -> list[Rule | None]:
+    """The rules; None for shap. Where networks are given, those that go through all of them."""
     if isinstance(rules, str | Rule) or not hasattr(rules, "__iter__"):
         raise ValueError(f"compare(rules=...) takes a list of rules, not {rules!r}")
     found: list[Rule | None] = [None if rule == "shap" else as_rule(rule) for rule in rules]
     if None in found:
         need_shap()
-    return found
+    return [rule for rule in found if rule is None or not any(refused(rule, net) for net in (nets or {}).values())]
 
 
 def _named(network: str, rule: Rule | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 import fastlrp
-from fastlrp.explain import check_network, panel_steps
+from fastlrp.explain import check_network, check_rule, panel_steps
 from fastlrp.files.blocks import Blocks
 from fastlrp.files.by_time import ByTime
 from fastlrp.files.chosen import compute_dtype, find_features, find_index, list_of
@@ -153,7 +153,7 @@ def explain_file(
         tables.declare(labels, features)
         tables.check([*labels, *features])
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
-        asked.rule.check_fits(asked.steps, len(features), kind)
+        check_rule(asked.rule, net, asked.steps, kind)
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent, by)))
         layout = find_layout(keys, str(path), calendar)
         first = 0 if since is None else first_rank(layout.distinct, layout.latest, since)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from fastlrp.keras.tree import Node
 
 #: Classes that are read under another's name. The prefix "Custom" marks the original project's own classes.
-ALIASES = {"LSTMV2": "LSTM", "LSTMV1": "LSTM", "CuDNNLSTM": "LSTM", "BatchNormalizationV1": "BatchNormalization"}
+ALIASES = {
+    "LSTMV2": "LSTM", "LSTMV1": "LSTM", "CuDNNLSTM": "LSTM", "GRUV2": "GRU", "GRUV1": "GRU",
+    "BatchNormalizationV1": "BatchNormalization",
+}  # fmt: skip
+#: Cells that an RNN may hold, and the layers that they then are.
+CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU"}
+#: Layers that carry a state from step to step, and how many gates each has.
+RECURRENT = {"LSTM": 4, "GRU": 3}
 
 #: Layers that are the identity at inference, whatever their options.
 IDENTITIES = {
@@ -15,16 +22,27 @@ IDENTITIES = {
 #: Layers that are folded into a neighbouring layer's weights.
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 #: Layers that are read or checked one by one in layers.py.
-OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
+OTHERS = {
+    "LSTM",
+    "GRU",
+    "Bidirectional",
+    "Dense",
+    "TimeDistributed",
+    "Activation",
+    "ReLU",
+    "Softmax",
+    "Flatten",
+    "Reshape",
+}
 KNOWN = IDENTITIES | AFFINE | OTHERS
 
 _NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"
-_RECURRENT = "only LSTMs are explained: train the model with LSTM instead"
+_RECURRENT = "of recurrent layers LSTM and GRU are explained: train the model with one of them instead"
 _MERGE = "it merges branches, and a chain of layers is explained: train the model as one chain"
 REFUSED = {
     **dict.fromkeys(("LayerNormalization", "UnitNormalization", "GroupNormalization"), _NONLINEAR),
-    **dict.fromkeys(("GRU", "GRUV2", "CuDNNGRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D"), _RECURRENT),
-    "RNN": "of recurrent cells only LSTMCell is explained: train the model with LSTM instead",
+    **dict.fromkeys(("CuDNNGRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D"), _RECURRENT),
+    "RNN": "of recurrent cells LSTMCell and GRUCell are explained: train the model with LSTM or GRU instead",
     "Lambda": "it holds program code, which is never run: replace it by a layer of Keras, such as Rescaling, or "
     "compute it before the model",
     "Masking": "masked steps are not explained: train on full windows without Masking, or, if no step is ever masked, "
@@ -38,7 +56,9 @@ REFUSED = {
         "attention is not explained: train the model with LSTM and Dense layers",
     ),
 }  # fmt: skip
-_ELSE = "it is not among the layers that are explained (LSTM, Bidirectional, Dense, Dropout and what folds into them)"
+_ELSE = (
+    "it is not among the layers that are explained (LSTM, GRU, Bidirectional, Dense, Dropout and what folds into them)"
+)
 
 
 def kind_of(node: Node) -> str:
@@ -47,8 +67,8 @@ def kind_of(node: Node) -> str:
     name = ALIASES.get(name, name)
     if name.startswith("Custom") and name[6:] in KNOWN:
         name = name[6:]
-    if name == "RNN" and isinstance(cell := node.config.get("cell"), dict) and cell.get("class_name") == "LSTMCell":
-        return "LSTM"
+    if name == "RNN" and isinstance(cell := node.config.get("cell"), dict):
+        return CELLS.get(str(cell.get("class_name")), name)
     return name
 
 

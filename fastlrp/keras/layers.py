@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.cudnn import from_cudnn
 from fastlrp.keras.fold import Affine, Array, Weights, affine_of
-from fastlrp.keras.kinds import AFFINE, cannot, kind_of, refusal
-from fastlrp.keras.options import activation, backward_of, input_shape, label, lstm_options, option, wrapped
+from fastlrp.keras.kinds import AFFINE, RECURRENT, cannot, kind_of, refusal
+from fastlrp.keras.options import activation, backward_of, input_shape, label, option, recurrent_options, wrapped
 from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
 from fastlrp.keras.tree import Node, Use
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Layer, Recurrent
 
 Shape = tuple[int | None, ...]
 #: Layers that TimeDistributed may wrap: they treat every step as they treat a single one.
@@ -37,6 +39,12 @@ def build(chain: Sequence[Use], weights: Weights, keras2: bool) -> Built:
     return builder.result()
 
 
+def _resets_after(node: Node, config: dict[str, Any]) -> bool:
+    """Whether a GRU's reset gate works after its product; files from before Keras had the choice do not say, and there
+    it works before."""
+    return bool(option(node, "reset_after", False, bool, config))
+
+
 class _Builder:
     """The state on the way up: the layers built, the shape here, and an affine map that waits for the layer above."""
 
@@ -56,10 +64,10 @@ class _Builder:
             raise ModelFileError(cannot(node, reason))
         if self.window is None:
             self._enter(node, kind)
-        if use.output and kind != "LSTM":
+        if use.output and kind not in RECURRENT:
             raise ModelFileError(f"output {use.output} of {label(node)} is used, expected its first")
-        if kind == "LSTM":
-            self._lstm(node, use.output)
+        if kind in RECURRENT:
+            self._recurrent(node, use.output)
         elif kind == "Bidirectional":
             self._bidirectional(node)
         elif kind == "Dense":
@@ -80,13 +88,14 @@ class _Builder:
         if self.affine is not None:
             raise ModelFileError(
                 f"{label(self.affine.node)} has no linear layer beside it to be folded into: put it below a Dense or "
-                "LSTM layer, or above a Dense layer without activation"
+                "recurrent layer, or above a Dense layer without activation"
             )
-        if not any(isinstance(layer, LSTM | Bidirectional) for layer in self.layers):
-            raise ModelFileError("the model has no LSTM layer, expected a recurrent network")
+        if not any(isinstance(layer, Recurrent | Bidirectional) for layer in self.layers):
+            raise ModelFileError("the model has no LSTM or GRU layer, expected a recurrent network")
         if self.sequence:
             raise ModelFileError(
-                "the model's output is a sequence, expected one row a sample: give its last LSTM return_sequences=False"
+                "the model's output is a sequence, expected one row a sample: give its last recurrent layer "
+                "return_sequences=False"
             )
         assert self.window is not None
         assert self.window[1] is not None
@@ -109,7 +118,7 @@ class _Builder:
         """The shape that goes into the next layer, without the sample."""
         return [self.window[0] if self.window else None, self.width] if self.sequence else [self.width]
 
-    def _grow(self, layer: LSTM | Bidirectional | Dense, width: int) -> None:
+    def _grow(self, layer: Recurrent | Bidirectional | Dense, width: int) -> None:
         """Put a layer with weights on top; the waiting affine map is already folded into it."""
         if self.window is None:
             self.window = (None, layer.n_inputs)
@@ -120,9 +129,9 @@ class _Builder:
 
     # ------------------------------------------------------------------ layers with weights
 
-    def _lstm(self, node: Node, output: int) -> None:
+    def _recurrent(self, node: Node, output: int) -> None:
         self._needs_sequence(node)
-        config = lstm_options(node)
+        config = recurrent_options(node)
         state = option(node, "return_state", False, bool, config)
         if output > 1 or (output and not state):
             raise ModelFileError(
@@ -131,48 +140,56 @@ class _Builder:
         sequences = (
             option(node, "return_sequences", False, bool, config) and output == 0
         )  # output 1 is h of the last step
-        arrays = self.weights(node, self._lstm_shapes(node, config))
+        arrays = self.weights(node, self._shapes(node, config))
         backwards = option(node, "go_backwards", False, bool, config)
-        layer = self._read_lstm(node, config, arrays, return_sequences=sequences, go_backwards=backwards)
+        layer = self._read(node, config, arrays, return_sequences=sequences, go_backwards=backwards)
         self._grow(layer, layer.units)
 
     def _bidirectional(self, node: Node) -> None:
         self._needs_sequence(node)
         parts = (wrapped(node, "layer"), backward_of(node))
-        configs = [lstm_options(part, node) for part in parts]
-        shapes = [self._lstm_shapes(part, config) for part, config in zip(parts, configs, strict=True)]
+        configs = [recurrent_options(part, node) for part in parts]
+        shapes = [self._shapes(part, config) for part, config in zip(parts, configs, strict=True)]
         arrays, cut = self.weights(node, shapes[0] + shapes[1]), len(shapes[0])
         mode = node.config.get("merge_mode", "concat")
         if mode not in ("concat", "sum", "ave"):
             raise ModelFileError(f"{label(node)} has merge_mode={mode!r}, expected concat, sum or ave")
         if configs[0].get("go_backwards"):
-            raise ModelFileError(f"{label(node)} wraps an LSTM with go_backwards=True: give it as the backward layer")
-        lstms = []
+            raise ModelFileError(f"{label(node)} wraps a layer with go_backwards=True: give it as the backward layer")
+        cells = []
         for part, config, own in zip(parts, configs, (arrays[:cut], arrays[cut:]), strict=True):
             sequences = option(part, "return_sequences", False, bool, config)
-            lstms.append(self._read_lstm(part, config, own, return_sequences=sequences))
-        layer = Bidirectional(lstms[0], lstms[1], mode, node.name)
+            cells.append(self._read(part, config, own, return_sequences=sequences))
+        if len({cell.kind for cell in cells}) > 1:
+            raise ModelFileError(f"{label(node)} wraps an LSTM and a GRU, expected two layers of one kind")
+        layer = Bidirectional(cells[0], cells[1], mode, node.name)
         self._grow(layer, layer.n_outputs)
 
-    def _lstm_shapes(self, node: Node, config: dict[str, Any]) -> list[Shape]:
+    def _shapes(self, node: Node, config: dict[str, Any]) -> list[Shape]:
         units = option(node, "units", None, int, config)
         if option(node, "time_major", False, bool, config):
             raise ModelFileError(f"{label(node)} has time_major=True, expected (sample, step, feature) order")
-        bias = 8 * units if node.class_name == "CuDNNLSTM" else 4 * units
-        shapes: list[Shape] = [(self.width, 4 * units), (units, 4 * units), (bias,)]
+        gates = RECURRENT[kind_of(node)] * units
+        bias: Shape = (2 * gates,) if node.class_name == "CuDNNLSTM" else (gates,)
+        if kind_of(node) == "GRU" and _resets_after(node, config):
+            bias = (2, gates)
+        shapes: list[Shape] = [(self.width, gates), (units, gates), bias]
         return shapes if option(node, "use_bias", True, bool, config) else shapes[:2]
 
-    def _read_lstm(self, node: Node, config: dict[str, Any], arrays: list[Array], **options: bool) -> LSTM:
+    def _read(self, node: Node, config: dict[str, Any], arrays: list[Array], **options: bool) -> Recurrent:
         W, U, *rest = arrays
         if node.class_name == "CuDNNLSTM":
             W, U, rest = from_cudnn(W, U, rest)
         bias = rest[0] if rest else None
-        if self.affine is not None:
-            W, bias = self.affine.into_above(W, bias)
+        after = kind_of(node) == "GRU" and _resets_after(node, config)
+        if self.affine is not None:  # which changes what comes from x_t alone
+            W, own = self.affine.into_above(W, bias[0] if after and bias is not None else bias)
+            bias = np.stack([own, np.zeros_like(own) if bias is None else bias[1]]) if after else own
         signal, gate = (
-            activation(node, f"{which}activation", self.keras2, config, lstm=True) for which in ("", "recurrent_")
+            activation(node, f"{which}activation", self.keras2, config, recurrent=True) for which in ("", "recurrent_")
         )
-        return LSTM(W, U, bias, activation=signal, recurrent_activation=gate, name=node.name, **options)
+        how: dict[str, Any] = {"activation": signal, "recurrent_activation": gate, "name": node.name, **options}
+        return GRU(W, U, bias, after, **how) if kind_of(node) == "GRU" else LSTM(W, U, bias, **how)
 
     def _dense(self, node: Node) -> None:
         units = option(node, "units", None, int)

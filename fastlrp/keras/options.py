@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.kinds import kind_of
+from fastlrp.keras.kinds import RECURRENT, kind_of
 from fastlrp.keras.tree import Node
 from fastlrp.model.layers import DENSE_ACTIVATIONS, LSTM_ACTIVATIONS
 
@@ -17,8 +17,8 @@ def label(node: Node) -> str:
     return f"layer {node.name!r} ({node.class_name})"
 
 
-def lstm_config(node: Node) -> dict[str, Any]:
-    """The options of an LSTM, with those of its cell where it is an RNN over an LSTMCell."""
+def recurrent_config(node: Node) -> dict[str, Any]:
+    """The options of an LSTM or a GRU, with those of its cell where it is an RNN over one."""
     cell = node.config.get("cell")
     inner = cell.get("config") if isinstance(cell, dict) else None
     return {**inner, **node.config} if isinstance(inner, dict) else node.config
@@ -34,7 +34,9 @@ def option(
     return value
 
 
-def activation(node: Node, key: str, keras2: bool, config: dict[str, Any] | None = None, lstm: bool = False) -> str:
+def activation(
+    node: Node, key: str, keras2: bool, config: dict[str, Any] | None = None, recurrent: bool = False
+) -> str:
     """fastlrp's name of an activation; ``hard_sigmoid`` is another function in Keras 1 and 2."""
     value = (node.config if config is None else config).get(key, "linear")
     if isinstance(value, dict):  # Keras writes a user's own function so, or a layer used as one
@@ -44,7 +46,7 @@ def activation(node: Node, key: str, keras2: bool, config: dict[str, Any] | None
     name = "linear" if value is None else value
     if name == "hard_sigmoid" and keras2:
         name = "hard_sigmoid_keras2"
-    choices = LSTM_ACTIVATIONS if lstm else DENSE_ACTIVATIONS
+    choices = LSTM_ACTIVATIONS if recurrent else DENSE_ACTIVATIONS
     if not isinstance(name, str) or name not in choices:
         allowed = ", ".join(choice for choice in choices if choice != "hard_sigmoid_keras2")
         raise ModelFileError(f"{label(node)} has {key} {_brief(value)}, expected one of {allowed}")
@@ -63,13 +65,13 @@ def wrapped(node: Node, key: str) -> Node:
     return Node(inner["class_name"], node.name, inner["config"], node.trainable)
 
 
-def lstm_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
-    """The options of an LSTM; raises ModelFileError where a wrapper holds another layer."""
-    if kind_of(node) != "LSTM":
+def recurrent_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
+    """The options of an LSTM or a GRU; raises ModelFileError where a wrapper holds another layer."""
+    if kind_of(node) not in RECURRENT:
         raise ModelFileError(
-            f"{label(owner or node)} wraps a {node.class_name}, which is not explained: only LSTMs are"
+            f"{label(owner or node)} wraps a {node.class_name}, which is not explained: only LSTMs and GRUs are"
         )
-    config = lstm_config(node)
+    config = recurrent_config(node)
     if node.class_name == "CuDNNLSTM":
         config = {**config, "activation": "tanh", "recurrent_activation": "sigmoid"}
     defaults = {"activation": "tanh", "recurrent_activation": "sigmoid"}
@@ -79,8 +81,8 @@ def lstm_options(node: Node, owner: Node | None = None) -> dict[str, Any]:
 def roles(node: Node) -> tuple[list[str], list[str]]:
     """The names of a layer's trainable weights and of its others, in Keras' order."""
     kind, config = kind_of(node), node.config
-    if kind == "LSTM":
-        bias = ["bias"] if lstm_config(node).get("use_bias", True) else []
+    if kind in RECURRENT:
+        bias = ["bias"] if recurrent_config(node).get("use_bias", True) else []
         return ["kernel", "recurrent_kernel", *bias], []
     if kind == "Dense":
         return ["kernel", *(["bias"] if config.get("use_bias", True) else [])], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.keras.tree import Node
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.model.layers import GRU, Bidirectional, Dense, Layer, Recurrent
 from fastlrp.network import Network
 
 
@@ -20,12 +20,12 @@ def tree_of(network: Network) -> Node:
 
 def _node(layer: Layer, i: int) -> Node:
     name = layer.name or f"{type(layer).__name__.lower()}_{i}"
-    if isinstance(layer, LSTM):
-        return Node("LSTM", name, lstm_config(layer, name))
+    if isinstance(layer, Recurrent):
+        return Node(layer.kind, name, recurrent_config(layer, name))
     if isinstance(layer, Bidirectional):
         parts = {"layer": layer.forward, "backward_layer": layer.backward}
         config: dict[str, Any] = {
-            key: {"class_name": "LSTM", "config": lstm_config(part, name)} for key, part in parts.items()
+            key: {"class_name": part.kind, "config": recurrent_config(part, name)} for key, part in parts.items()
         }
         kernel = layer.forward.W.shape
         return Node("Bidirectional", name, {**config, "merge_mode": layer.merge_mode, "kernel_shape": kernel})
@@ -35,8 +35,9 @@ def _node(layer: Layer, i: int) -> Node:
     return Node("Dropout", name, {"rate": layer.rate})
 
 
-def lstm_config(layer: LSTM, name: str) -> dict[str, Any]:
-    """Keras' options for an LSTM."""
+def recurrent_config(layer: Recurrent, name: str) -> dict[str, Any]:
+    """Keras' options for an LSTM or a GRU."""
+    own = {"reset_after": bool(layer.reset_after)} if isinstance(layer, GRU) else {}
     return {
         "name": name,
         "units": layer.units,
@@ -46,4 +47,5 @@ def lstm_config(layer: LSTM, name: str) -> dict[str, Any]:
         "activation": layer.activation,
         "recurrent_activation": layer.recurrent_activation,
         "kernel_shape": layer.W.shape,
+        **own,
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.hdf5 import HDF5File
-from fastlrp.keras.kinds import kind_of
+from fastlrp.keras.kinds import RECURRENT, kind_of
 from fastlrp.keras.options import label, roles
 from fastlrp.keras.tree import Node
 
@@ -65,7 +65,7 @@ def _container(file: HDF5File, model: Node, path: str, found: dict[Node, tuple[s
             if node.layers is not None:
                 _container(file, node, group, found)
             else:
-                found[node] = _variables(file, group, kind_of(node))
+                found[node] = _variables(file, group, _stored_as(node))
 
 
 def numbered_groups(file: HDF5File, base: str, prefix: str) -> list[str]:
@@ -76,13 +76,17 @@ def numbered_groups(file: HDF5File, base: str, prefix: str) -> list[str]:
     return [path for path in paths if any(dataset.startswith(path + "/") for dataset in file.datasets)]
 
 
+def _stored_as(node: Node) -> str:
+    """The kind of a layer as far as its groups tell: LSTMs and GRUs both have a cell."""
+    return "recurrent" if kind_of(node) in RECURRENT else kind_of(node)
+
+
 def _variables(file: HDF5File, group: str, kind: str) -> tuple[str, ...]:
     """The variables of one layer, in order."""
     if kind == "Bidirectional":
-        return _variables(file, _join(group, "forward_layer"), "LSTM") + _variables(
-            file, _join(group, "backward_layer"), "LSTM"
-        )
-    inner = {"LSTM": "cell/vars", "TimeDistributed": "layer/vars"}.get(kind, "vars")
+        sides = (_join(group, side) for side in ("forward_layer", "backward_layer"))
+        return tuple(path for side in sides for path in _variables(file, side, "recurrent"))
+    inner = {"recurrent": "cell/vars", "TimeDistributed": "layer/vars"}.get(kind, "vars")
     path = _join(group, inner)
     numbers = sorted((int(name), name) for name in file.groups.get(path, []) if name.isdecimal() and len(name) < 4)
     return tuple(_join(path, name) for _, name in numbers)
@@ -98,7 +102,7 @@ def _by_shape(file: HDF5File, model: Node) -> dict[Node, tuple[str, ...]]:
     found: dict[Node, tuple[str, ...]] = {}
     leaves = [leaf for leaf in model.leaves() if any(roles(leaf))]
     for leaf in leaves:
-        kind, sizes = kind_of(leaf), len(roles(leaf)[0]) + len(roles(leaf)[1])
+        kind, sizes = _stored_as(leaf), len(roles(leaf)[0]) + len(roles(leaf)[1])
         fits = [s for s in spots if s.kind == kind and len(s.paths) == sizes and _fits(file, leaf, s.paths)]
         named = [s for s in fits if s.name is not None and s.name == leaf.name]
         fits = named or fits
@@ -137,7 +141,7 @@ def _spot(file: HDF5File, path: str) -> _Spot | None:
     elif last in {"forward_layer", "backward_layer", "cell", "layer", "vars"}:
         return None
     else:
-        kind = "LSTM" if "cell" in children else "TimeDistributed" if "layer" in children else "Dense"
+        kind = "recurrent" if "cell" in children else "TimeDistributed" if "layer" in children else "Dense"
     paths = _variables(file, path, kind)
     if not paths:
         return None
@@ -158,7 +162,7 @@ def _fits(file: HDF5File, leaf: Node, paths: Sequence[str]) -> bool:
         return False
     if not isinstance(units, int) or len(kernel) != 2:
         return units is None
-    return kernel[1] == (4 * units if kind_of(leaf) == "LSTM" else units)
+    return kernel[1] == units * RECURRENT.get(kind_of(leaf), 1)
 
 
 def snake_case(name: str) -> str:

@@ -16,9 +16,9 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.fold import Array
 from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
-from fastlrp.keras.template import lstm_config
+from fastlrp.keras.template import recurrent_config
 from fastlrp.keras.v3 import snake_case
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.model.layers import Bidirectional, Dense, Layer, Recurrent
 from fastlrp.network import Network
 from fastlrp.objects import as_path
 from fastlrp.whole import whole
@@ -116,8 +116,8 @@ def _plain(network: Network) -> list[Layer]:
 def _options(layer: Layer, name: str) -> dict[str, Any]:
     """Keras' options for a layer; weights are stored in its own dtype."""
     config: dict[str, Any] = {"name": name, "trainable": True, "dtype": _dtype(layer)}
-    if isinstance(layer, LSTM):
-        options = lstm_config(layer, name)
+    if isinstance(layer, Recurrent):
+        options = recurrent_config(layer, name)
         options.pop("kernel_shape")
         config |= options | {"return_state": False, "stateful": False, "unroll": False}
     elif isinstance(layer, Dense):
@@ -125,7 +125,7 @@ def _options(layer: Layer, name: str) -> dict[str, Any]:
     elif isinstance(layer, Bidirectional):
         for key, part, backwards in (("layer", layer.forward, False), ("backward_layer", layer.backward, True)):
             prefix = "forward" if key == "layer" else "backward"
-            config[key] = _entry("LSTM", _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
+            config[key] = _entry(part.kind, _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
         config["merge_mode"] = layer.merge_mode
     else:
         config["rate"] = layer.rate
@@ -180,8 +180,8 @@ def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
 def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
     """The arrays of a layer under the names that Keras 2 gives them."""
     roles = ("kernel", "recurrent_kernel", "bias")
-    if isinstance(layer, LSTM):
-        return [(f"lstm_cell/{role}", array) for role, array in zip(roles, layer.arrays, strict=False)]
+    if isinstance(layer, Recurrent):
+        return [(f"{layer.kind.lower()}_cell/{role}", array) for role, array in zip(roles, layer.arrays, strict=False)]
     if isinstance(layer, Bidirectional):
         parts = (("forward", layer.forward), ("backward", layer.backward))
         return [(f"{side}_{name}/{where}", array) for side, part in parts for where, array in _named_arrays(part, name)]
@@ -219,7 +219,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
 
 def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], str]]:
     """A layer's arrays and the groups that hold them."""
-    if isinstance(layer, LSTM):
+    if isinstance(layer, Recurrent):
         return [(layer.arrays, f"{base}/cell/vars")]
     if isinstance(layer, Bidirectional):
         sides = (("forward_layer", layer.forward), ("backward_layer", layer.backward))

@@ -229,6 +229,21 @@ def gated(t, x):
 
 
 @inlined
+def opened(t):
+    """1/(1 + 2^t): a gate by itself."""
+    open_, of = _gate_parts(t)
+    return open_ / of
+
+
+@inlined
+def blended_tanh(t, x, past):
+    """(1 - z) tanh(x) and z*past, where z = 1/(1 + 2^t), with no cancellation in 1 - z."""
+    above, below = _tanh_parts(x)
+    open_, of = _gate_parts(t)
+    return (above * (of - open_)) / (below * of), past * open_ / of
+
+
+@inlined
 def relu(x):
     """max(x, 0); NaN stays NaN."""
     zero = type(x)(0)
@@ -322,6 +337,12 @@ def rudder_arrival(arrived, written, kept, eps):
 def left_out(z, upper, q):
     """The relevance that a path would carry whose part of z is z - upper."""
     return (z - upper) * q
+
+
+@inlined
+def reset_bias(b, reset, recurrent):
+    """The bias of a map that the reset gate works after: b + reset*recurrent."""
+    return fma(reset, recurrent, b)
 
 
 @inlined

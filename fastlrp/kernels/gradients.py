@@ -37,6 +37,21 @@ def gates_gradient(i, f, g, o, c, t, dh, dc):
 
 
 @inlined
+def gru_gates(zz, zr, into, past, h):
+    """One step of one unit of a GRU with tanh and sigmoid, reset after the product: z, r, the candidate, the new h."""
+    z, r = sigmoid(zz), sigmoid(zr)
+    g = tanh(fma(r, past, into))
+    return z, r, g, fma(z, h - g, g)
+
+
+@inlined
+def gru_update_gradient(z, g, h, dh):
+    """dz of the gate z and of the candidate, and the part of dh that h of the step before, ``h``, gets through z."""
+    one = type(z)(1)
+    return dh * (h - g) * (z * (one - z)), dh * (one - z) * fma(-g, g, one), dh * z
+
+
+@inlined
 def adam(w, gradient, m, v, rate, beta_1, beta_2, epsilon):
     """Kingma & Ba 2015 as Keras writes it: ``rate`` holds both bias corrections, and epsilon is outside them."""
     one = type(w)(1)

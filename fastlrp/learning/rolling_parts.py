@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.explain import run_into, run_on_device
+from fastlrp.explain import check_rule, run_into, run_on_device
 from fastlrp.kernels import get_backend, memory
 from fastlrp.kernels.results import Results
 from fastlrp.learning.dealing import Part, deal, runs_of
@@ -103,12 +103,12 @@ class RollingPanel:
         """
         net, rule = next(net for net in self.models.networks if net is not None), ask.get("rule")
         if rule is not None:
-            rule.check_fits(self.models.steps, net.n_features, self.models.centers.dtype)
+            check_rule(rule, net, self.models.steps, self.models.centers.dtype)
         results = self._allocate(net.n_outputs, rule, ask.get("reduced", False))
         products = float(len(self) * self.models.steps * net.n_params)
         try:
             run_on_device(
-                lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule
+                lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule, net=net
             )
         except FloatingPointError:
             self._refuse_infinite()

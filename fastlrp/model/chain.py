@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import GRU, Bidirectional, Dropout, Layer, Recurrent
 from fastlrp.text_tables import text_table
 
 
@@ -49,7 +49,7 @@ class Chain:
     ) -> None:
         if (foreign := foreign_network(layers)) is not None:
             raise ValueError(f"Network takes a list of fastlrp's layers, not {foreign}")
-        if isinstance(layers, LSTM | Bidirectional | Dense | Dropout) or not hasattr(layers, "__iter__"):
+        if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
             raise ValueError(f"Network takes a list of layers, not {type(layers).__name__}")
         self._layers: tuple[Layer, ...] = tuple(layers)
         self._check_chain()
@@ -69,15 +69,15 @@ class Chain:
 
     def _check_chain(self) -> None:
         for i, layer in enumerate(self._layers):
-            if not isinstance(layer, LSTM | Bidirectional | Dense | Dropout):
+            if not isinstance(layer, Layer):
                 given = foreign_network(layer)
-                expected = "expected fastlrp's LSTM, Bidirectional, Dense or Dropout"
+                expected = "expected fastlrp's LSTM, GRU, Bidirectional, Dense or Dropout"
                 if given is not None:
                     raise ValueError(f"Network: layer {i}, {expected}, is {given}")
                 raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
         if not weighted:
-            raise ValueError("Network: no layer with weights was given, expected at least one LSTM and its head")
+            raise ValueError("Network: no layer with weights was given, expected at least one LSTM or GRU and its head")
         sequence = True
         for (i, below), (k, above) in itertools.pairwise(weighted):
             if above.n_inputs != below.n_outputs:
@@ -86,7 +86,7 @@ class Chain:
                     f"gives {below.n_outputs}"
                 )
         for i, layer in weighted:
-            if isinstance(layer, LSTM | Bidirectional):
+            if isinstance(layer, Recurrent | Bidirectional):
                 if not sequence:
                     raise ValueError(
                         f"Network: {self._label(i)} needs a sequence, but the recurrent layer below it gives only its "
@@ -109,6 +109,17 @@ class Chain:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input up."""
         return self._layers
+
+    @property
+    def cells(self) -> tuple[Recurrent, ...]:
+        """The LSTMs and GRUs, from the input up, those inside a Bidirectional one by one."""
+        parts = [(one.forward, one.backward) if isinstance(one, Bidirectional) else (one,) for one in self._layers]
+        return tuple(cell for part in parts for cell in part if isinstance(cell, Recurrent))
+
+    @property
+    def cpu_only(self) -> str | None:
+        """The part of the network that is computed on the CPU alone, in a few words, or None."""
+        return "a network with a GRU" if any(isinstance(cell, GRU) for cell in self.cells) else None
 
     @property
     def steps(self) -> int | None:

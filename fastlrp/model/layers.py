@@ -18,14 +18,14 @@ from fastlrp.objects import as_array
 Array = npt.NDArray[Any]
 MergeMode = Literal["concat", "sum", "ave"]
 
-#: Activations of an LSTM's gates and of its signals. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
+#: Activations of the gates and the signals of an LSTM or a GRU. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
 #: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
 LSTM_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2")
 #: Activations of a Dense layer; softmax only in a network's last layer.
 DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
 
 
-def _weights(value: object, ndim: int, where: str) -> Array:
+def _weights(value: object, ndim: int | None, where: str) -> Array:
     """A read-only float32 or float64 copy of an array of weights; the error says why a value is not one."""
     if (foreign := foreign_network(value)) is not None:
         raise ValueError(f"{where} must be an array of numbers, not {foreign}")
@@ -34,7 +34,7 @@ def _weights(value: object, ndim: int, where: str) -> Array:
         raise ValueError(f"{where} must be an array of real numbers, not of dtype {array.dtype}")
     dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
     array = np.array(array, dtype=dtype, order="C")
-    if array.ndim != ndim:
+    if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{where} must have {count(ndim, 'dimension')}, not shape {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"{where} is empty: shape {array.shape}")
@@ -110,8 +110,48 @@ def _same(one: object, other: object) -> bool:
     return bool(one == other)
 
 
+class _Recurrent(_Layer):
+    """The base of recurrent layers: weights of all gates side by side, W (D, gates*H) and U (H, gates*H)."""
+
+    W: Array
+    U: Array
+    b: Array | None
+
+    def _check(self, me: str, gates: int) -> None:
+        """Hold W and U, checked, and check the options that all recurrent layers have."""
+        W, U = _weights(self.W, 2, f"{me}: W"), _weights(self.U, 2, f"{me}: U")
+        H = U.shape[0]
+        if U.shape != (H, gates * H):
+            raise ValueError(f"{me}: U has shape {U.shape}, expected (H, {gates}H) with H units")
+        if W.shape[1] != gates * H:
+            raise ValueError(f"{me}: W has shape {W.shape}, expected (D, {gates * H}) since U has {count(H, 'unit')}")
+        object.__setattr__(self, "W", W)
+        object.__setattr__(self, "U", U)
+        for key in ("return_sequences", "go_backwards"):
+            _flag(getattr(self, key), f"{me}: {key}")
+        for key in ("activation", "recurrent_activation"):
+            _choice(getattr(self, key), LSTM_ACTIVATIONS, f"{me}: {key}")
+
+    @property
+    def n_inputs(self) -> int:
+        """D, the number of features per step."""
+        return int(self.W.shape[0])
+
+    @property
+    def units(self) -> int:
+        """H, the number of units."""
+        return int(self.U.shape[0])
+
+    n_outputs = units
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """W, U and, where there is one, b."""
+        return (self.W, self.U) if self.b is None else (self.W, self.U, self.b)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class LSTM(_Layer):
+class LSTM(_Recurrent):
     """A long short-term memory layer with Keras' gate order: input, forget, cell signal ("c" or g), output.
 
     Parameters
@@ -148,69 +188,112 @@ class LSTM(_Layer):
 
     def __post_init__(self) -> None:
         me = f"LSTM {self.name!r}" if self.name else "LSTM"
-        W, U = _weights(self.W, 2, f"{me}: W"), _weights(self.U, 2, f"{me}: U")
-        H = U.shape[0]
-        if U.shape != (H, 4 * H):
-            raise ValueError(f"{me}: U has shape {U.shape}, expected (H, 4H) with H units")
-        if W.shape[1] != 4 * H:
-            raise ValueError(f"{me}: W has shape {W.shape}, expected (D, {4 * H}) since U has {count(H, 'unit')}")
-        object.__setattr__(self, "W", W)
-        object.__setattr__(self, "U", U)
-        object.__setattr__(self, "b", _bias(self.b, 4 * H, f"{me}: b"))
-        for key in ("return_sequences", "go_backwards"):
-            _flag(getattr(self, key), f"{me}: {key}")
-        for key in ("activation", "recurrent_activation"):
-            _choice(getattr(self, key), LSTM_ACTIVATIONS, f"{me}: {key}")
+        self._check(me, 4)
+        object.__setattr__(self, "b", _bias(self.b, 4 * self.units, f"{me}: b"))
 
-    @property
-    def n_inputs(self) -> int:
-        """D, the number of features per step."""
-        return int(self.W.shape[0])
 
-    @property
-    def units(self) -> int:
-        """H, the number of units."""
-        return int(self.U.shape[0])
+@dataclass(frozen=True, eq=False, repr=False)
+class GRU(_Recurrent):
+    """A gated recurrent unit layer (Cho et al. 2014) with Keras' gate order: update z, reset r, candidate h.
 
-    n_outputs = units
+    With sigmoid gates z and r, a step is h_t = z*h_{t-1} + (1-z)*tanh(zh), where the candidate's pre-activation zh is::
 
-    @property
-    def arrays(self) -> tuple[Array, ...]:
-        """W, U and, where there is one, b."""
-        return (self.W, self.U) if self.b is None else (self.W, self.U, self.b)
+        x_t Wh + bh + r*(h_{t-1} Uh + rh)          reset_after=True, b = [[bz, br, bh], [rz, rr, rh]]
+        x_t Wh + bh + (r*h_{t-1}) Uh               reset_after=False, b = [bz, br, bh]
+
+    Parameters
+    ----------
+    W : array (D, 3H)
+        Input weights ("kernel").
+    U : array (H, 3H)
+        Recurrent weights ("recurrent_kernel").
+    b : array (2, 3H), or (3H,) with ``reset_after=False``, or None
+        Biases: of the input and of the recurrent weights, which differ only for the candidate.
+    reset_after : bool
+        Whether the reset gate works after the product with U, as in Keras since 2.0 and in cuDNN, or before it, as
+        published.
+    return_sequences, go_backwards : bool
+        As an :class:`LSTM`'s.
+    activation, recurrent_activation : str
+        Activations of the candidate, and of the two gates; see ``LSTM_ACTIVATIONS``.
+    name : str or None
+        Used in messages and summaries.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a weight is not finite.
+
+    References
+    ----------
+    Cho et al. 2014 (arXiv:1406.1078); Keras' documentation of GRU for ``reset_after``.
+    """
+
+    W: Array
+    U: Array
+    b: Array | None = None
+    reset_after: bool = True
+    return_sequences: bool = False
+    go_backwards: bool = False
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        me = f"GRU {self.name!r}" if self.name else "GRU"
+        _flag(self.reset_after, f"{me}: reset_after")
+        self._check(me, 3)
+        size = 3 * self.units
+        if self.b is None or not self.reset_after:
+            object.__setattr__(self, "b", _bias(self.b, size, f"{me}: b"))
+            return
+        b = _weights(self.b, None, f"{me}: b")
+        if b.shape != (2, size):
+            raise ValueError(
+                f"{me}: b has shape {b.shape}, expected (2, {size}), biases of W and of U: reset_after=True has both"
+            )
+        object.__setattr__(self, "b", b)
+
+
+#: Layers that carry a state from step to step.
+Recurrent = LSTM | GRU
+RECURRENT = (LSTM, GRU)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bidirectional(_Layer):
-    """Two LSTMs over the same input, the second on the reversed sequence.
+    """Two LSTMs, or two GRUs, over the same input, the second on the reversed sequence.
 
     Parameters
     ----------
-    forward, backward : LSTM
-        With the same inputs, units and ``return_sequences``. ``backward`` may set ``go_backwards`` or not: it always
-        reads the sequence reversed, and sequences are merged in the order of the input.
+    forward, backward : LSTM or GRU
+        Of one kind, with the same inputs, units and ``return_sequences``. ``backward`` may set ``go_backwards`` or not:
+        it always reads the sequence reversed, and sequences are merged in the order of the input.
     merge_mode : {"concat", "sum", "ave"}
         How their outputs are merged.
     name : str or None
         Used in messages and summaries.
     """
 
-    forward: LSTM
-    backward: LSTM
+    forward: Recurrent
+    backward: Recurrent
     merge_mode: MergeMode = "concat"
     name: str | None = None
 
     def __post_init__(self) -> None:
         me = f"Bidirectional {self.name!r}" if self.name else "Bidirectional"
         for key in ("forward", "backward"):
-            if not isinstance(getattr(self, key), LSTM):
-                raise ValueError(f"{me}: {key} must be an LSTM, not {type(getattr(self, key)).__name__}")
+            if not isinstance(getattr(self, key), Recurrent):
+                raise ValueError(f"{me}: {key} must be an LSTM or a GRU, not {type(getattr(self, key)).__name__}")
+        kinds = self.forward.kind, self.backward.kind
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{me}: takes two layers of one kind, not {kinds[0]} forward and {kinds[1]} backward")
         for key in ("n_inputs", "units", "return_sequences"):
             one, other = getattr(self.forward, key), getattr(self.backward, key)
             if one != other:
-                raise ValueError(f"{me}: {key} of the two LSTMs differ: {one} forward, {other} backward")
+                raise ValueError(f"{me}: {key} of the two {kinds[0]}s differ: {one} forward, {other} backward")
         if self.forward.go_backwards:
-            raise ValueError(f"{me}: the forward LSTM has go_backwards=True; give it as the backward one")
+            raise ValueError(f"{me}: the forward {kinds[0]} has go_backwards=True; give it as the backward one")
         _choice(self.merge_mode, ("concat", "sum", "ave"), f"{me}: merge_mode")
 
     @property
@@ -230,7 +313,7 @@ class Bidirectional(_Layer):
 
     @property
     def arrays(self) -> tuple[Array, ...]:
-        """The weights of both LSTMs."""
+        """The weights of both directions."""
         return self.forward.arrays + self.backward.arrays
 
 
@@ -298,4 +381,4 @@ class Dropout(_Layer):
             raise ValueError(f"Dropout: rate takes a number from 0 to below 1, not {self.rate!r}")
 
 
-Layer = LSTM | Bidirectional | Dense | Dropout
+Layer = LSTM | GRU | Bidirectional | Dense | Dropout

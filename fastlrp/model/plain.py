@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import GRU, LSTM, Array, Bidirectional, Dense, Dropout, Layer, Recurrent
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound=Chain)
 
-_KINDS: dict[str, type[LSTM] | type[Dense] | type[Dropout]] = {"LSTM": LSTM, "Dense": Dense, "Dropout": Dropout}
+_KINDS: dict[str, type[LSTM] | type[GRU] | type[Dense] | type[Dropout]] = {
+    "LSTM": LSTM, "GRU": GRU, "Dense": Dense, "Dropout": Dropout,
+}  # fmt: skip
 
 
 def plain_layers(net: Chain) -> list[Plain]:
@@ -21,7 +23,7 @@ def plain_layers(net: Chain) -> list[Plain]:
 
 
 def _plain(layer: Layer) -> Plain:
-    values = {key: _plain(value) if isinstance(value, LSTM) else value for key, value in vars(layer).items()}
+    values = {key: _plain(value) if isinstance(value, Recurrent) else value for key, value in vars(layer).items()}
     return {"kind": layer.kind, **values}
 
 
@@ -33,13 +35,9 @@ def layers_of(plain: Sequence[Mapping[str, Any]]) -> list[Layer]:
 def _layer(plain: Mapping[str, Any]) -> Layer:
     values = {key: value for key, value in plain.items() if key != "kind"}
     if plain["kind"] == "Bidirectional":
-        forward, backward = (LSTM(**_without_kind(values.pop(key))) for key in ("forward", "backward"))
+        forward, backward = (cast(Recurrent, _layer(values.pop(key))) for key in ("forward", "backward"))
         return Bidirectional(forward, backward, **values)
     return _KINDS[plain["kind"]](**values)
-
-
-def _without_kind(plain: Mapping[str, Any]) -> Plain:
-    return {key: value for key, value in plain.items() if key != "kind"}
 
 
 def arrays_of(net: Chain) -> list[Array]:
@@ -65,8 +63,8 @@ def with_arrays(net: C, arrays: Sequence[Array]) -> C:
 
 def _filled(layer: Layer, source: Iterator[Array]) -> Layer:
     if isinstance(layer, Bidirectional):
-        forward, backward = (cast(LSTM, _filled(one, source)) for one in (layer.forward, layer.backward))
+        forward, backward = (cast(Recurrent, _filled(one, source)) for one in (layer.forward, layer.backward))
         return replace(layer, forward=forward, backward=backward)
-    names = ("W", "U", "b") if isinstance(layer, LSTM) else ("W", "b")
+    names = ("W", "U", "b") if isinstance(layer, Recurrent) else ("W", "b")
     weights: dict[str, Any] = {name: next(source) for name, _ in zip(names, layer.arrays, strict=False)}
     return replace(layer, **weights)

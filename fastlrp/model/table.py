@@ -6,7 +6,7 @@ import html
 from typing import Any
 
 from fastlrp.messages import count, shown
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import Bidirectional, Dense, Dropout, Layer, Recurrent
 from fastlrp.text_tables import html_table
 
 HEAD = ("layer", "kind", "output", "activation", "parameters")
@@ -19,7 +19,7 @@ def rows_of(net: Any) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("input", "", f"({steps}, {net.n_features})", "", "")]
     sequence, width = True, net.n_features
     for i, layer in enumerate(net):
-        if isinstance(layer, LSTM | Bidirectional):
+        if isinstance(layer, Recurrent | Bidirectional):
             sequence = layer.return_sequences
         if not isinstance(layer, Dropout):
             width = layer.n_outputs
@@ -47,6 +47,6 @@ def as_html(net: Any) -> str:
 def _activations(layer: Layer) -> str:
     if isinstance(layer, Bidirectional):
         return layer.merge_mode
-    if isinstance(layer, LSTM):
+    if isinstance(layer, Recurrent):
         return f"{layer.activation}, {layer.recurrent_activation}"
     return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"

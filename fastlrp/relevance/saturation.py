@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.model.layers import Bidirectional, Dropout, Recurrent
 from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
@@ -51,9 +51,9 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
 
 
 def _gates(net: Chain, rows: Array) -> Iterator[Array]:
-    """What rows of X give the sigmoid gates of the LSTMs that read them."""
+    """What rows of X give the sigmoid gates of the LSTMs or GRUs that read them."""
     first = next(layer for layer in net.layers if not isinstance(layer, Dropout))
-    for lstm in (first.forward, first.backward) if isinstance(first, Bidirectional) else (first,):
-        if isinstance(lstm, LSTM) and lstm.recurrent_activation == "sigmoid":
-            z = rows @ lstm.W + (0.0 if lstm.b is None else lstm.b)
-            yield np.delete(z, np.s_[2 * lstm.n_outputs : 3 * lstm.n_outputs], axis=1)
+    for cell in (first.forward, first.backward) if isinstance(first, Bidirectional) else (first,):
+        if isinstance(cell, Recurrent) and cell.recurrent_activation == "sigmoid":
+            z = rows @ cell.W + (0.0 if cell.b is None else np.atleast_2d(cell.b).sum(axis=0))
+            yield np.delete(z, np.s_[2 * cell.n_outputs : 3 * cell.n_outputs], axis=1)  # but the signal

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.errors import ConservationWarning
+from fastlrp.explain import refused
 from fastlrp.messages import count
 from fastlrp.panels.order import find_windows
 from fastlrp.panels.periods import label, periods, time_level
@@ -117,10 +118,20 @@ def gathered(subject: Subject, rule: Rule, groups: Mapping[str, Sequence[str]] |
         if not fits:
             part, some = _some_assets(frame, _MOST // (subject.steps * n_features * itemsize))
             stepped = subject.explain(rule, part)
-        second = subject.explain(as_rule("arras" if rule.name == "rudder" else "rudder"), reduce="steps")
+        second = subject.explain(_other(rule, relevance), reduce="steps")
     if groups is not None:
         relevance[:1].by_group(groups)  # refuses groups that do not fit, before anything is drawn
     return Evidence(subject, relevance, stepped, second, some, groups, rank, times)
+
+
+def _other(rule: Rule, relevance: Relevance) -> Rule:
+    """A second rule to compare with: the other published one or, where that has no way through the networks, one that
+    has."""
+    other = as_rule("arras" if rule.name == "rudder" else "rudder")
+    nets = relevance.origin if isinstance(relevance.origin, tuple) else ()
+    if any(refused(other, net) for net in nets):
+        return as_rule("gradient_x_input" if rule.name == "arras" else "arras")
+    return other
 
 
 def _some_assets(frame: pd.DataFrame, rows: int) -> tuple[pd.DataFrame, str]:

@@ -427,12 +427,12 @@ def test_a_link_stays_a_link(run, panel_csv, small, tmp_path, monkeypatch):
 
 def test_info_on_what_cannot_be_explained_shows_it_and_exits_with_1(run, tmp_path):
     with zipfile.ZipFile(Path(__file__).parents[1] / "data" / "keras-3.15.zip") as archive:
-        archive.extract("refused_gru.keras", tmp_path)
-    code, printed, said = run("info", tmp_path / "refused_gru.keras")
+        archive.extract("refused_simple_rnn.h5", tmp_path)
+    code, printed, said = run("info", tmp_path / "refused_simple_rnn.h5")
     assert (code, said) == (1, "")
-    assert "(3,12) (4,12) (2,12)" in printed
-    assert "113 parameters" in printed.splitlines()[0]
-    assert "cannot be explained: layer 'gru' (GRU)" in printed.splitlines()[-1]
+    assert "(3,4) (4,4) (4,)" in printed
+    assert "37 parameters" in printed.splitlines()[0]
+    assert "cannot be explained: layer 'rnn' (SimpleRNN)" in printed.splitlines()[-1]
 
 
 def test_version_help_and_info(run):

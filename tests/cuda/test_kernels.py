@@ -53,7 +53,7 @@ def batch(rng, n=11, dtype=np.float64):
 
 
 @settings(max_examples=EXAMPLES)
-@given(case=cases(samples=st.integers(1, 10)))
+@given(case=cases(samples=st.integers(1, 10), gru_too=False))
 def test_float64_agrees_with_the_reference(case):
     want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
     ask = {"rule": rule_value(case.rule), "target": case.target, "aggregate": case.aggregate, "dtype": np.float64}

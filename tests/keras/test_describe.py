@@ -58,9 +58,9 @@ def test_inputs_are_listed_in_their_order_where_the_file_names_them(tmp_path) ->
 
 
 def test_says_which_layer_is_in_the_way() -> None:
-    found = describe_keras(folder(VERSIONS[0]) / "refused_gru.keras")
+    found = describe_keras(folder(VERSIONS[0]) / "refused_simple_rnn.h5")
     assert not found.explainable
-    assert "GRU" in found.verdict
+    assert "SimpleRNN" in found.verdict
     assert [layer.note.startswith("not explained") for layer in found.layers] == [False, True, False]
 
 
@@ -103,7 +103,6 @@ def test_names_in_a_file_are_shown_as_text():
 REFUSED = {  # weights of each layer, as Keras counts them, the same in every version and format
     "refused_attention": {"lstm": 128, "attention": 42, "lstm_1": 144, "dense": 5},
     "refused_conv": {"conv": None, "lstm": None, "dense": 5},
-    "refused_gru": {"gru": 108, "dense": 5},
     "refused_layer_norm": {"lstm": 128, "norm": 8, "dense": 5},
     "refused_simple_rnn": {"rnn": 32, "dense": 5},
 }
@@ -127,26 +126,26 @@ def test_weights_are_shown_where_a_network_is_refused(version: str, case: str) -
 
 def test_two_layers_of_a_refused_class_are_told_apart(tmp_path: Path) -> None:
     """Groups are numbered by class; from Keras 3.6 on they give the layer's name, and the name decides."""
-    with h5py.File(folder(VERSIONS[0]) / "refused_gru.keras") as model:
+    with h5py.File(folder(VERSIONS[0]) / "refused_simple_rnn.h5") as model:
         config = json.loads(model.attrs["model_config"])
     layers = config["config"]["layers"]
-    gru = next(layer for layer in layers if layer["class_name"] == "GRU")
-    second = json.loads(json.dumps(gru))
-    second["config"]["name"] = "gru_above"
-    layers.insert(layers.index(gru) + 1, second)
+    rnn = next(layer for layer in layers if layer["class_name"] == "SimpleRNN")
+    second = json.loads(json.dumps(rnn))
+    second["config"]["name"] = "rnn_above"
+    layers.insert(layers.index(rnn) + 1, second)
     path, arch = tmp_path / "model.weights.h5", tmp_path / "model.json"
     arch.write_text(json.dumps(config))
     for named in (False, True):
         with h5py.File(path, "w") as file:
-            for group, size in (("gru", 3), ("gru_1", 4)):
+            for group, size in (("simple_rnn", 3), ("simple_rnn_1", 4)):
                 held = file.create_group(f"layers/{group}/cell/vars")
                 held.create_dataset("0", data=np.zeros((size, 12), np.float32))
                 if named:
-                    text = "gru" if group == "gru_1" else "gru_above"
+                    text = "rnn" if group == "simple_rnn_1" else "rnn_above"
                     file.create_group(f"layers/{group}/vars").attrs["name"] = text
             file.create_dataset("layers/dense/vars/0", data=np.zeros((4, 1), np.float32))
             file.create_dataset("elsewhere/vars/0", data=np.zeros(7, np.float32))
         found = describe_keras(path, architecture=arch)
         held = {layer.name: layer.n_params for layer in found.layers if layer.n_params}
         first, above = (48, 36) if named else (36, 48)
-        assert held == {gru["config"]["name"]: first, "gru_above": above, "dense": 4, "elsewhere": 7}
+        assert held == {rnn["config"]["name"]: first, "rnn_above": above, "dense": 4, "elsewhere": 7}

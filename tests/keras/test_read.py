@@ -29,8 +29,7 @@ READ = [
 FOLDED = {"batchnorm", "identities", "activations", "last_state"}
 
 REFUSED = {
-    "refused_gru": r"'gru' \(GRU\).*train the model with LSTM",
-    "refused_simple_rnn": r"'rnn' \(SimpleRNN\).*train the model with LSTM",
+    "refused_simple_rnn": r"'rnn' \(SimpleRNN\).*LSTM and GRU are explained",
     "refused_conv": r"'conv' \(Conv1D\).*convolutions",
     "refused_masking": r"'mask' \(Masking\).*save the same model without it",
     "refused_lambda": r"'twice' \(Lambda\).*never run",
@@ -45,6 +44,10 @@ REFUSED = {
     "refused_layer_norm": r"'norm' \(LayerNormalization\).*BatchNormalization",
     "refused_no_lstm": r"shape \(any, 3\), expected \(sample, step, feature\)",
 }
+
+
+#: Cases that are read by now; archives of versions that cannot be installed here still call them refused.
+READ_SINCE = {"refused_gru"}
 
 
 def load(version: str, name: str) -> fl.Network:
@@ -147,7 +150,10 @@ def test_precision_is_that_of_the_file(version: str) -> None:
         assert load(version, f"{case}.keras").dtype == dtype
 
 
-@pytest.mark.parametrize(("version", "name"), [(v, n) for v in VERSIONS for n in names(v) if n.startswith("refused")])
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [(v, n) for v in VERSIONS for n in names(v) if n.startswith("refused") and case_of(n) not in READ_SINCE],
+)
 def test_refused_by_name_with_what_to_do(version: str, name: str) -> None:
     path = folder(version) / name
     with pytest.raises(fl.ModelFileError, match=REFUSED[case_of(name)]) as caught:

@@ -49,24 +49,26 @@ def drawn(draw: st.DrawFn) -> fl.Network:
     activations = ["tanh", "sigmoid", "relu", "linear", gate]
     width = features = draw(st.integers(1, 4))
 
-    def lstm(sequences: bool, name: str | None = None) -> fl.LSTM:
-        units = draw_units
-        arrays = [
-            rng.normal(size=shape).astype(dtype) for shape in ((width, 4 * units), (units, 4 * units), (4 * units,))
-        ]
-        bias = arrays[2] if draw(st.booleans()) else None
+    def cell(kind: str, sequences: bool, name: str | None = None) -> fl.LSTM | fl.GRU:
+        units, gates, after = draw_units, 4 * draw_units if kind == "lstm" else 3 * draw_units, draw(st.booleans())
+        bias = (2, gates) if kind == "gru" and after else (gates,)
+        arrays = [rng.normal(size=shape).astype(dtype) for shape in ((width, gates), (units, gates), bias)]
+        b = arrays[2] if draw(st.booleans()) else None
         acts = draw(st.sampled_from(activations)), draw(st.sampled_from(activations))
-        return fl.LSTM(arrays[0], arrays[1], bias, sequences, False, *acts, name=name)
+        if kind == "gru":
+            return fl.GRU(arrays[0], arrays[1], b, after, sequences, False, *acts, name=name)
+        return fl.LSTM(arrays[0], arrays[1], b, sequences, False, *acts, name=name)
 
     layers: list[Any] = []
     depth = draw(st.integers(1, 3))
     for i in range(depth):
         draw_units, sequences, name = draw(st.integers(1, 3)), i < depth - 1, f"layer_{i}"
+        kind = draw(st.sampled_from(["lstm", "gru"]))
         if draw(st.booleans()):
             mode = draw(st.sampled_from(["concat", "sum", "ave"]))
-            layers.append(fl.Bidirectional(lstm(sequences, name), lstm(sequences, name), mode, name))
+            layers.append(fl.Bidirectional(cell(kind, sequences, name), cell(kind, sequences, name), mode, name))
         else:
-            layers.append(lstm(sequences, name))
+            layers.append(cell(kind, sequences, name))
         width = layers[-1].n_outputs
         if draw(st.booleans()):
             layers.append(fl.Dropout(0.25, f"dropout_{i}"))

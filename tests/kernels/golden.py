@@ -22,6 +22,7 @@ from fastlrp.kernels.program.training import TrainPlan, train_plan
 
 FILE = Path(__file__).parents[1] / "data" / "golden-programs.json"
 RULES = (None, fl.Arras(), fl.Arras(recurrent=False), fl.Rudder())
+GRU_RULES = (None, fl.Arras(), fl.Arras(recurrent=False), fl.GradientXInput(), fl.IntegratedGradients(2))
 LAYOUTS = {"blocks": BLOCKS, "quads": QUADS}
 NETWORKS = 300
 
@@ -34,6 +35,13 @@ def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
 def _lstm(rng: np.random.Generator, D: int, H: int, sequence: bool, **options: Any) -> fl.LSTM:
     b = _weights(rng, 4 * H) if rng.random() < 0.8 else None
     return fl.LSTM(_weights(rng, D, 4 * H), _weights(rng, H, 4 * H), b, return_sequences=sequence, **options)
+
+
+def _gru(rng: np.random.Generator, D: int, H: int, sequence: bool, **options: Any) -> fl.GRU:
+    after = bool(rng.random() < 0.5)
+    b = _weights(rng, *((2, 3 * H) if after else (3 * H,))) if rng.random() < 0.8 else None
+    W, U = _weights(rng, D, 3 * H), _weights(rng, H, 3 * H)
+    return fl.GRU(W, U, b, after, return_sequences=sequence, **options)
 
 
 def _activations(rng: np.random.Generator) -> dict[str, str]:
@@ -74,6 +82,26 @@ def network(rng: np.random.Generator) -> fl.Network:
     if rng.random() < 0.15:
         layers.append(fl.Dense(_weights(rng, width, 3), _weights(rng, 3), activation="softmax"))
     return fl.Network(layers)
+
+
+def gru_network(rng: np.random.Generator) -> fl.Network:
+    """A chain with a GRU, or two of them, in each recurrent layer but some."""
+    width = int(rng.integers(1, 9))
+    layers: list[Any] = []
+    depth = int(rng.integers(1, 4))
+    for level in range(depth):
+        sequence, H = level < depth - 1, int(rng.integers(1, 10))
+        cell = _lstm if level and rng.random() < 0.3 else _gru
+        if rng.random() < 0.35:
+            merge = str(rng.choice(("concat", "sum", "ave")))
+            one, two = (cell(rng, width, H, sequence, **_activations(rng)) for _ in range(2))
+            layers.append(fl.Bidirectional(one, two, merge_mode=merge))
+            width = 2 * H if merge == "concat" else H
+        else:
+            backwards = bool(rng.random() < 0.2)
+            layers.append(cell(rng, width, H, sequence, go_backwards=backwards, **_activations(rng)))
+            width = H
+    return fl.Network([*layers, fl.Dense(_weights(rng, width, 2), _weights(rng, 2))], steps=3)
 
 
 def _lines(program: np.ndarray) -> Iterator[str]:
@@ -125,6 +153,15 @@ def digests() -> Iterator[tuple[str, str]]:
             yield " ".join(words), inference_digest(made)
         if getattr(net.layers[-1], "activation", "") != "softmax":  # softmax is not trained
             yield f"{seed:03d} training", training_digest(train_plan(net, steps))
+    for seed in range(NETWORKS // 3):
+        rng = np.random.default_rng(seed)
+        net, dtype = gru_network(rng), str(rng.choice(("float32", "float64")))
+        for rule in GRU_RULES:
+            reduced, shared = bool(rule) and bool(rng.random() < 0.4), bool(rng.random() < 0.5)
+            made = make_plan(net, 3, np.dtype(dtype), rule=rule, reduced=reduced, shared=shared)
+            words = ["gru", f"{seed:03d}", label(rule), dtype, f"reduced={reduced}", f"shared={shared}"]
+            yield " ".join(words), inference_digest(made)
+        yield f"gru {seed:03d} training", training_digest(train_plan(net, 3))
 
 
 if __name__ == "__main__":

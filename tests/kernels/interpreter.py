@@ -201,6 +201,71 @@ class Interpreter:
         z[:] = np.concatenate([dc * g * gate(i), dc * before * gate(f), dc * i * signal(g), dh * t * gate(o)])
         dc *= f
 
+    def gru_cell(self, do: Any) -> None:
+        units, stage = int(do["units"]), do["stage"]
+        usual = do["activation"] == do_.TANH and do["gate"] == do_.SIGMOID
+        gate, signal = self.of_gates(do)
+        z, before = self.read(do, "z", 4 * units), self.read(do, "before", units).copy()
+        opened = (lambda t: 1 / (1 + np.exp2(t))) if usual else gate
+        rows = {name: z[k * units : (k + 1) * units] for k, name in enumerate(("z", "r", "zh", "past"))}
+        with np.errstate(over="ignore"):  # a closed gate overflows
+            if stage != do_.UPDATE:
+                rows["r"][:] = opened(rows["r"].copy())
+            if stage == do_.WHOLE:
+                rows["zh"][:] = self.read(do, "a", units) + rows["r"] * rows["past"]
+                rows["past"][:] = rows["r"]
+            if stage == do_.RESET:
+                rows["past"][:] = rows["r"] * before
+                return
+            kept = opened(rows["z"].copy())
+        rows["z"][:], rows["r"][:] = (1 - kept) * signal(rows["zh"]), kept * before
+        self.read(do, "h", units)[:] = rows["z"] + rows["r"]
+
+    def reset_rule(self, do: Any) -> None:
+        units = int(do["units"])
+        z, reset, relevance = (self.read(do, name, units) for name in ("z", "reset", "relevance"))
+        own, past = self.plan.weights[do["bias"] : do["bias"] + 2 * units, None].reshape(2, units, 1)
+        b = own + reset * past
+        q = (relevance + self.rows[do["extra"]]) / (z + self.eps * _sign(z))
+        share = self.handed * _sign(z) + self.delta * b
+        self.read(do, "q", units)[:], relevance[:] = q, reset * q
+        self.rows[do["share"]] = do["factor"] * (share * q).sum(axis=0)
+        self.rows[self.plan.lost] += ((b + self.eps * _sign(z) - share) * q).sum(axis=0)
+
+    def reset_left_out(self, do: Any) -> None:
+        units = int(do["units"])
+        upper, z, reset, q = (self.read(do, name, units) for name in ("upper", "z", "reset", "q"))
+        b = self.plan.weights[do["bias"] : do["bias"] + units, None]
+        self.rows[self.plan.lost] += ((z - upper - reset * b) * q).sum(axis=0)
+
+    def gru_gates(self, do: Any) -> None:
+        units, stage, (gate, signal) = int(do["units"]), do["stage"], self.of_gates(do)
+        whole, before = self.read(do, "z", 4 * units), self.read(do, "before", units).copy()
+        z, r, g, past = whole.reshape(4, units, -1)
+        if stage != do_.UPDATE:
+            z[:], r[:] = gate(z.copy()), gate(r.copy())
+        if stage == do_.RESET:
+            past[:] = r * before
+            return
+        g[:] = signal(g + r * past if stage == do_.WHOLE else g.copy())
+        self.read(do, "h", units)[:] = z * before + (1 - z) * g
+
+    def gru_gates_gradient(self, do: Any) -> None:
+        units, stage = int(do["units"]), do["stage"]
+        whole, before, dh = self.read(do, "z", 4 * units), self.read(do, "before", units), self.read(do, "dh", units)
+        z, r, g, past = whole.reshape(4, units, -1)
+        gate, signal = (OUTPUT_SLOPES[do_.ACTIVATIONS[do[name]]] for name in ("gate", "activation"))
+        if stage == do_.RESET:
+            d_reset = self.read(do, "d_reset", units)
+            dh += d_reset * r
+            r[:] = d_reset * before * gate(r)
+            return
+        dz, dg = dh * (before - g) * gate(z), dh * (1 - z) * signal(g)
+        dh *= z
+        z[:], g[:] = dz, dg
+        if stage == do_.WHOLE:
+            r[:], past[:] = dg * past * gate(r), dg * r
+
     def slope(self, do: Any) -> None:
         a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
         out *= OUTPUT_SLOPES[do_.ACTIVATIONS[do["activation"]]](a)

@@ -22,6 +22,18 @@ def test_programs_and_packed_weights_are_those_recorded():
     assert not changed, f"{len(changed)} of {len(recorded)} programs changed, the first: {changed[:5]}"
 
 
+def test_one_of_many_grus_has_the_same_plan():
+    """Also where two biases add up to one packed weight."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        one = golden.gru_network(rng)
+        other = with_arrays(one, [rng.standard_normal(array.shape) for array in arrays_of(one)])
+        for net in (one, other):
+            plan = make_plan(net, 3, "float32", rule=golden.GRU_RULES[seed % 5], kept=False)
+            for name, expected in vars(make_plan(net, 3, "float32", rule=golden.GRU_RULES[seed % 5])).items():
+                np.testing.assert_array_equal(getattr(plan, name), expected, strict=True)
+
+
 @pytest.mark.parametrize("layout", golden.LAYOUTS)
 def test_one_of_many_networks_has_the_same_plan(layout):
     """Weights packed by what is known of a shape are those packed on a walk, for all networks of the shape."""
@@ -51,4 +63,9 @@ def test_every_kind_of_instruction_is_among_them():
             plan = train_plan(net, 3)
             programs += [plan.forward, plan.backward]
         seen |= {KINDS[int(code)] for program in programs for code in np.unique(program["kind"])}
+        net = golden.gru_network(np.random.default_rng(seed))
+        programs = [train_plan(net, 3)] + [make_plan(net, 3, "float32", rule=rule) for rule in golden.GRU_RULES]
+        parts = [getattr(plan, name) for plan in programs for name in ("forward", "relevance", "backward")
+                 if hasattr(plan, name)]  # fmt: skip
+        seen |= {KINDS[int(code)] for program in parts for code in np.unique(program["kind"])}
     assert seen == set(KINDS)

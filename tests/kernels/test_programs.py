@@ -13,7 +13,20 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from strategies import cases, gradient_batch, gradient_rule, network, plain, reference_batch, rule_value
+from strategies import (
+    bidirectional,
+    cases,
+    dense,
+    gradient_batch,
+    gradient_rule,
+    gru,
+    has_gru,
+    lstm,
+    network,
+    plain,
+    reference_batch,
+    rule_value,
+)
 
 import fastlrp as fl
 from fastlrp.kernels.program import instructions
@@ -42,6 +55,8 @@ def test_a_program_computes_what_the_reference_does(case, layout, reduced):
     want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
     if want["least_sign"].min() < 1e-10:  # rounding decides the sign of a denominator
         return
+    if layout != "blocks" and has_gru(case.layers):  # only tiles of a processor compute one
+        layout = "blocks"
     rule = rule_value(case.rule)
     plan = make_plan(network(case.layers), case.X.shape[1], np.float64, rule=rule, aggregate=case.aggregate,
                      reduced=reduced, layout=LAYOUTS[layout])  # fmt: skip
@@ -61,6 +76,56 @@ def test_windows_that_share_months_are_those_windows(seed, layout):
         want = reference_batch(plain(net), windows, rule)
         if want["least_sign"].min() > 1e-10:
             hold(interpreter.explain(plan, rows, value.numbers, layout=layout), want, reduced=False)
+
+
+def grus(reset_after):
+    """GRUs that read X forwards and backwards, between others, and as a sequence."""
+    rng = np.random.default_rng(int(reset_after))
+    how, seq = {"reset_after": reset_after}, {"return_sequences": True}
+    return {
+        "alone": [gru(rng, 3, 4, **how), dense(rng, 4, 2)],
+        "backwards, no bias": [gru(rng, 3, 4, **how, **seq, go_backwards=True, bias=False), lstm(rng, 4, 3)],
+        "other activations": [
+            *[gru(rng, 3, 4, **how, **seq, activation="relu", recurrent_activation="hard_sigmoid")],
+            *[dense(rng, 4, 3, activation="tanh"), gru(rng, 3, 5, **how, activation="sigmoid"), dense(rng, 5, 1)],
+        ],
+        "both ways": [
+            *[bidirectional(rng, 3, 4, "concat", gru, **how, **seq), lstm(rng, 8, 3, **seq)],
+            *[bidirectional(rng, 3, 4, "sum", gru, **how, **seq), bidirectional(rng, 4, 2, "ave", gru, **how)],
+        ],
+    }
+
+
+@pytest.mark.parametrize("aggregate", ["sequence", True, False])
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("name", grus(True))
+def test_grus_of_windows_that_share_months_and_of_others(name, reset_after, aggregate):
+    layers, T, rng = grus(reset_after)[name], 4, np.random.default_rng(9)
+    rows, net = rng.normal(size=(T + 6, 3)), network(layers)
+    windows = np.stack([rows[k : k + T] for k in range(len(rows) - T + 1)])
+    for rule in (reference.Rule(), reference.Rule(delta=1.0, eps=0.02), reference.Rule(recurrent=False),
+                 reference.Rule(recurrent=False, delta=1.0, stabilizer="absorbed")):  # fmt: skip
+        value, want = rule_value(rule), reference_batch(layers, windows, rule, aggregate=aggregate)
+        assert want["least_sign"].min() > 1e-10
+        for shared, reduced in ((False, False), (False, True), (True, False), (True, True)):
+            options = {"aggregate": aggregate, "reduced": reduced, "shared": shared}
+            plan = make_plan(net, T, np.float64, rule=value, **options)
+            hold(interpreter.explain(plan, rows if shared else windows, value.numbers), want, reduced)
+    plan = make_plan(net, T, np.float64)
+    assert_allclose(interpreter.explain(plan, windows, (0, 0, 0))["prediction"], want["prediction"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("name", grus(True))
+def test_gradients_of_grus_of_windows_that_share_months(name, reset_after):
+    layers, T, rng = grus(reset_after)[name], 4, np.random.default_rng(9)
+    rows = rng.normal(size=(T + 6, 3))
+    windows = np.stack([rows[k : k + T] for k in range(len(rows) - T + 1)])
+    for rule in (fl.GradientXInput(), fl.IntegratedGradients(3), fl.IntegratedGradients(2, rows[:T])):
+        want = gradient_batch(layers, windows, rule)
+        for shared in (True, False):
+            plan = make_plan(network(layers), T, np.float64, rule=rule, shared=shared)
+            hold(interpreter.explain(plan, rows if shared else windows, rule.numbers), want, reduced=False)
 
 
 @settings(max_examples=80, deadline=None)

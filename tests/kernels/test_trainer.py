@@ -56,15 +56,35 @@ def lstm_outputs(layer, weights, x):
     return np.stack(hs, axis=1)
 
 
+def gru_outputs(layer, weights, x):
+    """The same of a GRU."""
+    W, U = next(weights), next(weights)
+    b = next(weights) if layer.b is not None else np.zeros((2, 1))
+    b, rb = b if b.ndim == 2 else (b, 0 * b)
+    act, gate, H = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.recurrent_activation], layer.units
+    h, hs = np.zeros((len(x), H)), []
+    for t in range(x.shape[1]):
+        into, past = x[:, t] @ W + b, h @ U + rb
+        z, r = gate((into + past)[:, :H]), gate((into + past)[:, H : 2 * H])
+        last = r * past[:, 2 * H :] if layer.reset_after else (r * h) @ U[:, 2 * H :]
+        h = z * h + (1 - z) * act(into[:, 2 * H :] + last)
+        hs.append(h)
+    return np.stack(hs, axis=1)
+
+
+def cell_outputs(layer, weights, x):
+    return (lstm_outputs if isinstance(layer, fl.LSTM) else gru_outputs)(layer, weights, x)
+
+
 def outputs(net, weights, x, masks=()):
     """The network's output for complex or real weights, in the order of the layers' arrays."""
     weights, masks = iter(weights), iter(masks)
     for layer in net.layers:
-        if isinstance(layer, fl.LSTM):
-            hs = lstm_outputs(layer, weights, x[:, ::-1] if layer.go_backwards else x)
+        if isinstance(layer, fl.LSTM | fl.GRU):
+            hs = cell_outputs(layer, weights, x[:, ::-1] if layer.go_backwards else x)
             x = hs if layer.return_sequences else hs[:, -1]
         elif isinstance(layer, fl.Bidirectional):
-            one, other = lstm_outputs(layer.forward, weights, x), lstm_outputs(layer.backward, weights, x[:, ::-1])
+            one, other = cell_outputs(layer.forward, weights, x), cell_outputs(layer.backward, weights, x[:, ::-1])
             one, other = (one, other[:, ::-1]) if layer.return_sequences else (one[:, -1], other[:, -1])
             x = {
                 "concat": lambda a, b: np.concatenate([a, b], axis=-1),
@@ -127,8 +147,15 @@ def dense(rng, K, M, activation="linear", bias=True):
     return fl.Dense(rng.standard_normal((K, M)), rng.standard_normal(M) if bias else None, activation=activation)
 
 
-def both(rng, D, H, merge, sequence=False):
-    return fl.Bidirectional(lstm(rng, D, H, sequence), lstm(rng, D, H, sequence, bias=False), merge_mode=merge)
+def gru(rng, D, H, sequence=False, bias=True, reset_after=True, s=0.6, **options):
+    W, U = s * rng.standard_normal((D, 3 * H)), s * rng.standard_normal((H, 3 * H))
+    b = s * rng.standard_normal((2, 3 * H) if reset_after else 3 * H) if bias else None
+    return fl.GRU(W, U, b, reset_after, return_sequences=sequence, **options)
+
+
+def both(rng, D, H, merge, sequence=False, cell=lstm, **options):
+    halves = cell(rng, D, H, sequence, **options), cell(rng, D, H, sequence, bias=False, **options)
+    return fl.Bidirectional(*halves, merge_mode=merge)
 
 
 NETWORKS = {
@@ -150,6 +177,21 @@ NETWORKS = {
         lstm(r, 3, 2, activation="linear", recurrent_activation="tanh"),
         dense(r, 2, 2, "hard_sigmoid"),
     ],
+    "gru": lambda r: [gru(r, 3, 5), dense(r, 5, 1)],
+    "gru, reset before": lambda r: [gru(r, 3, 5, reset_after=False), dense(r, 5, 1)],
+    "grus": lambda r: [
+        gru(r, 3, 4, True, bias=False), gru(r, 4, 3, True, go_backwards=True), lstm(r, 3, 3, True),
+        gru(r, 3, 4, True, reset_after=False), gru(r, 4, 2, reset_after=False, bias=False, go_backwards=True),
+    ],
+    "grus both ways": lambda r: [
+        both(r, 3, 3, "concat", True, gru), both(r, 6, 3, "sum", True, gru, reset_after=False),
+        both(r, 3, 2, "ave", False, gru), dense(r, 2, 1),
+    ],
+    "grus, other activations": lambda r: [
+        gru(r, 3, 3, True, activation="relu", recurrent_activation="hard_sigmoid"),
+        gru(r, 3, 3, True, reset_after=False, activation="sigmoid", recurrent_activation="hard_sigmoid_keras2"),
+        gru(r, 3, 2, activation="linear", recurrent_activation="tanh"),
+    ],
 }  # fmt: skip
 CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, the last one padded
     ("lstm", 4, 150, "squared_error", True, 0.5),
@@ -164,6 +206,13 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
     ("ave", 3, 20, "squared_error", True, 0.0),
     ("ave", 1, 5, "squared_error", True, 0.0),
     ("other activations", 4, 30, "squared_error", True, 0.0),
+    ("gru", 4, 150, "squared_error", True, 0.5),
+    ("gru", 1, 7, "huber", False, 0.0),
+    ("gru, reset before", 4, 150, "squared_error", True, 0.5),
+    ("gru, reset before", 1, 7, "huber", False, 0.0),
+    ("grus", 3, 20, "squared_error", True, 0.0),
+    ("grus both ways", 4, 33, "huber", True, 0.3),
+    ("grus, other activations", 4, 30, "squared_error", True, 0.0),
 ]
 
 
@@ -201,8 +250,10 @@ def random_networks(draw):
     layers, sequence = [], True
     depth = draw(st.integers(1, 4))
     for k in range(depth):
-        kind = draw(st.sampled_from(["lstm", "bidirectional", "dense"])) if sequence and k < depth - 1 else "dense"
-        kind = draw(st.sampled_from(["lstm", "bidirectional"])) if sequence and k == depth - 1 else kind
+        kind = (
+            draw(st.sampled_from(["lstm", "gru", "bidirectional", "dense"])) if sequence and k < depth - 1 else "dense"
+        )
+        kind = draw(st.sampled_from(["lstm", "gru", "bidirectional"])) if sequence and k == depth - 1 else kind
         units = draw(st.integers(1, 11))
         if kind == "dense":
             layers.append(dense(rng, width, units, draw(LSTM_ACTIVATIONS), draw(st.booleans())))
@@ -211,14 +262,17 @@ def random_networks(draw):
         sequence = sequence and k < depth - 1 and draw(st.booleans())
         plain = {"activation": draw(LSTM_ACTIVATIONS), "recurrent_activation": draw(LSTM_ACTIVATIONS)}
         options = draw(st.sampled_from([{}, plain]))
-        if kind == "lstm":
+        cell, after = draw(st.sampled_from([(lstm, {}), (gru, {}), (gru, {"reset_after": False})]))
+        if kind != "bidirectional":
+            cell, after = (lstm, {}) if kind == "lstm" else (gru, {"reset_after": draw(st.booleans())})
+            options = {**options, **after}
             layers.append(
-                lstm(rng, width, units, sequence, draw(st.booleans()), go_backwards=draw(st.booleans()), **options)
+                cell(rng, width, units, sequence, draw(st.booleans()), go_backwards=draw(st.booleans()), **options)
             )
             width = units
         else:
             merge = draw(st.sampled_from(["concat", "sum", "ave"]))
-            layers.append(both(rng, width, units, merge, sequence))
+            layers.append(both(rng, width, units, merge, sequence, cell, **after))
             width = layers[-1].n_outputs
     return fl.Network(layers), features, rng
 

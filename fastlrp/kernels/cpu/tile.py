@@ -12,6 +12,7 @@ from __future__ import annotations
 from fastlrp.kernels import formulas
 from fastlrp.kernels.cpu.elementwise import activate, add, add_rows, copy, fill, multiply, scale, softmax
 from fastlrp.kernels.cpu.gates import gates_step, slope
+from fastlrp.kernels.cpu.gru import gru_cell_step, gru_gates_step, reset_left_out, reset_rule
 from fastlrp.kernels.cpu.product import product
 from fastlrp.kernels.lanes import at, distinct, fma, line_numbers, prefetch
 from fastlrp.kernels.program.instructions import (
@@ -24,11 +25,16 @@ from fastlrp.kernels.program.instructions import (
     FILL,
     GATES,
     GATES_GRADIENT,
+    GRU_CELL,
+    GRU_GATES,
+    GRU_GATES_GRADIENT,
     LEFT_OUT,
     LINEAR_RULE,
     MERGE_RULE,
     MULTIPLY,
     PRODUCT,
+    RESET_LEFT_OUT,
+    RESET_RULE,
     RUDDER_ARRIVAL,
     RUDDER_CELL,
     SCALE,
@@ -191,6 +197,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             h = at(s, do.h * lanes)
             write_cell(n, z, at(z, n), at(z, 2 * n), at(s, do.before * lanes), h)
             read_cell(n, c, h)
+        elif kind == GRU_CELL:
+            gru_cell_step(do, s, lanes, units, a, a_lanes)
         elif kind == LINEAR_RULE:
             linear_rule(units, lanes, at(s, do.z * lanes), at(s, do.relevance * lanes), at(s, do.extra * lanes),
                         at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes), lost, rule,
@@ -207,6 +215,13 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             rudder_cell(units, lanes, at(s, do.state * lanes), at(s, do.q_sum * lanes), at(s, do.r_g * lanes), lost)
         elif kind == LEFT_OUT:  # upper shares the word of a, among the months or not
             left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.q * lanes), lost)
+        elif kind == RESET_RULE:
+            reset_rule(units, lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(s, do.relevance * lanes),
+                       at(s, do.extra * lanes), at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes),
+                       lost, rule, factor)  # fmt: skip
+        elif kind == RESET_LEFT_OUT:
+            reset_left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(weights, do.bias),
+                           at(s, do.q * lanes), lost)  # fmt: skip
         elif kind == ADD:
             add(n, a, out, factor)
         elif kind == MULTIPLY:
@@ -228,6 +243,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
                 activate(do.activation, n, a, out)
         elif kind in (GATES, GATES_GRADIENT):
             gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
+        elif kind in (GRU_GATES, GRU_GATES_GRADIENT):
+            gru_gates_step(do, kind == GRU_GATES_GRADIENT, s, lanes, n)
         elif kind == SLOPE:
             slope(do.activation, n, a, out)
         elif kind == ALONG:  # gradients know no rule's numbers: the part of the way stands in their place

@@ -1,9 +1,9 @@
-"""Two LSTMs over the same input, and how their outputs meet."""
+"""Two LSTMs, or two GRUs, over the same input, and how their outputs meet."""
 
 from __future__ import annotations
 
 from fastlrp.kernels.program.instructions import add, copy, scale
-from fastlrp.kernels.program.lstm import run_lstm
+from fastlrp.kernels.program.recurrent import run_cell
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Meeting, Walk
 from fastlrp.model.layers import Bidirectional
@@ -18,13 +18,13 @@ def bidirectional(walk: Walk, layer: Bidirectional, below: Rows) -> Rows:
         parts = [Rows(out.at + half, 2 * H, out.rel + half, 2 * H, H, True, walk.T) for half in (0, H)]
         walk.aggregated(out)
     else:
-        kept = walk.kept(sequence)
+        kept = walk.kept(sequence, layer.forward)
         parts = [walk.output(H, sequence=sequence, kept=kept) for _ in range(2)]
         out = walk.output(layer.n_outputs, sequence=sequence, kept=walk.T if sequence else 1)
         walk.aggregated(out)
         _hand_back(walk, layer, parts, out)
-    for k, (lstm, part) in enumerate(zip((layer.forward, layer.backward), parts, strict=True)):
-        run_lstm(walk, lstm, below, part, reverse=k == 1, out_reverse=k == 1 and sequence, adds=k == 1)
+    for k, (cell, part) in enumerate(zip((layer.forward, layer.backward), parts, strict=True)):
+        run_cell(walk, cell, below, part, reverse=k == 1, out_reverse=k == 1 and sequence, adds=k == 1)
     if not joined:
         _merge(walk, layer, parts, out)
     return out

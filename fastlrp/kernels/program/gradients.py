@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from fastlrp.kernels.program.gru import gru_backward, gru_to_past
 from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
@@ -32,7 +34,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Fed, Map, Meeting, Pass, RuleProgram, Walk
-from fastlrp.model.layers import Dense
+from fastlrp.model.layers import GRU, Dense
 
 
 class _Gradient(RuleProgram):
@@ -59,8 +61,31 @@ class _Gradient(RuleProgram):
                                dh=arrived if last else dh, dc=dc, spare=spare,
                                activation=p.layer.activation, gate=p.layer.recurrent_activation)
             )  # fmt: skip
-            adds = p.adds or (p.below.rel_step == 0 and not last)
+            adds = p.adds_at(k, T)
             self.linear(walk, Map(4 * H, p.layer.n_inputs, dz, dz, -1, W, -1, p.below, t, adds, dz, p.fed))
+
+    def gru(self, walk: Walk, p: Pass) -> None:
+        """The same through a GRU, whose h_{t-1} also gets z dh."""
+        layer = cast(GRU, p.layer)
+        H, T, emit = layer.units, walk.T, walk.down.append
+        W, U = walk.matrix(walk.cast(layer.W)), walk.cast(layer.U)
+        to_gates = walk.matrix(U if layer.reset_after else U[:, : 2 * H])
+        to_reset = -1 if layer.reset_after else walk.matrix(U[:, 2 * H :])
+        how, after = (layer.activation, layer.recurrent_activation), {"reset_after": layer.reset_after}
+        (dh, d_reset, _), spare = walk.work, walk.rows(3 * H)
+        emit(fill(H, out=dh))
+        for k in range(T - 1, -1, -1):
+            z, t = p.state(k), p.read(k, T)
+            if p.out.sequence or k == T - 1:
+                emit(add(H, a=p.out.relevance(p.written(k, T)), out=dh))
+            before = p.h(k - 1, T) if k else walk.zeros
+            walk.down.extend(
+                gru_backward(H, how, **after, z=z, before=before, dh=dh, d_reset=d_reset, spare=spare, U=to_reset)
+            )
+            m = Map(3 * H, layer.n_inputs, z, z, -1, W, -1, p.below, t, p.adds_at(k, T), z, p.fed)
+            self.linear(walk, m)
+            if k:
+                emit(gru_to_past(H, **after, z=z, dh=dh, U=to_gates))
 
     def dense(self, walk: Walk, layer: Dense, steps: Sequence[Map]) -> None:
         """The slope of the activation, which the last layer's score is taken before, then W dz."""

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from fastlrp.kernels.program.bidirectional import bidirectional
 from fastlrp.kernels.program.dense import dense
 from fastlrp.kernels.program.instructions import Array, assemble
-from fastlrp.kernels.program.lstm import lstm
-from fastlrp.kernels.program.packing import Packing, packing_of, shape_of
+from fastlrp.kernels.program.packing import Packing, mixes, packing_of, shape_of
+from fastlrp.kernels.program.recurrent import recurrent
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.model.layers import Bidirectional, Dropout, Recurrent
 from fastlrp.rules import Aggregate, Rule, program_of
 
 
@@ -98,7 +98,8 @@ def make_plan(
     ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
     plan = net._plans.get(ask)
     if plan is None and not kept:
-        return _plan(net, ask) if program is not None and program.mixes else _plan_of_many(net, ask)
+        apart = mixes(net) or (program is not None and program.mixes)
+        return _plan(net, ask) if apart else _plan_of_many(net, ask)
     if plan is None:
         plan = _plan(net, ask)
         keep_plan(net, ask, plan)
@@ -148,8 +149,8 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     pre = 0
     for layer in weighted:
         walk.back.append([])
-        if isinstance(layer, LSTM):
-            below = lstm(walk, layer, below)
+        if isinstance(layer, Recurrent):
+            below = recurrent(walk, layer, below)
             pre = below.at
         elif isinstance(layer, Bidirectional):
             below = bidirectional(walk, layer, below)

@@ -32,6 +32,9 @@ KINDS = (
     "GATES", "GATES_GRADIENT", "SLOPE", "ALONG",
     # training
     "CONTRACT", "MOVE", "TIMES", "DRAW",
+    # a GRU: its step forward and its rule, which a processor knows; then its gradients
+    "GRU_CELL", "RESET_RULE", "RESET_LEFT_OUT",
+    "GRU_GATES", "GRU_GATES_GRADIENT",
 )  # fmt: skip
 (
     PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
@@ -39,12 +42,17 @@ KINDS = (
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
     GATES, GATES_GRADIENT, SLOPE, ALONG,
     CONTRACT, MOVE, TIMES, DRAW,
+    GRU_CELL, RESET_RULE, RESET_LEFT_OUT,
+    GRU_GATES, GRU_GATES_GRADIENT,
 ) = range(len(KINDS))  # fmt: skip
-#: Kinds that every machine for inference knows, besides those for an LSTM's step; those of gradients, which a processor
-#: knows; and kinds that training's machine knows.
+#: Kinds that every machine for inference knows, besides those for an LSTM's step; a GRU's, and those of gradients, which
+#: a processor knows; and kinds that training's machine knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP, PRODUCTS}
+GRUS = frozenset({GRU_CELL, RESET_RULE, RESET_LEFT_OUT, GRU_GATES, GRU_GATES_GRADIENT})
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
-TRAINING = GRADIENTS - {ALONG} | {PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW}
+TRAINING = GRADIENTS - {ALONG} | {
+    PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW, GRU_GATES, GRU_GATES_GRADIENT,
+}  # fmt: skip
 
 #: Activations by their code, which is their place among those that layers accept.
 ACTIVATIONS = DENSE_ACTIVATIONS
@@ -56,6 +64,9 @@ TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = (
 #: Modes of a product: it stores its sums; multiplies them by the rows of ``mul``, adds ``share`` and stores that; or
 #: adds that to what is there.
 STORE, SPREAD, SPREAD_ADD = 0, 1, 2
+#: Stages of a GRU's step: all of it where the reset gate works after the product with U; where it works before it, the
+#: gates, and, when the product has been added, the rest.
+WHOLE, RESET, UPDATE = 0, 1, 2
 
 #: The words of a record, each with the names it has in different kinds.
 WORDS = (
@@ -63,14 +74,14 @@ WORDS = (
     ("units",),
     # rows
     ("out", "h", "r_g", "dc"),
-    ("a", "upper", "arrived", "tanh_c"),
+    ("a", "upper", "arrived", "tanh_c", "d_reset"),
     ("b", "h_before", "relevance", "r_c", "q_sum", "dh"),
     ("c", "q", "spare"),
     ("before", "extra"),
     ("z", "state"),
-    ("init",),
-    ("mul", "columns"),
-    ("share",),
+    ("init", "stage"),
+    ("mul", "columns", "reset"),
+    ("share", "stride"),
     # whether a, init and mul are rows of the months, and by how many months they are shifted
     ("a_months",),
     ("init_months",),
@@ -277,6 +288,53 @@ def gates_gradient(
     return Instruction(GATES_GRADIENT, {**given, "activation": _code(activation), "gate": _code(gate)})
 
 
+def gru_cell(
+    units: int, *, z: int, before: int, h: int, activation: str, gate: str, stage: int, a: int | At = 0
+) -> Instruction:
+    """A GRU's step. z has four times ``units`` rows: gates z, r, the candidate's pre-activation zh, and the past.
+
+    WHOLE: the past is h' U + b of the candidate, and ``a`` is x W + b of it; zh becomes a + r*past, and the past r.
+    RESET: the past becomes r*h'. UPDATE: from zh. z and r become (1-z)*candidate and z*h', whose sum is h. With tanh
+    and sigmoid, gates z and r come in units of 2^t (see ``LOG2E``).
+    """
+    given = {"units": units, "z": z, "before": before, "h": h, "stage": stage, **_located({"a": a})}
+    return Instruction(GRU_CELL, {**given, "activation": _code(activation), "gate": _code(gate)})
+
+
+def reset_rule(
+    units: int, *, z: int, reset: int, relevance: int, extra: int, bias: int, q: int, share: int, inputs: int
+) -> Instruction:
+    """``linear_rule`` of a map whose bias is b + reset*rb: ``units`` biases b, then as many rb. ``relevance`` becomes
+    reset*q."""
+    given = {"units": units, "z": z, "reset": reset, "relevance": relevance, "extra": extra, "bias": bias, "q": q}
+    return Instruction(RESET_RULE, {**given, "share": share}, 1 / inputs)
+
+
+def reset_left_out(units: int, *, upper: int | At, z: int, reset: int, bias: int, q: int) -> Instruction:
+    """``left_out`` where the map's part without the path is upper + reset*bias."""
+    given = {"units": units, **_located({"upper": upper}), "z": z, "reset": reset, "bias": bias, "q": q}
+    return Instruction(RESET_LEFT_OUT, given)
+
+
+def gru_gates(
+    units: int, *, z: int, before: int, h: int, activation: str, gate: str, stage: int
+) -> Instruction:  # fmt: skip
+    """A GRU's step where a gradient follows, by stages as ``gru_cell``: in z, pre-activations of z, r and the candidate
+    (WHOLE: x W + b of it) become their values; the past stays, or (RESET) becomes r*h'."""
+    given = {"units": units, "z": z, "before": before, "h": h, "stage": stage}
+    return Instruction(GRU_GATES, {**given, "activation": _code(activation), "gate": _code(gate)})
+
+
+def gru_gates_gradient(
+    units: int, *, z: int, before: int, dh: int, d_reset: int, spare: int, activation: str, gate: str, stage: int
+) -> Instruction:
+    """Back through ``gru_gates``: values in z become dz, and dh becomes the part of the step before's that passes no
+    weight. WHOLE: the past becomes its gradient, too. UPDATE, then RESET: by ``d_reset``, the gradient of r*h'.
+    ``spare`` has three times ``units`` rows."""
+    given = {"units": units, "z": z, "before": before, "dh": dh, "d_reset": d_reset, "spare": spare, "stage": stage}
+    return Instruction(GRU_GATES_GRADIENT, {**given, "activation": _code(activation), "gate": _code(gate)})
+
+
 def slope(units: int, *, a: int, out: int, activation: str) -> Instruction:
     """out *= the activation's derivative where its output is a."""
     return Instruction(SLOPE, {"units": units, "a": a, "out": out, "activation": _code(activation)})
@@ -289,11 +347,14 @@ def along(units: int, *, a: int, bias: int, out: int) -> Instruction:
 
 
 def contract(
-    units: int, *, columns: int, place: int, a: int, a_step: int, b: int, b_step: int, steps: int
+    units: int, *, columns: int, place: int, a: int, a_step: int, b: int, b_step: int, steps: int, stride: int = 0
 ) -> Instruction:
-    """The gradient at ``place``: ``units`` rows of a times ``columns`` rows of b, summed over samples and steps."""
+    """The gradient at ``place``: ``units`` rows of a times ``columns`` rows of b, summed over samples and steps.
+
+    ``stride``: columns of the matrix of which these are a part; 0 where they are all.
+    """
     given = {"units": units, "columns": columns, "place": place, "a": a, "a_step": a_step, "b": b, "b_step": b_step}
-    return Instruction(CONTRACT, {**given, "steps": steps})
+    return Instruction(CONTRACT, {**given, "steps": steps, "stride": stride})
 
 
 def move(units: int, *, a: int, out: int, factor: float = 1.0) -> Instruction:
@@ -389,6 +450,17 @@ _REACH: dict[int, dict[str, _Reach]] = {
     MOVE: {"a": _units(), "out": _units()},
     TIMES: {"a": _units(), "b": _units(), "out": _units()},
     DRAW: {"out": _units()},
+    GRU_CELL: {
+        "z": _units(4), "before": _units(), "a": _where(lambda do: do["stage"] == WHOLE, _units()),
+        "h": _where(lambda do: do["stage"] != RESET, _units()),
+    },
+    RESET_RULE: {"z": _units(), "reset": _units(), "relevance": _units(), "extra": _one, "q": _units(), "share": _one},
+    RESET_LEFT_OUT: {"upper": _units(), "z": _units(), "reset": _units(), "q": _units()},
+    GRU_GATES: {"z": _units(4), "before": _units(), "h": _where(lambda do: do["stage"] != RESET, _units())},
+    GRU_GATES_GRADIENT: {
+        "z": _units(4), "before": _units(), "dh": _units(), "spare": _units(3),
+        "d_reset": _where(lambda do: do["stage"] == RESET, _units()),
+    },
 }  # fmt: skip
 
 
@@ -405,9 +477,16 @@ _NUMBERS: dict[int, tuple[str, ...]] = {
     SLOPE: ("activation",),
     GATES: ("activation", "gate"),
     GATES_GRADIENT: ("activation", "gate"),
-    CONTRACT: ("columns", "place", "a_step", "b_step", "steps"),
+    CONTRACT: ("columns", "place", "a_step", "b_step", "steps", "stride"),
     DRAW: ("threshold", "stream"),
+    GRU_CELL: ("activation", "gate", "stage", "a_months", "shift"),
+    RESET_RULE: ("bias",),
+    RESET_LEFT_OUT: ("bias", "a_months", "shift"),
+    GRU_GATES: ("activation", "gate", "stage"),
+    GRU_GATES_GRADIENT: ("activation", "gate", "stage"),
 }
+#: Biases a unit that kinds without a matrix read.
+_BIASES = {LINEAR_RULE: 1, ALONG: 1, RESET_RULE: 2, RESET_LEFT_OUT: 1}
 _NEEDED = {kind: {"units", *reach} for kind, reach in _REACH.items()}
 _TAKEN = {kind: {*needed, *_NUMBERS.get(kind, ())} for kind, needed in _NEEDED.items()}
 
@@ -480,10 +559,9 @@ def _check_rows(do: Array, kind: int, rows: int, month_rows: int) -> None:
 
 
 def _check_numbers(do: Array, kind: int, weights: int) -> None:
-    if kind in (PRODUCT, LSTM_STEP, PRODUCTS, LINEAR_RULE, ALONG):
-        height = do["units"] * (4 if kind == LSTM_STEP else 1)
-        biases = kind in (LINEAR_RULE, ALONG)
-        last = do["weights"] + (do["units"] if biases else height * (1 + do["a_depth"] + do["b_depth"]))
+    if kind in (PRODUCT, LSTM_STEP, PRODUCTS, *_BIASES):
+        height = do["units"] * (4 if kind == LSTM_STEP else _BIASES.get(kind, 1))
+        last = do["weights"] + height * (1 if kind in _BIASES else 1 + do["a_depth"] + do["b_depth"])
         wrong = (do["weights"] < 0) | (last > weights)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])

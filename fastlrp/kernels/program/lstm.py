@@ -23,7 +23,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LOG2E, Rows
 from fastlrp.kernels.program.walk import Pass, Walk
-from fastlrp.model.layers import LSTM
+from fastlrp.model.layers import LSTM, Recurrent
 
 
 class Weights(NamedTuple):
@@ -59,20 +59,6 @@ class _Gates(NamedTuple):
     past: int  # of h_{t-1}, where x_t's part is computed separately
 
 
-def lstm(walk: Walk, layer: LSTM, below: Rows) -> Rows:
-    """Write a layer of its own; returns the place of its output."""
-    sequence, kept = layer.return_sequences, walk.kept(layer.return_sequences)
-    out = walk.output(layer.units, sequence=sequence, kept=kept)
-    walk.aggregated(out)
-    run_lstm(walk, layer, below, out, reverse=layer.go_backwards)
-    return out if sequence else last_step(out, walk.T)
-
-
-def last_step(out: Rows, T: int) -> Rows:
-    """The last step alone, of rows that several steps used."""
-    return Rows(out.row(T - 1), out.step, out.rel, out.rel_step, out.width, out.sequence)
-
-
 def run_lstm(
     walk: Walk, layer: LSTM, below: Rows, out: Rows, *, reverse: bool, out_reverse: bool = False, adds: bool = False
 ) -> None:
@@ -85,7 +71,7 @@ def run_lstm(
     fed = rule.feed(walk, weights.W, weights.b) if rule else None
     shared = -1
     if not fed and (below.months or ahead):
-        shared = _shared_gates(walk, weights) if below.months else _gates_ahead(walk, below, weights)
+        shared = shared_gates(walk, weights.W, weights.b) if below.months else _gates_ahead(walk, below, weights)
     # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
     step = (6 if gradient else 4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
@@ -101,11 +87,11 @@ def run_lstm(
         rule.lstm(walk, p)
 
 
-def _shared_gates(walk: Walk, weights: Weights) -> int:
+def shared_gates(walk: Walk, W: Array, b: Array) -> int:
     """Write x_t W + b once per month, where windows share months; returns its first row."""
-    (depth, units), row = weights.W.shape, walk.n_month_rows
+    (depth, units), row = W.shape, walk.n_month_rows
     walk.n_month_rows += units
-    packed = walk.matrix(weights.W.T, weights.b)
+    packed = walk.matrix(W.T, b)
     walk.before.append(product(units, out=row, weights=packed, a=0, a_depth=depth))
     return row
 
@@ -181,7 +167,7 @@ def _gate_products(walk: Walk, p: Pass, part: _Gates, k: int, h: int, out: int) 
         emit(product(part.units, out=out, weights=weights, a=p.below.place(t), a_depth=D, b=h, b_depth=depth))
 
 
-def _any_cell(walk: Walk, layer: LSTM, z: int, before: int, c: int, h: int) -> None:
+def _any_cell(walk: Walk, layer: Recurrent, z: int, before: int, c: int, h: int) -> None:
     """The cell for activations other than the usual ones: i*g and f*c' take the place of their gates."""
     H, emit, squashed = layer.units, walk.forward.append, walk.work[0]
     signal, gate = layer.activation, layer.recurrent_activation

@@ -2,7 +2,7 @@
 
 A packed weight is a weight of the network times a number that does not depend on it: 1 for most, -log2(e) for those of
 a sigmoid's gate, 0 for padding. So a network of ones shows these numbers, and one of 1, 2, 3 ... which weight stands
-where.
+where. Where two weights add up to one packed weight, as a GRU's two biases do, this does not hold (``mixes``).
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class Packing(NamedTuple):
         flat = np.concatenate([np.zeros(1, np.float32), *(array.reshape(-1) for array in arrays_of(net))])
         packed: Array = flat[self.number] * self.factor
         return packed
+
+
+def mixes(net: Chain) -> bool:
+    """Whether a packed weight may be the sum of two weights of the network."""
+    return any(cell.b is not None and cell.b.ndim == 2 for cell in net.cells)
 
 
 def shape_of(net: Chain) -> Hashable:

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from fastlrp.gradient_rules import GradientXInput, IntegratedGradients
 from fastlrp.kernels.program.gradients import GradientXInputProgram, IntegratedProgram
+from fastlrp.kernels.program.gru import Biases
 from fastlrp.kernels.program.instructions import (
     SPREAD_ADD,
+    At,
+    Instruction,
     add,
     arras_cell,
     fill,
@@ -28,10 +32,13 @@ from fastlrp.kernels.program.instructions import (
     linear_rule,
     merge_rule,
     product,
+    reset_left_out,
+    reset_rule,
     rudder_arrival,
     rudder_cell,
 )
 from fastlrp.kernels.program.walk import Map, Meeting, Pass, RuleProgram, Walk
+from fastlrp.model.layers import GRU
 from fastlrp.rules import Arras, Rudder, register
 
 
@@ -84,26 +91,33 @@ class _Epsilon(RuleProgram):
                 self.arrival(walk, H, z, p.out.relevance(p.written(k, T)))
             self.cell(walk, H, z)
             inputs = D + H if self.recurrent else D
-            adds = p.adds or (p.below.rel_step == 0 and k < T - 1)
-            self.linear(walk, Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, adds, -1, None))
+            m = Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k, T), -1, None)
+            self.linear(walk, m)
             self._past(walk, p, k, U)
 
     def _past(self, walk: Walk, p: Pass, k: int, U: int) -> None:
         """A step's relevance to h_{t-1} and, evenly, to every c_{t-1}; at step 1 it goes to the initial state."""
-        H, T, emit = p.layer.units, walk.T, walk.down.append
-        r_c, _, q = walk.work
+        H, T, q = p.layer.units, walk.T, walk.work[2]
+        # without the path, the relevance that h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
+        zg = p.state(k) + 2 * H
+        ahead = p.ahead(p.read(k, T), 2 * H)
+        upper = zg + H if ahead is None else ahead
+        h = p.h(k - 1, T) if k else walk.zeros
+        self.past(walk, H, k, U, q=q, mul=h, lost=left_out(H, upper=upper, z=zg, q=q))
+
+    def past(self, walk: Walk, units: int, k: int, U: int, *, q: int, mul: int, lost: Instruction) -> None:
+        """A step's relevance to the state of the step before: ``mul`` times (U q), and even shares; where that path is
+        left out, the instruction ``lost`` counts what it would carry."""
+        H, emit = units, walk.down.append
         if self.recurrent:
             emit(add(1, a=walk.share_c, out=walk.share))
         share = walk.share if self.recurrent else walk.share_c
         if k == 0:  # c_0 = h_0 = 0: only even shares reach them
             emit(add(1, a=share, out=walk.initial, factor=float(H)))
         elif self.recurrent:
-            place = p.written(k, T)
-            h = p.out.row(place + 1 if p.out_reverse else place - 1)
-            emit(product(H, out=r_c, weights=U, a=q, a_depth=H, mul=h, share=share, mode=SPREAD_ADD))
-        else:  # the relevance that h_{t-1} U_g, which is zg less x_t W_g + b_g, would carry is lost
-            zg, ahead = p.state(k) + 2 * H, p.ahead(p.read(k, T), 2 * H)
-            emit(left_out(H, upper=zg + H if ahead is None else ahead, z=zg, q=q))
+            emit(product(H, out=walk.work[0], weights=U, a=q, a_depth=H, mul=mul, share=share, mode=SPREAD_ADD))
+        else:
+            emit(lost)
             self.share_evenly(walk, H)
 
     def share_evenly(self, walk: Walk, units: int) -> None:
@@ -136,6 +150,37 @@ class ArrasProgram(_Epsilon):
         """The linear rule on c_t = f*c_{t-1} + i*g."""
         r_c, r_g, _ = walk.work
         walk.down.append(arras_cell(units, state=state, r_c=r_c, r_g=r_g, share=walk.share_c))
+
+    def gru(self, walk: Walk, p: Pass) -> None:
+        """The gates z and r get nothing: h_t = z*h_{t-1} + (1-z)*g is a cell whose state is h itself, and the map below
+        the candidate g reads h_{t-1} through the reset gate, which stands at its value."""
+        layer = cast(GRU, p.layer)
+        H, T, g = layer.units, walk.T, slice(2 * layer.units, None)
+        biases = Biases.of(layer)
+        W, U = walk.matrix(walk.cast(layer.W)[:, g]), walk.matrix(walk.cast(layer.U)[:, g]) if self.recurrent else -1
+        bias = walk.keep(np.concatenate([biases.of_W[g], *[biases.of_U] * layer.reset_after]))
+        inputs = layer.n_inputs + (H if self.recurrent else 0)
+        r_h, r_g, q = walk.work
+        walk.down.append(fill(H, out=r_h))
+        for k in range(T - 1, -1, -1):
+            state, t = p.state(k), p.read(k, T)
+            zh, last = state + 2 * H, state + 3 * H  # and r, or r*h_{t-1}
+            upper = At(p.shared + 2 * H, t) if p.below.months else state + 4 * H
+            if p.out.sequence or k == T - 1:
+                walk.down.append(add(H, a=p.out.relevance(p.written(k, T)), out=r_h))
+            self.cell(walk, H, state)
+            m = Map(H, inputs, zh, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k, T), -1, None)
+            if not layer.reset_after:
+                self.linear(walk, m)
+                self.past(walk, H, k, U, q=q, mul=last, lost=left_out(H, upper=upper, z=zh, q=q))
+                continue
+            walk.down.append(
+                reset_rule(H, z=zh, reset=last, relevance=r_g, extra=walk.share_c, bias=bias, q=q, share=walk.share,
+                           inputs=inputs)
+            )  # fmt: skip
+            walk.spread(p.below, t, weights=W, q=q, depth=H, adds=m.adds)
+            lost = reset_left_out(H, upper=upper, z=zh, reset=last, bias=bias + H, q=q)
+            self.past(walk, H, k, U, q=r_g, mul=p.h(k - 1, T) if k else walk.zeros, lost=lost)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastlrp.kernels.program.gru import gru_backward, gru_to_past
 from fastlrp.kernels.program.instructions import (
+    RESET,
     TRAINING,
+    UPDATE,
+    WHOLE,
     Array,
     Instruction,
     activate,
@@ -25,6 +29,7 @@ from fastlrp.kernels.program.instructions import (
     fill,
     gates,
     gates_gradient,
+    gru_gates,
     move,
     product,
     slope,
@@ -32,7 +37,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import GRU, Bidirectional, Dense, Dropout, Layer
 
 #: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
@@ -55,6 +60,7 @@ class _Spec(NamedTuple):
     activations: tuple[tuple[str, str], ...] = ()
     merge: str = ""
     rate: float = 0.0
+    resets_after: tuple[bool, ...] = ()  # of GRUs, whether their reset gates work after the product with U
 
 
 def _spec(layer: Layer) -> _Spec:
@@ -63,16 +69,18 @@ def _spec(layer: Layer) -> _Spec:
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
         return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=activations)
-    parts = (layer,) if isinstance(layer, LSTM) else (layer.forward, layer.backward)
+    both = isinstance(layer, Bidirectional)
+    parts = (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,)
     return _Spec(
-        "lstm" if isinstance(layer, LSTM) else "bidirectional",
+        "bidirectional" if both else "recurrent",
         layer.n_inputs,
         parts[0].units,
         tuple(part.b is not None for part in parts),
         layer.return_sequences,
-        layer.go_backwards if isinstance(layer, LSTM) else False,
+        False if isinstance(layer, Bidirectional) else layer.go_backwards,
         tuple((part.activation, part.recurrent_activation) for part in parts),
         layer.merge_mode if isinstance(layer, Bidirectional) else "",
+        resets_after=tuple(part.reset_after for part in parts if isinstance(part, GRU)),
     )
 
 
@@ -84,7 +92,7 @@ class TrainPlan:
     ----------
     forward, backward : record arrays of INSTRUCTION
     index : int32 array, the place of each packed weight among the flat weights; ``n_params`` stands for a zero
-    decays : uint8 array (n_params,), 1 for the kernels that ``alpha`` shrinks: W of LSTM and Dense layers
+    decays : uint8 array (n_params,), 1 for the kernels that ``alpha`` shrinks: W of recurrent and Dense layers
     rows : number of rows of a tile
     x, output, top : first rows of X, of the prediction and of its gradient
     zeros, n_zeros : rows that stay zero; ones : a row of ones
@@ -177,7 +185,12 @@ class _TrainWalk:
         T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
         x = self.rows(T * D)
         below = _Rows(x, -1, D, T)
-        write = {"lstm": self.lstm, "bidirectional": self.bidirectional, "dense": self.dense, "dropout": self.dropout}
+        write = {
+            "recurrent": self.recurrent,
+            "bidirectional": self.bidirectional,
+            "dense": self.dense,
+            "dropout": self.dropout,
+        }
         for spec in self.specs:
             self.backward.append([])
             below = write[spec.kind](spec, below)
@@ -194,13 +207,13 @@ class _TrainWalk:
     def output(self, width: int, steps: int) -> _Rows:
         return _Rows(self.rows(width * steps), self.rows(width * steps), width, steps)
 
-    def lstm(self, spec: _Spec, below: _Rows) -> _Rows:
+    def recurrent(self, spec: _Spec, below: _Rows) -> _Rows:
         H, T = spec.units, self.T
         h = self.rows(H * T)
         kept = T if spec.sequence else 1
         out = _Rows(h + (T - kept) * H, self.rows(H * kept), H, kept)
         order = range(T - 1, -1, -1) if spec.reverse else range(T)
-        self.run_lstm(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
+        self.run_cell(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
         return out
 
     def bidirectional(self, spec: _Spec, below: _Rows) -> _Rows:
@@ -221,11 +234,15 @@ class _TrainWalk:
                 merge.append(onto(H, a=own.row(t), out=out.row(t) + shift, factor=factor))
                 split.append(move(H, a=out.slope(t) + shift, out=own.slope(t), factor=factor))
             self.backward.append([])
-            self.run_lstm(spec, part, below, order, places, own, adds=part == 0)  # top down: the second one runs first
+            self.run_cell(spec, part, below, order, places, own, adds=part == 0)  # top down: the second one runs first
             both.append(self.backward.pop())
         self.forward += merge
         self.backward[-1] += [*split, *both[1], *both[0]]
         return out
+
+    def run_cell(self, spec: _Spec, part: int, *rows: Any, adds: bool) -> None:
+        """Write one LSTM or GRU."""
+        (self.run_gru if spec.resets_after else self.run_lstm)(spec, part, *rows, adds=adds)
 
     def run_lstm(
         self, spec: _Spec, part: int, below: _Rows, order: Sequence[int], h: list[int], out: _Rows, *, adds: bool
@@ -268,12 +285,91 @@ class _TrainWalk:
         self.contract_bias(b, z, 4 * H, T)
         self.flops += 8.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
 
-    def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int) -> None:
-        """The gradient of a matrix: its inputs' rows times the rows of dz, over samples and steps."""
+    def run_gru(
+        self, spec: _Spec, part: int, below: _Rows, order: Sequence[int], h: list[int], out: _Rows, *, adds: bool
+    ) -> None:
+        """Write one GRU likewise; of each step z, r, the candidate and the past are kept (see ``gru_gates``)."""
+        H, D, T, reset_after = spec.units, spec.inputs, self.T, spec.resets_after[part]
+        W, U = self.params(D, 3 * H, decays=True), self.params(H, 3 * H)
+        b = self.params(2 if reset_after else 1, 3 * H) if spec.biases[part] else None
+        z, (signal, gate) = self.rows(4 * H * T), spec.activations[part]
+        to_gates = self.gru_forward(W, U, b, below, order, h, z, signal, gate, reset_after=reset_after)
+        back, dh, d_reset, spare = self.backward[-1], self.rows(H), self.rows(H), self.rows(3 * H)
+        to_x, to_reset = self.matrix(W) if below.grad >= 0 else -1, -1 if reset_after else self.matrix(U[:, 2 * H :])
+        back.append(fill(H, out=dh))
+        for k in range(T - 1, -1, -1):
+            dz = z + k * 4 * H
+            if out.steps > 1 or k == T - 1:
+                arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0)
+                back.append(add(H, a=arrived, out=dh))
+            back += gru_backward(H, (signal, gate), reset_after=reset_after, z=dz, before=h[k - 1] if k else self.zeros,
+                                 dh=dh, d_reset=d_reset, spare=spare, U=to_reset)  # fmt: skip
+            if k:
+                back.append(gru_to_past(H, reset_after=reset_after, z=dz, dh=dh, U=to_gates))
+            if to_x >= 0:
+                down = below.slope(order[k])
+                back.append(product(D, out=down, weights=to_x, a=dz, a_depth=3 * H, init=down if adds else None))
+        by, h_by, later = (order[1] - order[0], h[1] - h[0], z + 4 * H) if T > 1 else (0, 0, z)
+        self.contract(W, below.row(order[0]), by * D, z, 4 * H, T)
+        self.contract(U[:, : 2 * H], h[0], h_by, later, 4 * H, T - 1, stride=3 * H)
+        if reset_after:
+            self.contract(U[:, 2 * H :], h[0], h_by, later + 3 * H, 4 * H, T - 1, stride=3 * H)
+        else:
+            self.contract(U[:, 2 * H :], later + 3 * H, 4 * H, later + 2 * H, 4 * H, T - 1, stride=3 * H)
+        if b is not None:
+            self.contract_bias(b[0], z, 4 * H, T)
+            if reset_after:
+                self.contract_bias(b[1, : 2 * H], z, 4 * H, T)
+                self.contract_bias(b[1, 2 * H :], z + 3 * H, 4 * H, T)
+        self.flops += 6.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
+
+    def gru_forward(
+        self, W: Array, U: Array, b: Array | None, below: _Rows, order: Sequence[int], h: list[int], z: int,
+        signal: str, gate: str, *, reset_after: bool,
+    ) -> int:  # fmt: skip
+        """Write a GRU's forward pass; returns the place of U as the way back to h_{t-1} reads it."""
+        H, D, emit = len(U), len(W), self.forward.append
+        gates, g = slice(0, 2 * H), slice(2 * H, 3 * H)
+        own, past = (None, None) if b is None else (b[0], b[1] if reset_after else None)
+        init = None
+        if own is not None and past is not None:  # a packed weight is one weight: two biases meet in rows of the tile
+            init = self.rows(2 * H)
+            both = self.matrix(past[gates, None], own[gates])
+            emit(product(2 * H, out=init, weights=both, a=self.ones, a_depth=1))
+        bias = own[gates] if own is not None and past is None else None
+        x_and_h = np.concatenate([W, U])
+        first, later = self.matrix(W[:, gates].T, bias), self.matrix(x_and_h[:, gates].T, bias)  # h_0 = 0
+        alone = self.matrix(W[:, g].T, None if own is None else own[g])
+        start = -1
+        if reset_after:
+            last_bias = None if past is None else past[g]
+            start, last = self.matrix(np.empty((H, 0), np.int64), last_bias), self.matrix(U[:, g].T, last_bias)
+        else:
+            last = self.matrix(x_and_h[:, g].T, None if own is None else own[g])
+        for k, t in enumerate(order):
+            at, before = z + k * 4 * H, h[k - 1] if k else self.zeros
+            x = {"a": below.row(t), "a_depth": D}
+            of = {"z": at, "before": before, "h": h[k], "activation": signal, "gate": gate}
+            emit(product(2 * H, out=at, weights=later if k else first, **x, b=before, b_depth=H if k else 0, init=init))
+            if reset_after:
+                emit(product(H, out=at + 2 * H, weights=alone, **x))
+                weights, depth = (last, H) if k else (start, 0)
+                emit(product(H, out=at + 3 * H, weights=weights, a=0, a_depth=0, b=before, b_depth=depth))
+                emit(gru_gates(H, **of, stage=WHOLE))
+                continue
+            emit(gru_gates(H, **of, stage=RESET))
+            weights, depth = (last, H) if k else (alone, 0)
+            emit(product(H, out=at + 2 * H, weights=weights, **x, b=at + 3 * H, b_depth=depth))
+            emit(gru_gates(H, **of, stage=UPDATE))
+        return self.matrix(U if reset_after else U[:, gates])
+
+    def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int, stride: int = 0) -> None:
+        """The gradient of a matrix: its inputs' rows times the rows of dz, over samples and steps; ``stride``: columns
+        of the whole matrix where this is some of them."""
         rows, columns = places.shape
         self.backward[-1].append(
             contract(rows, columns=columns, place=int(places[0, 0]), a=a, a_step=a_step, b=b, b_step=b_step,
-                     steps=steps)
+                     steps=steps, stride=stride)
         )  # fmt: skip
 
     def contract_bias(self, places: Array | None, b: int, b_step: int, steps: int) -> None:

@@ -23,7 +23,7 @@ from fastlrp.kernels.program.instructions import (
     sum_rows,
 )
 from fastlrp.kernels.program.rows import LINE_BYTES, Layout, Rows
-from fastlrp.model.layers import LSTM, Dense
+from fastlrp.model.layers import GRU, Dense, Recurrent
 from fastlrp.rules import Aggregate
 
 
@@ -122,11 +122,12 @@ class Walk:
         rel = self.rows((self.T if sequence else 1) * width) if self.rule else 0
         return Rows(at, width, rel, width if sequence else 0, width, sequence, kept)
 
-    def kept(self, sequence: bool) -> int:
+    def kept(self, sequence: bool, cell: Recurrent) -> int:
         """Number of steps that keep their h: all if the layer above or the rule asks for them; else one, or two where
-        a step is written while the one before is still read."""
-        every = sequence or (self.rule is not None and self.rule.keeps_h)
-        return self.T if every else 2 if self.ask.layout.pack_gates else 1
+        a step is written while the one before is still read, as a GRU's is."""
+        gru = isinstance(cell, GRU)
+        every = sequence or (self.rule is not None and (self.rule.keeps_h or (gru and self.rule.gradient)))
+        return self.T if every else 2 if gru or self.ask.layout.pack_gates else 1
 
     # ---- what several layers write
 
@@ -220,14 +221,15 @@ class Map(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One LSTM on its way through the program."""
+    """One LSTM or GRU on its way through the program."""
 
-    layer: LSTM
+    layer: Recurrent
     below: Rows
     out: Rows
-    states: int  # first row of its state; at each step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``; or see ``cell``
+    states: int  # first row of its state; at each step: i*g, f*c', zg, and x_t W_g + b_g if ``upper``; or see ``cell``,
+    # and for a GRU ``gru_cell``: (1-z)*candidate, z*h', zh, r or r*h', and x_t W_h + b_h if ``upper``
     step: int  # rows from step to step of the state; 0 where nobody asks for it later
-    cells: int  # first row of c, this step's and the last one's in turn
+    cells: int  # first row of c, this step's and the last one's in turn; of a GRU, of x_t W_h + b_h
     upper: bool  # x_t W_g + b_g has rows there
     shared: int  # first row of x_t W + b, among the months or of all steps; -1 where each step computes its own
     reverse: bool
@@ -256,6 +258,14 @@ class Pass(NamedTuple):
     def written(self, k: int, T: int) -> int:
         """The step of the output that the k-th step writes."""
         return T - 1 - k if self.out_reverse else k
+
+    def adds_at(self, k: int, T: int) -> bool:
+        """Whether the input of the k-th step has relevance when that step's comes: steps are summed, newest first."""
+        return self.adds or (self.below.rel_step == 0 and k < T - 1)
+
+    def h(self, k: int, T: int) -> int:
+        """The first row of the k-th step's output."""
+        return self.out.row(self.written(k, T))
 
 
 class Meeting(NamedTuple):
@@ -315,6 +325,10 @@ class RuleProgram(ABC):
     @abstractmethod
     def lstm(self, walk: Walk, p: Pass) -> None:
         """Relevance of an LSTM's output to its input, last step first."""
+
+    def gru(self, walk: Walk, p: Pass) -> None:
+        """Relevance of a GRU's output to its input, last step first."""
+        raise ValueError(f"{type(self).__name__} has no way through a GRU")
 
     @abstractmethod
     def linear(self, walk: Walk, m: Map) -> None:

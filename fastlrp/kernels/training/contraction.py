@@ -190,11 +190,11 @@ _block6, _block4, _block2 = (_make_block(height) for height in (6, 4, 2))
 
 
 @compiled
-def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
+def contract(out, ldo, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
     """out[i, j] = sum over steps s and lanes k of a[s][i, k] * b[s][j, k], on top of ``out`` where ``onto`` is not 0.
 
-    ``out`` is (rows, columns), contiguous; rows of a and b are ``lanes`` apart, their steps ``a_step`` and ``b_step``.
-    Once ``stop`` is set it ends between two blocks of columns.
+    ``out`` is (rows, columns), its rows ``ldo`` apart; rows of a and b are ``lanes`` apart, their steps ``a_step`` and
+    ``b_step``. Once ``stop`` is set it ends between two blocks of columns.
     """
     for j in range(0, columns, COLUMNS):
         if atomic_read(stop) != 0:
@@ -202,27 +202,27 @@ def contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop)
         right, i = at(b, j * lanes), 0
         while i < rows:
             left = rows - i
-            place, source = at(out, i * columns + j), at(a, i * lanes)
+            place, source = at(out, i * ldo + j), at(a, i * lanes)
             if left > 4:
-                _block6(place, columns, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
+                _block6(place, ldo, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
                 i += 6
             elif left > 2:
-                _block4(place, columns, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
+                _block4(place, ldo, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
                 i += 4
             else:
-                _block2(place, columns, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
+                _block2(place, ldo, source, a_step, right, b_step, lanes, steps, onto, left, columns - j)
                 i += 2
 
 
 # ---- the same in plain Python, for NUMBA_DISABLE_JIT=1: a pointer is the rest of a one-dimensional array -------------
 
 
-def _plain_contract(out, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
+def _plain_contract(out, ldo, rows, columns, a, a_step, b, b_step, lanes, steps, onto, stop):
     size, view = out.itemsize, np.lib.stride_tricks.as_strided
     left = view(a, (steps, rows, lanes), (a_step * size, lanes * size, size))
     right = view(b, (steps, columns, lanes), (b_step * size, lanes * size, size))
-    total = np.einsum("sik,sjk->ij", left, right).ravel()
-    out[: rows * columns] = total + out[: rows * columns] if onto else total
+    total, whole = np.einsum("sik,sjk->ij", left, right), view(out, (rows, columns), (ldo * size, size))
+    whole[:] = total + whole if onto else total
 
 
 if config.DISABLE_JIT:

@@ -12,6 +12,7 @@ import numpy as np
 from fastlrp.kernels import gradients
 from fastlrp.kernels.cpu.elementwise import activate, add, fill
 from fastlrp.kernels.cpu.gates import gates_step, slope, times
+from fastlrp.kernels.cpu.gru import gru_gates_step
 from fastlrp.kernels.cpu.product import product
 from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.program.instructions import (
@@ -22,6 +23,8 @@ from fastlrp.kernels.program.instructions import (
     FILL,
     GATES,
     GATES_GRADIENT,
+    GRU_GATES,
+    GRU_GATES_GRADIENT,
     MOVE,
     PRODUCT,
     SLOPE,
@@ -98,10 +101,12 @@ def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
                     lanes if do.init >= 0 else -1, a, lanes, do.a_depth, at(s, do.b * lanes), lanes, do.b_depth,
                     out, lanes, out, STORE)  # fmt: skip
         elif kind == CONTRACT:
-            contract(at(gradient, do.place), do.units, do.columns, a, do.a_step * lanes, at(s, do.b * lanes),
-                     do.b_step * lanes, lanes, do.steps, onto, stop)  # fmt: skip
+            contract(at(gradient, do.place), max(do.stride, do.columns), do.units, do.columns, a, do.a_step * lanes,
+                     at(s, do.b * lanes), do.b_step * lanes, lanes, do.steps, onto, stop)  # fmt: skip
         elif kind in (GATES, GATES_GRADIENT):
             gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
+        elif kind in (GRU_GATES, GRU_GATES_GRADIENT):
+            gru_gates_step(do, kind == GRU_GATES_GRADIENT, s, lanes, n)
         elif kind == ACTIVATE:
             activate(do.activation, n, a, out)
         elif kind == SLOPE:
