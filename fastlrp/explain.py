@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with their programs
-from fastlrp.batches import batch_of
+from fastlrp.batches import batch_of, joined_batch
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
 from fastlrp.kernels.memory import with_room
@@ -21,6 +21,7 @@ from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.objects import is_polars
+from fastlrp.panels.static import column_names, counted_at_end
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import overflow_of, warn_if_unattributed, warn_of_overflow
@@ -53,13 +54,14 @@ def predict(
     X: Array | pd.DataFrame | pl.DataFrame,
     *,
     steps: int | None = None,
+    static: Sequence[str] | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
-    given = _given(net, X, steps, dtype)
+    given = _given(net, X, steps, dtype, static)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
     _warn_if_infinite(prediction, given.panel)
     if given.panel is None:
@@ -92,6 +94,7 @@ def explain(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    static: Sequence[str] | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
     reduce: Literal["steps"] | None = None,
@@ -104,8 +107,8 @@ def explain(
     check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
-    given, reduced = _given(net, X, steps, dtype), reduce is not None
-    chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
+    given, reduced = _given(net, X, steps, dtype, static), reduce is not None
+    chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype), net.n_static)
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = run(given, device, threads, progress, **ask)
     of_panel: dict[str, Any] = {}
@@ -146,13 +149,20 @@ def labelled(
     spread: Spread | None = None,
     origin: Sequence[AnyNetwork] | None = None,
 ) -> Relevance:
-    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
-    the networks that were explained, if there are several."""
-    kind = Relevance
+    """Kernel results as the Relevance that users get, named by ``features``, of which static ones are the last, or by
+    the network's names; ``origin`` are the networks that were explained, if there are several."""
+    kind, S = Relevance, net.n_static
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
+    values, beside = results.values, {} if spread is None else _fields(spread)
+    if S:
+        values, beside["static"] = _parted(results.values, net, reduced=reduced)
+        beside["static_features"] = net.static if features is None else features[-S:]
+        features = None if features is None else features[:-S]
+        if spread is not None:
+            beside["spread"], beside["static_spread"] = _parted(spread.values, net, reduced=reduced)
     return kind(
-        values=results.values,
+        values=values,
         prediction=_one_or_many(results.prediction),
         score=results.score,
         initial_state=results.initial_state,
@@ -166,8 +176,15 @@ def labelled(
         reduced=reduced,
         by_position=by_position,
         origin=_chains(origin or (net,)),
-        **({} if spread is None else _fields(spread)),
+        **beside,
     )
+
+
+def _parted(values: Array, net: AnyNetwork, *, reduced: bool) -> tuple[Array, Array]:
+    """Relevance of a window's features and of static ones, which stand behind them in a row; views."""
+    n, D, S = len(values), net.n_features, net.n_static
+    windows = values[:, :-S]
+    return windows if reduced else windows.reshape(n, windows.shape[1] // D, D), values[:, -S:]
 
 
 def _chains(nets: Sequence[AnyNetwork]) -> tuple[Chain, ...]:
@@ -208,6 +225,8 @@ def run(
     """Results of what was given, explained if there is a rule; of an ensemble, their mean and spread."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
+    if net.n_static:
+        windows = counted_at_end(windows, net.n_static)
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
@@ -229,7 +248,7 @@ def run(
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
         how = compute_with_bar if progress else compute
-        return run_on_device(how, _device_of(net, device), products, windows.rows, rule)
+        return run_on_device(how, _device_of(net, device, windows.rows), products, windows.rows, rule)
     except FloatingPointError:
         _refuse_infinite(given)
 
@@ -240,7 +259,7 @@ def run_on_device(
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
     and inputs, over all samples and steps, are about half of the operations."""
     if rule is not None and not rule.hands_down:
-        device = _cpu_for(rule, device, rows)
+        device = _cpu_for(f"the rule {rule.name!r}", device, rows)
     backend = get_backend(device, rows, 2.0 * products)
     try:
         return run(backend)
@@ -278,8 +297,10 @@ def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, th
     return results.prediction
 
 
-def _device_of(net: AnyNetwork, device: str) -> str:
-    """The device, which for an ensemble is the CPU."""
+def _device_of(net: AnyNetwork, device: str, rows: object) -> str:
+    """The device, which for an ensemble, and for a network that a GPU does not compute, is the CPU."""
+    if isinstance(net, Chain) and net.cpu_only is not None:
+        return _cpu_for(f"a network with {net.cpu_only}", device, rows)
     if isinstance(net, Chain) or device not in ("auto", "cuda"):
         return device
     if device == "cuda":
@@ -289,12 +310,12 @@ def _device_of(net: AnyNetwork, device: str) -> str:
     return "cpu"
 
 
-def _cpu_for(rule: Rule, device: str, rows: object) -> str:
-    """The CPU, for a rule that no other device computes."""
+def _cpu_for(what: str, device: str, rows: object) -> str:
+    """The CPU, for what no other device computes."""
     check("device", device)
     if device == "cuda" or on_gpu(rows):
         given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
-        raise ValueError(f"{given}, but the rule {rule.name!r} is computed on the CPU alone: give X there, and "
+        raise ValueError(f"{given}, but {what} is computed on the CPU alone: give X there, and "
                          "device='cpu' or 'auto'")  # fmt: skip
     return "cpu"
 
@@ -313,6 +334,9 @@ def _refuse_infinite(given: Given) -> NoReturn:
     X, rows, names = given.X, given.windows.rows, given.net.features
     if given.panel is not None:
         locate_infinite(given.panel)
+    elif given.net.n_static:
+        for array, own in zip(X, (names, given.net.static), strict=True):
+            locate_infinite_array(np.asarray(array), own)
     elif on_gpu(X):
         locate_infinite_array(cast(Any, rows).copy_to_host().reshape(X.shape), names)
     else:
@@ -346,9 +370,11 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
 
 
 @with_room
-def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
+def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, static: Any = None) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)
+    if static is not None and not net.n_static:
+        raise ValueError("static= was given, but the network has no static features: leave it out")
     if dtype is not None:
         dtype = as_dtype(dtype)
     if not isinstance(X, np.ndarray) and (is_polars(X) or hasattr(X, "columns")):
@@ -357,10 +383,13 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
         if is_polars(X):
             from fastlrp.panels.polars import from_polars
 
-            X = from_polars(X, net.features or ())
-        panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
+            X = from_polars(X, (*(net.features or ()), *(net.static or static or ())))
+        names = column_names(X, net, static) if net.n_static else net.features
+        panel = as_panel(X, panel_steps(net, steps), names, dtype, n_features=net.n_columns)
         return Given(net, X, panel.windows, panel.steps, panel)
-    batch = batch_of(net, X, steps, dtype)
+    if static is not None:
+        raise ValueError("static= names columns of a panel, but X is none: give the two arrays as [X, S]")
+    batch = joined_batch(net, X, steps, dtype) if net.n_static else batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
     return Given(net, X, Windows(batch.reshape((n * T, D))), T)
 

@@ -145,7 +145,7 @@ def explain_file(
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where, inside)))
         columns = list_of(columns)
-        keys_at = find_index(tables, path, index, columns or net.features or ())
+        keys_at = find_index(tables, path, index, columns or net.columns or ())
         features = find_features(tables, path, net, columns, keys_at)
         written = [*keys_at, *(asked.group_names(features) if asked.reduced else ())]
         by = parting_column(tables, path, partition_by, written)
@@ -153,7 +153,7 @@ def explain_file(
         tables.declare(labels, features)
         tables.check([*labels, *features])
         kind, stamps = compute_dtype(tables, features, dtype), tables.stamps()
-        asked.rule.check_fits(asked.steps, len(features), kind)
+        asked.rule.check_fits(asked.steps, net.n_features, kind, net.n_static)
         keys = stack.enter_context(closing(Keys(tables, keys_at.time, keys_at.asset, out.resolve().parent, by)))
         layout = find_layout(keys, str(path), calendar)
         first = 0 if since is None else first_rank(layout.distinct, layout.latest, since)
@@ -174,7 +174,7 @@ def explain_file(
                 since=first,
             )  # fmt: skip
             form.expect(blocks.rows())
-            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.features is None)
+            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.columns is None)
             run.all(progress)
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")

@@ -13,9 +13,11 @@ from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
     Array,
+    At,
     Instruction,
     add,
     along,
+    copy,
     fill,
     product,
     scale,
@@ -243,6 +245,24 @@ class Pass(NamedTuple):
         return T - 1 - k if self.out_reverse else k
 
 
+class Beside(NamedTuple):
+    """Static features beside a layer's output: the places of their values and of their relevance, and the rows that
+    they take among the joined ones, and among those of the joined relevance."""
+
+    width: int
+    place: int | At
+    rel: int
+    at: int
+    arrived: int
+
+    def read(self, walk: Walk) -> Instruction:
+        """Put the values among the joined rows; months are read by products alone, here by one with ones."""
+        if isinstance(self.place, At):
+            return product(self.width, out=self.at, weights=walk.matrix(np.eye(self.width)), a=self.place,
+                           a_depth=self.width)  # fmt: skip
+        return copy(self.width, a=self.place, out=self.at)
+
+
 class Meeting(NamedTuple):
     """Rows that meet at one step: those of both directions, the merged ones, and those of their relevance."""
 
@@ -293,6 +313,11 @@ class RuleProgram(ABC):
     def feed(self, walk: Walk, W: Array, b: Array) -> Fed | None:
         """The part of a map that reads X that is the same at every node; None where each node multiplies by W."""
         return None
+
+    def beside(self, walk: Walk, b: Beside) -> None:
+        """Static features join a layer's output: the relevance that arrives at their rows is theirs."""
+        walk.forward.append(b.read(walk))
+        walk.down.append(copy(b.width, a=b.arrived, out=b.rel))
 
     def finish(self, walk: Walk, width: int) -> None:  # noqa: B027  # most have nothing left to do
         """Write what is left to do with the ``width`` rows of X's relevance."""
