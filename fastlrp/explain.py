@@ -248,7 +248,7 @@ def run(
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
         how = compute_with_bar if progress else compute
-        return run_on_device(how, _device_of(net, device, windows.rows), products, windows.rows, rule)
+        return run_on_device(how, device_of(net, device, windows.rows), products, windows.rows, rule)
     except FloatingPointError:
         _refuse_infinite(given)
 
@@ -291,13 +291,14 @@ def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, th
     assert windows.ends is not None
     n, dtype = int(np.count_nonzero(windows.ends)), windows.rows.dtype
     results = Results(*(np.empty(shape, dtype) for shape in ((0, 0), (n, net.n_outputs), (0,), (0,), (0,))))
+    device = device_of(net, device, windows.rows)
     run_on_device(
         lambda backend: run_into(backend, results, net, windows, steps, threads), device, n * steps * net.n_params
     )
     return results.prediction
 
 
-def _device_of(net: AnyNetwork, device: str, rows: object) -> str:
+def device_of(net: AnyNetwork, device: str, rows: object = None) -> str:
     """The device, which for an ensemble, and for a network that a GPU does not compute, is the CPU."""
     if isinstance(net, Chain) and net.cpu_only is not None:
         return _cpu_for(f"a network with {net.cpu_only}", device, rows)

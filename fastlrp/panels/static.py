@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.messages import count
 from fastlrp.model.chain import as_names
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.windows import Windows
+
+Array = npt.NDArray[Any]
 
 
 def column_names(frame: pd.DataFrame, net: AnyNetwork, static: Any) -> tuple[str, ...] | None:
@@ -53,6 +56,12 @@ def column_names(frame: pd.DataFrame, net: AnyNetwork, static: Any) -> tuple[str
     return (*net.features, *names)
 
 
+def fill_static(rows: Array, n_static: int) -> None:
+    """Put 0 where one of the last ``n_static`` columns is missing, in place: no window that ends there is read."""
+    static = rows[:, -n_static:]
+    static[np.isnan(static)] = 0
+
+
 def counted_at_end(windows: Windows, n_static: int) -> Windows:
     """Windows whose last ``n_static`` columns count in the row where a window ends, and in no other.
 
@@ -65,5 +74,5 @@ def counted_at_end(windows: Windows, n_static: int) -> Windows:
     if not lacks.any():
         return windows
     rows = windows.rows.copy(order="K")
-    rows[:, -n_static:][missing] = 0
+    fill_static(rows, n_static)
     return replace(windows, rows=rows, ends=windows.ends & ~(lacks if windows.order is None else lacks[windows.order]))
