@@ -22,6 +22,7 @@ from fastlrp.messages import count, foreign_network
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import is_panel
 from fastlrp.progress import progress_bar
+from fastlrp.relevance.arrays import summed
 from fastlrp.rules import Rule, as_rule
 
 if TYPE_CHECKING:
