@@ -31,6 +31,8 @@ def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
         raise ValueError("X is None, expected an array (sample, step, feature) or a panel")
     if isinstance(X, np.ma.MaskedArray):  # masked values are missing, and asarray would unmask them
         X = np.where(np.ma.getmaskarray(X), np.nan, X.data).astype(np.result_type(X.dtype, np.float16))
+    if isinstance(X, list | tuple) and [np.ndim(one) for one in X if hasattr(one, "shape")] == [3, 2]:
+        raise ValueError("X is a pair of arrays, but the network has no static features: give the windows alone")
     array = as_array(X, "X", "an array (sample, step, feature)")
     kind = array.dtype
     if kind.kind not in "fiub":
@@ -42,6 +44,43 @@ def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
         dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
     with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused by name
         return np.require(array, dtype, ["C", "A"])
+
+
+def joined_batch(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
+    """Two arrays, (sample, step, feature) and (sample, static), as one (sample, step, feature): static features are its
+    last ones, at the last step alone.
+
+    Raises
+    ------
+    ValueError
+        If X is not such a pair. The message says what was given, what was expected, and where.
+    """
+    wanted = f"the network has {count(net.n_static, 'static feature')}, so X must be a pair [X, S] of arrays, (sample, "
+    wanted += "step, feature) and (sample, static)"
+    if not isinstance(X, list | tuple):
+        raise ValueError(f"{wanted}, or a panel, not {'None' if X is None else f'a {type(X).__name__}'}")
+    if len(X) != 2:
+        raise ValueError(f"{wanted}, not {count(len(X), 'array')}")
+    if any(hasattr(one, "columns") for one in X):
+        raise ValueError(f"{wanted}, not of frames: a panel holds both as columns of one")
+    if any(map(on_gpu, X)):
+        raise ValueError("X lives on the GPU, but a network with static features is computed on the CPU alone: give X "
+                         "there, and device='cpu' or 'auto'")  # fmt: skip
+    windows, S = batch_of(net, X[0], steps, dtype), X[1]
+    if isinstance(S, np.ma.MaskedArray):  # as in batch_of
+        S = np.where(np.ma.getmaskarray(S), np.nan, S.data)
+    S = as_array(S, "S", "an array (sample, static)")
+    if S.dtype.kind not in "fiub":
+        raise ValueError(f"S must hold float32 or float64 numbers, not dtype {S.dtype}")
+    n, T, D = windows.shape
+    if S.shape != (n, net.n_static):
+        raise ValueError(f"S has shape {S.shape}, expected ({n}, {net.n_static}): a row a sample of X, and a column a "
+                         "static feature")  # fmt: skip
+    batch = np.zeros((n, T, D + net.n_static), windows.dtype)
+    batch[:, :, :D] = windows
+    with np.errstate(over="ignore"):  # as in batch_of
+        batch[:, -1, D:] = S
+    return batch
 
 
 def _on_gpu(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Any:

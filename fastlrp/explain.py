@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with their programs
-from fastlrp.batches import batch_of
+from fastlrp.batches import batch_of, joined_batch
 from fastlrp.checks import as_dtype, check
 from fastlrp.kernels import get_backend
 from fastlrp.kernels.memory import with_room
@@ -21,6 +21,7 @@ from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
 from fastlrp.objects import is_polars
+from fastlrp.panels.static import column_names, counted_at_end
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
 from fastlrp.relevance.arrays import overflow_of, warn_if_unattributed, warn_of_overflow
@@ -53,13 +54,14 @@ def predict(
     X: Array | pd.DataFrame | pl.DataFrame,
     *,
     steps: int | None = None,
+    static: Sequence[str] | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
-    given = _given(net, X, steps, dtype)
+    given = _given(net, X, steps, dtype, static)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
     warn_if_infinite(prediction, None if given.panel is None else given.panel.index)
     if given.panel is None:
@@ -92,6 +94,7 @@ def explain(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    static: Sequence[str] | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
     reduce: Literal["steps"] | None = None,
@@ -104,7 +107,7 @@ def explain(
     check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
-    given, reduced = _given(net, X, steps, dtype), reduce is not None
+    given, reduced = _given(net, X, steps, dtype, static), reduce is not None
     check_rule(chosen, net, given.steps, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = run(given, device, threads, progress, **ask)
@@ -120,7 +123,7 @@ def explain(
 
 def check_rule(rule: Rule, net: AnyNetwork, steps: int, dtype: np.dtype[Any]) -> None:
     """Refuse a rule that these windows do not fit, or that has no way through one of the network's layers."""
-    rule.check_fits(steps, net.n_features, dtype)
+    rule.check_fits(steps, net.n_features, dtype, net.n_static)
     if (why := refused(rule, net)) is not None:
         raise ValueError(why)
 
@@ -163,13 +166,20 @@ def labelled(
     spread: Spread | None = None,
     origin: Sequence[AnyNetwork] | None = None,
 ) -> Relevance:
-    """Kernel results as the Relevance that users get, named by ``features`` or by the network's names; ``origin`` are
-    the networks that were explained, if there are several."""
-    kind = Relevance
+    """Kernel results as the Relevance that users get, named by ``features``, of which static ones are the last, or by
+    the network's names; ``origin`` are the networks that were explained, if there are several."""
+    kind, S = Relevance, net.n_static
     if on_gpu(results.values):
         from fastlrp.relevance.device import DeviceRelevance as kind
+    values, beside = results.values, _fields(spread)
+    if S:
+        values, beside["static"] = _parted(results.values, net, reduced=reduced)
+        beside["static_features"] = net.static if features is None else features[-S:]
+        features = None if features is None else features[:-S]
+        if spread is not None:
+            beside["spread"], beside["static_spread"] = _parted(spread.values, net, reduced=reduced)
     return kind.of(
-        values=results.values,
+        values=values,
         prediction=_one_or_many(results.prediction),
         score=results.score,
         initial_state=results.initial_state,
@@ -183,8 +193,15 @@ def labelled(
         reduced=reduced,
         by_position=by_position,
         origin=_chains(origin) if origin else (net,) if isinstance(net, Chain) else tuple(net.networks),
-        **_fields(spread),
+        **beside,
     )
+
+
+def _parted(values: Array, net: AnyNetwork, *, reduced: bool) -> tuple[Array, Array]:
+    """Relevance of a window's features and of static ones, which stand behind them in a row; views."""
+    n, D, S = len(values), net.n_features, net.n_static
+    windows = values[:, :-S]
+    return windows if reduced else windows.reshape(n, windows.shape[1] // D, D), values[:, -S:]
 
 
 def _chains(nets: Sequence[AnyNetwork]) -> tuple[Chain, ...]:
@@ -227,6 +244,8 @@ def run(
     """Results of what was given, explained if there is a rule; of an ensemble, their mean and spread."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
+    if net.n_static:
+        windows = counted_at_end(windows, net.n_static)
     ask: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
     }  # fmt: skip
@@ -340,6 +359,9 @@ def _refuse_infinite(given: Given) -> NoReturn:
     X, rows, names = given.X, given.windows.rows, given.net.features
     if given.panel is not None:
         locate_infinite(given.panel)
+    elif given.net.n_static:
+        for array, own in zip(X, (names, given.net.static), strict=True):
+            locate_infinite_array(np.asarray(array), own)
     elif on_gpu(X):
         locate_infinite_array(cast(Any, rows).copy_to_host().reshape(X.shape), names)
     else:
@@ -373,9 +395,11 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
 
 
 @with_room
-def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
+def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, static: Any = None) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)
+    if static is not None and not net.n_static:
+        raise ValueError("static= was given, but the network has no static features: leave it out")
     if dtype is not None:
         dtype = as_dtype(dtype)
     if not isinstance(X, np.ndarray) and (is_polars(X) or hasattr(X, "columns")):
@@ -384,10 +408,13 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
         if is_polars(X):
             from fastlrp.panels.polars import from_polars
 
-            X = from_polars(X, net.features or ())
-        panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
+            X = from_polars(X, (*(net.features or ()), *(net.static or static or ())))
+        names = column_names(X, net, static) if net.n_static else net.features
+        panel = as_panel(X, panel_steps(net, steps), names, dtype, n_features=net.n_columns)
         return Given(net, X, panel.windows, panel.steps, panel)
-    batch = batch_of(net, X, steps, dtype)
+    if static is not None:
+        raise ValueError("static= names columns of a panel, but X is none: give the two arrays as [X, S]")
+    batch = joined_batch(net, X, steps, dtype) if net.n_static else batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
     return Given(net, X, Windows(batch.reshape((n * T, D))), T)
 

@@ -62,6 +62,8 @@ class IntegratedGradients(_GradientRule):
     baseline : array (feature,) or (step, feature), oldest step first, or None
         Where relevance is zero, in X's units and the network's order of features. None: zeros, the mean of
         standardised features. Kept as nested tuples.
+    static : array (static,) or None
+        The same for static features, of networks that have some.
 
     References
     ----------
@@ -70,6 +72,7 @@ class IntegratedGradients(_GradientRule):
 
     n_steps: int = 32
     baseline: Any = None
+    static: Any = None
 
     approximates: ClassVar[bool] = True
     totals: ClassVar[str] = "unattributed is the score of the baseline; the gap is the error of n_steps nodes"
@@ -80,6 +83,8 @@ class IntegratedGradients(_GradientRule):
             raise ValueError(f"IntegratedGradients(n_steps=...) takes a whole number from 1 to 1,000, not {n!r}")
         object.__setattr__(self, "n_steps", int(n))
         object.__setattr__(self, "baseline", _baseline(self.baseline))
+        where = "IntegratedGradients(static=...)"
+        object.__setattr__(self, "static", _numbers(self.static, where, "an array (static,)", (1,)))
 
     @property
     def name(self) -> str:
@@ -92,32 +97,39 @@ class IntegratedGradients(_GradientRule):
         one = self.baseline is not None and not isinstance(self.baseline[0], tuple)
         return (self.baseline,) if one else self.baseline
 
-    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:
-        """Refuse a baseline that is not one of these windows."""
-        if self.baseline is None:
-            return
-        baseline = np.array(self.baseline)
-        if baseline.shape not in ((n_features,), (steps, n_features)):
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any], n_static: int = 0) -> None:
+        """Refuse a baseline that is not one of these windows, or of these static features."""
+        if self.baseline is not None and np.shape(self.baseline) not in ((n_features,), (steps, n_features)):
             raise ValueError(
-                f"IntegratedGradients(baseline=...) has shape {baseline.shape}, expected ({n_features},) or "
+                f"IntegratedGradients(baseline=...) has shape {np.shape(self.baseline)}, expected ({n_features},) or "
                 f"({steps}, {n_features}): a value a feature, or a step and feature"
             )
-        if np.abs(baseline).max() > np.finfo(dtype).max:
+        if self.static is not None and len(self.static) != n_static:
             raise ValueError(
-                f"IntegratedGradients(baseline=...) has {np.abs(baseline).max():g}, which is too large for {dtype}"
+                f"IntegratedGradients(static=...) has shape {np.shape(self.static)}, but the network takes "
+                + (f"{n_static} static features" if n_static else "none: it has no static features")
             )
+        for name, values in (("baseline", self.baseline), ("static", self.static)):
+            if values is not None and (largest := np.abs(np.array(values)).max()) > np.finfo(dtype).max:
+                raise ValueError(f"IntegratedGradients({name}=...) has {largest:g}, which is too large for {dtype}")
 
     def __repr__(self) -> str:
-        shape = None if self.baseline is None else f"<array {np.shape(self.baseline)}>"
-        return f"IntegratedGradients(n_steps={self.n_steps}, baseline={shape})"
+        shape, static = (
+            None if values is None else f"<array {np.shape(values)}>" for values in (self.baseline, self.static)
+        )
+        beside = "" if static is None else f", static={static}"
+        return f"IntegratedGradients(n_steps={self.n_steps}, baseline={shape}{beside})"
 
 
 def _baseline(given: Any) -> Any:
-    """A baseline as nested tuples of finite numbers, which are values like all other parameters."""
+    """A baseline as nested tuples."""
+    return _numbers(given, "IntegratedGradients(baseline=...)", "an array (feature,) or (step, feature)", (1, 2))
+
+
+def _numbers(given: Any, where: str, wanted: str, axes: tuple[int, ...]) -> Any:
+    """Finite numbers as nested tuples, which are values like all other parameters."""
     if given is None:
         return None
-    where = "IntegratedGradients(baseline=...)"
-    wanted = "an array (feature,) or (step, feature)"
     if hasattr(given, "iloc"):
         raise ValueError(
             f"{where} takes {wanted} in the network's order of features, not a {type(given).__name__}, whose names "
@@ -126,7 +138,7 @@ def _baseline(given: Any) -> Any:
     array = as_array(given, where, wanted)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{where} takes {wanted} of numbers, not one of dtype {array.dtype}")
-    if array.ndim not in (1, 2) or not array.size:
+    if array.ndim not in axes or not array.size:
         raise ValueError(f"{where} has shape {array.shape}, expected {wanted}")
     array = array.astype(np.float64)
     if not np.isfinite(array).all():

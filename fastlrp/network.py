@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy.typing as npt
@@ -26,6 +27,7 @@ class Explains:
         X: Array | pd.DataFrame | pl.DataFrame,
         *,
         steps: int | None = None,
+        static: Sequence[str] | None = None,
         device: str = "auto",
         dtype: npt.DTypeLike | None = None,
         threads: int | None = None,
@@ -38,9 +40,13 @@ class Explains:
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
             In the units that the network was trained on. A missing value (NaN) makes its sample's prediction NaN. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it, as
-            Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
+            Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place. For a network
+            with static features a pair ``[X, S]`` of arrays, (sample, step, feature) and (sample, static), or a panel.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        static : list of str or None
+            Names of the columns of a panel that are the network's static features, in its order, where the network has
+            no names for them. A window's are those of its last month; in other months they may be missing.
         device : {"auto", "cpu", "cuda"}
             "auto" uses a GPU if X is on it, or if one is available and there is much to compute. CUDA needs the
             package numba-cuda (the extra ``cuda``).
@@ -79,7 +85,7 @@ class Explains:
         >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
         """
         net: AnyNetwork = self  # type: ignore[assignment]  # the classes that have this face are
-        return predict(net, X, steps=steps, device=device, dtype=dtype, threads=threads, progress=progress)
+        return predict(net, X, steps=steps, static=static, device=device, dtype=dtype, threads=threads, progress=progress)
 
     def explain(
         self,
@@ -87,6 +93,7 @@ class Explains:
         *,
         rule: str | Rule = "arras",
         steps: int | None = None,
+        static: Sequence[str] | None = None,
         target: int | str | None = None,
         aggregate: Aggregate = "sequence",
         reduce: Literal["steps"] | None = None,
@@ -105,12 +112,17 @@ class Explains:
         ----------
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
             In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
-            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it.
+            array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it. For a
+            network with static features a pair ``[X, S]`` of arrays, (sample, step, feature) and (sample, static), or a
+            panel.
         rule : "arras", "rudder", "gradient_x_input", "integrated_gradients", or a value
             A name, with its defaults, or a value with parameters: ``fl.Arras(delta=1)``, ``fl.Rudder(...)``,
             ``fl.GradientXInput()``, ``fl.IntegratedGradients(n_steps=64)``. The last two are computed on the CPU alone.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        static : list of str or None
+            Names of the columns of a panel that are the network's static features, in its order, where the network has
+            no names for them. A window's are those of its last month; in other months they may be missing.
         target : int, str or None
             The output to explain, by position or by its name in ``outputs``; required if there are several.
         aggregate : {"sequence", "average", "last"}
@@ -132,7 +144,8 @@ class Explains:
         Returns
         -------
         Relevance
-            ``values`` (sample, step, feature), or (sample, feature) if reduced; ``prediction``, ``score``,
+            ``values`` (sample, step, feature), or (sample, feature) if reduced, and ``static`` (sample, static) of
+            static features; ``prediction``, ``score``,
             ``initial_state`` and ``unattributed``, one number per sample; for an ensemble, the means over its members,
             and their ``spread``. For a panel, samples are its rows in their
             order, NaN where no full window ends. ``summary()``, ``to_frame()`` and other methods make tables of it.
@@ -167,6 +180,7 @@ class Explains:
             X,
             rule=rule,
             steps=steps,
+            static=static,
             target=target,
             aggregate=aggregate,
             reduce=reduce,
@@ -188,6 +202,10 @@ class Network(Explains, Chain):
         T, the length of a window, where it is fixed; panels then need no ``steps=``.
     features : list of str or None
         Names of the D input features, in the order of W's rows.
+    static : list of str, int or None
+        Names of the S static features, of which a sample has one value each, or their number. They join the output of
+        the last recurrent layer in front of the first Dense above it, whose W has H + S rows, theirs last. ``predict``
+        and ``explain`` then take ``[X, S]``, or a panel that has their columns.
     outputs : list of str or None
         Names of the output units, which ``target=`` accepts.
     name : str or None

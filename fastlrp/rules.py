@@ -49,7 +49,7 @@ class Rule(ABC):
         """The parameters that kernels compute with: eps of the linear rule, and the parts of it and of biases that are
         handed down."""
 
-    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:  # noqa: B027  # most fit all
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any], n_static: int = 0) -> None:  # noqa: B027  # most fit all
         """Refuse windows that the parameters do not fit."""
 
 
@@ -89,7 +89,7 @@ class _EpsilonRule(Rule):
         handed = self.eps if self.stabilizer == "paper" else self.eps * self.delta
         return self.eps, handed, self.delta
 
-    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any]) -> None:
+    def check_fits(self, steps: int, n_features: int, dtype: np.dtype[Any], n_static: int = 0) -> None:
         """Refuse an eps that the dtype rounds to 0 or cannot hold."""
         if 1e-30 <= self.eps <= 1e30:  # every dtype holds it; one sample at a time must stay cheap
             return

@@ -9,6 +9,7 @@ A network is a list of plain dicts, from the input up::
     {"kind": "bidirectional", "forward": lstm or gru, "backward": the same, "merge_mode": "concat", "sum" or "ave"}
     {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
     {"kind": "dropout"}
+    {"kind": "static", "n": S}   the place where S static features, given beside x, join what comes from below
 
 Gradients, and what they are multiplied with, follow below the rules of LRP.
 
@@ -67,7 +68,8 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One sample: relevance (T, D), prediction (K,), and score = relevance.sum() + initial_state + unattributed."""
+    """One sample: relevance (T, D), prediction (K,), and score = relevance.sum() + initial_state + unattributed; with
+    static features, ``static`` (S,) is a part of the score, too."""
 
     relevance: Array
     prediction: Array
@@ -75,6 +77,7 @@ class Explanation:
     initial_state: float
     unattributed: float
     least_sign: float
+    static: Array | None = None
 
 
 def sign(z: Array) -> Array:
@@ -181,13 +184,16 @@ def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
     return out, (ahead, behind, h_ahead, h_behind, out)
 
 
-def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
+def forward(layers: list[Layer], x: Array, static: Array | None = None) -> tuple[Array, Array, list[Any]]:
     """Prediction (K,), the same before the last activation, and a tape for each layer."""
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
     for layer in layers:
         if layer["kind"] == "dropout":
             tapes.append(None)
+        elif layer["kind"] == "static":
+            tapes.append(len(out))
+            out = np.concatenate([out, np.asarray(static, FLOAT)])
         elif layer["kind"] == "dense":
             W = np.asarray(layer["W"], FLOAT)
             before = out @ W + bias(layer, W.shape[1])
@@ -200,9 +206,9 @@ def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
     return out, before, tapes
 
 
-def predict(layers: list[Layer], x: Array) -> Array:
+def predict(layers: list[Layer], x: Array, static: Array | None = None) -> Array:
     """Prediction (K,) of one sample x (T, D)."""
-    return forward(layers, x)[0]
+    return forward(layers, x, static)[0]
 
 
 # -- relevance ---------------------------------------------------------------------------------------------------------
@@ -341,21 +347,28 @@ def aggregated(R: Array, aggregate: str | bool, ledger: Ledger) -> Array:
 
 
 def explain(
-    layers: list[Layer], x: Array, rule: Rule, target: int = 0, aggregate: str | bool = "sequence"
+    layers: list[Layer],
+    x: Array,
+    rule: Rule,
+    target: int = 0,
+    aggregate: str | bool = "sequence",
+    static: Array | None = None,
 ) -> Explanation:
-    """Relevance of one sample x (T, D) for one output unit's score."""
-    prediction, before, tapes = forward(layers, x)
-    ledger = Ledger()
+    """Relevance of one sample x (T, D), and of its ``static`` features (S,), for one output unit's score."""
+    prediction, before, tapes = forward(layers, x, static)
+    ledger, of_static = Ledger(), None
     R = np.zeros_like(before)
     R[target] = before[target]
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             R = dense_relevance(layer, tape, R, rule, ledger)
+        elif layer["kind"] == "static":
+            R, of_static = R[:tape], R[tape:]
         elif layer["kind"] != "dropout":
             if R.ndim == 2:
                 R = aggregated(R, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
-    return Explanation(R, prediction, score=float(before[target]), **vars(ledger))
+    return Explanation(R, prediction, score=float(before[target]), **vars(ledger), static=of_static)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
@@ -432,31 +445,49 @@ def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
 
 def gradient(layers: list[Layer], x: Array, target: int = 0) -> tuple[Array, float]:
     """d score/dx (T, D), and the score."""
-    _, before, tapes = forward(layers, x)
-    d, scored = np.eye(len(before), dtype=FLOAT)[target], False
+    d, _, score = gradients(layers, x, None, target)
+    return d, score
+
+
+def gradients(layers: list[Layer], x: Array, static: Array | None, target: int) -> tuple[Array, Array, float]:
+    """d score/dx (T, D), d score/d static (S,), and the score."""
+    _, before, tapes = forward(layers, x, static)
+    d, scored, of_static = np.eye(len(before), dtype=FLOAT)[target], False, np.zeros(0, FLOAT)
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             if scored:
                 d = d * SLOPES[layer["activation"]](tape[1])
             d = d @ np.asarray(layer["W"], FLOAT).T
+        elif layer["kind"] == "static":
+            d, of_static = d[:tape], d[tape:]
         elif layer["kind"] != "dropout":
             d = recurrent_gradient(layer, tape, d)
         scored = scored or layer["kind"] != "dropout"
-    return d, float(before[target])
+    return d, of_static, float(before[target])
 
 
-def gradient_x_input(layers: list[Layer], x: Array, target: int = 0) -> Explanation:
+def gradient_x_input(layers: list[Layer], x: Array, target: int = 0, static: Array | None = None) -> Explanation:
     """x * d score/dx; what is missing in the score is unattributed."""
-    d, score = gradient(layers, x, target)
-    values = np.asarray(x, FLOAT) * d
-    return Explanation(values, predict(layers, x), score, 0.0, score - float(values.sum()), 1.0)
+    d, d_static, score = gradients(layers, x, static, target)
+    values, beside = np.asarray(x, FLOAT) * d, np.asarray([] if static is None else static, FLOAT) * d_static
+    lost = score - float(values.sum()) - float(beside.sum())
+    return Explanation(values, predict(layers, x, static), score, 0.0, lost, 1.0, beside)
 
 
-def integrated_gradients(layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0) -> Explanation:
-    """(x - baseline) * the mean gradient at n Gauss-Legendre nodes; the score of the baseline is unattributed."""
-    baseline = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x))
-    mean = np.zeros(np.shape(x), FLOAT)
+def integrated_gradients(
+    layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0, static: Any = (), from_static: Any = 0.0
+) -> Explanation:
+    """(x - baseline) * the mean gradient at n Gauss-Legendre nodes; the score of the baseline is unattributed. Static
+    features go the same way from ``from_static``."""
+    baseline, static = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x)), np.asarray(static, FLOAT)
+    start_static = np.broadcast_to(np.asarray(from_static, FLOAT), static.shape)
+    mean, mean_static = np.zeros(np.shape(x), FLOAT), np.zeros(static.shape, FLOAT)
     for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
-        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target)[0]
-    score, start = (gradient(layers, at, target)[1] for at in (x, baseline))
-    return Explanation((x - baseline) * mean, predict(layers, x), score, 0.0, start, 1.0)
+        part = (1 + node) / 2
+        at, at_static = baseline + part * (x - baseline), start_static + part * (static - start_static)
+        d, d_static, _ = gradients(layers, at, at_static, target)
+        mean, mean_static = mean + weight / 2 * d, mean_static + weight / 2 * d_static
+    score = gradients(layers, x, static, target)[2]
+    start = gradients(layers, baseline, start_static, target)[2]
+    values, beside = (x - baseline) * mean, (static - start_static) * mean_static
+    return Explanation(values, predict(layers, x, static), score, 0.0, start, 1.0, beside)

@@ -110,7 +110,8 @@ def _value(layer: Layer) -> Any:
 
 def network(layers: list[Layer], **names: Any) -> fl.Network:
     """The fastlrp network of plain layers."""
-    return fl.Network([_value(layer) for layer in layers], **names)
+    joins = next((layer["n"] for layer in layers if layer["kind"] == "static"), None)
+    return fl.Network([_value(layer) for layer in layers if layer["kind"] != "static"], **{"static": joins, **names})
 
 
 def _plain(layer: Any) -> Layer:
@@ -126,7 +127,8 @@ def _plain(layer: Any) -> Layer:
 
 def plain(net: fl.Network) -> list[Layer]:
     """The plain layers of a fastlrp network."""
-    return [_plain(layer) for layer in net]
+    layers = [_plain(layer) for layer in net]
+    return [*layers[: net.join], {"kind": "static", "n": net.n_static}, *layers[net.join :]] if net.n_static else layers
 
 
 def rule_value(rule: reference.Rule) -> Any:
@@ -136,26 +138,42 @@ def rule_value(rule: reference.Rule) -> Any:
 
 
 def reference_batch(
-    layers: list[Layer], X: Array, rule: reference.Rule, target: int = 0, aggregate: str | bool = "sequence"
+    layers: list[Layer],
+    X: Array,
+    rule: reference.Rule,
+    target: int = 0,
+    aggregate: str | bool = "sequence",
+    S: Array | None = None,
 ) -> dict[str, Array]:
-    """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,)."""
-    return _stacked([reference.explain(layers, x, rule, target, aggregate) for x in X])
+    """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,); of
+    samples with static features S (n, S), also ``static``."""
+    beside = [None] * len(X) if S is None else S
+    return _stacked(
+        [reference.explain(layers, x, rule, target, aggregate, s) for x, s in zip(X, beside, strict=True)]
+    )
 
 
 def _stacked(rows: list[reference.Explanation]) -> dict[str, Array]:
     keys = ("prediction", "score", "initial_state", "unattributed", "least_sign")
-    return {"values": np.array([row.relevance for row in rows])} | {
+    static = {"static": np.array([row.static for row in rows])} if rows[0].static is not None else {}
+    return {"values": np.array([row.relevance for row in rows]), **static} | {
         key: np.array([getattr(row, key) for row in rows]) for key in keys
     }
 
 
-def gradient_batch(layers: list[Layer], X: Array, rule: Any, target: int = 0) -> dict[str, Array]:
+def gradient_batch(
+    layers: list[Layer], X: Array, rule: Any, target: int = 0, S: Array | None = None
+) -> dict[str, Array]:  # fmt: skip
     """The reference's answers by fastlrp's rule GradientXInput or IntegratedGradients, stacked likewise."""
+    beside = np.zeros((len(X), 0)) if S is None else S
     if isinstance(rule, fl.GradientXInput):
-        rows = [reference.gradient_x_input(layers, x, target) for x in X]
+        rows = [reference.gradient_x_input(layers, x, target, s) for x, s in zip(X, beside, strict=True)]
     else:
-        baseline = 0.0 if rule.baseline is None else rule.baseline
-        rows = [reference.integrated_gradients(layers, x, rule.n_steps, baseline, target) for x in X]
+        starts = [0.0 if start is None else start for start in (rule.baseline, rule.static)]
+        rows = [
+            reference.integrated_gradients(layers, x, rule.n_steps, starts[0], target, s, starts[1])
+            for x, s in zip(X, beside, strict=True)
+        ]
     return _stacked(rows)
 
 
@@ -257,6 +275,17 @@ def networks(draw: st.DrawFn, rng: np.random.Generator, D: int, *, gru_too: bool
         activation = draw(st.sampled_from(["linear", "linear", "sigmoid", "tanh", "relu", "softmax"]))
         layers.append(dense(rng, width_now, outputs, bias=bias, activation=activation))
     return layers
+
+
+def joined(rng: np.random.Generator, layers: list[Layer], S: int) -> list[Layer] | None:
+    """The network with S static features in front of the first Dense above its last recurrent layer; None without."""
+    recurrent = max(i for i, layer in enumerate(layers) if layer["kind"] in ("lstm", "bidirectional"))
+    at = next((i for i in range(recurrent + 1, len(layers)) if layers[i]["kind"] == "dense"), None)
+    if at is None:
+        return None
+    W = layers[at]["W"]
+    wider = {**layers[at], "W": np.concatenate([W, rng.normal(0, 0.5, (S, W.shape[1]))]).astype(W.dtype)}
+    return [*layers[:at], {"kind": "static", "n": S}, wider, *layers[at + 1 :]]
 
 
 def n_outputs(layers: list[Layer]) -> int:

@@ -242,8 +242,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
     net = read_keras(arguments.model, architecture=arguments.architecture)
     panel, written = read_panel(arguments, net)
-    if arguments.features is not None or net.features is None:  # a note has said which columns they are
-        net = net.with_features(list(panel.columns))
+    if arguments.features is not None or net.columns is None:  # a note has said which columns they are
+        net = net.with_columns(list(panel.columns))
     with as_notes():
         relevance = net.explain(
             panel, rule=rule, steps=arguments.steps, target=as_target(arguments.target, net), dtype=arguments.dtype,

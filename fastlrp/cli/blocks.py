@@ -115,4 +115,4 @@ def _columns(arguments: argparse.Namespace, net: AnyNetwork) -> list[str] | None
     if arguments.features is None:
         return None
     asked = [name.strip() for name in arguments.features.split(",")]
-    return None if set(asked) == set(net.features or ()) else asked
+    return None if set(asked) == set(net.columns or ()) else asked

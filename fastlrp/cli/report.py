@@ -36,8 +36,8 @@ def run_report(arguments: argparse.Namespace, rule: Rule) -> int:
         arguments.drop = [*arguments.drop, target]  # it is no feature
     panel, written = read_panel(arguments, net, () if target is None else (target,))
     panel.index = panel.index.set_names(_asset(panel.index, written), level=1)
-    if arguments.features is not None or net.features is None:  # a note has said which columns they are
-        net = net.with_features([name for name in panel.columns if name != target])
+    if arguments.features is not None or net.columns is None:  # a note has said which columns they are
+        net = net.with_columns([name for name in panel.columns if name != target])
     about = subject(
         net, panel, target, test_from=arguments.test_from, unit=as_target(arguments.unit, net), steps=arguments.steps,
         dtype=arguments.dtype, threads=arguments.threads,

@@ -253,7 +253,7 @@ def _wanted(arguments: argparse.Namespace, net: AnyNetwork) -> list[str] | None:
     """The columns that must hold numbers, if they are named."""
     if arguments.features is not None:
         return list(arguments.features.split(","))
-    return None if net.features is None else list(net.features)
+    return None if net.columns is None else list(net.columns)
 
 
 def _make_numbers(frame: pd.DataFrame, place: Callable[[int], str], wanted: Sequence[str] | None, path: object) -> None:
@@ -301,22 +301,22 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: AnyNetwor
             raise ValueError(f"--features and --drop both name {both!r}, expected it in one of them")
         for name in asked:
             check_column(name, columns, arguments.panel)
-        if len(asked) != net.n_features:
+        if len(asked) != net.n_columns:
             raise ValueError(
-                f"--features names {count(len(asked), 'column')}, but the network takes {net.n_features:,}"
+                f"--features names {count(len(asked), 'column')}, but the network takes {net.n_columns:,}"
             )
-        return list(net.features) if net.features and set(asked) == set(net.features) else asked
+        return list(net.columns) if net.columns and set(asked) == set(net.columns) else asked
     left = [name for name in frame.columns if name not in arguments.drop]
-    if net.features is not None:
-        _refuse_missing(net.features, left, arguments)
-        return list(net.features)
+    if net.columns is not None:
+        _refuse_missing(net.columns, left, arguments)
+        return list(net.columns)
     usable = [name for name in left if pd.api.types.is_numeric_dtype(frame[name])]
     other = [name for name in left if name not in usable]
-    if len(usable) != net.n_features:
+    if len(usable) != net.n_columns:
         odd = f", and {len(other)} that are not: {', '.join(map(repr, other[:5]))}" if other else ""
         raise ValueError(
             f"{arguments.panel} has {count(len(usable), 'column')} of numbers besides time and asset{odd}; the network "
-            f"takes {count(net.n_features, 'feature')}: leave columns out with --drop, or name its own in order with "
+            f"takes {count(net.n_columns, 'feature')}: leave columns out with --drop, or name its own in order with "
             "--features"
         )
     say(

@@ -59,8 +59,10 @@ def _frames(relevance: Relevance, by_step: bool, advance: Callable[[int], object
         frame = part.to_frame()
         if by_step:
             steps = part.to_frame(steps=True)
-            steps.columns = [f"{feature}_lag{step}" for step in part.lags for feature in part.features]
-            frame = pd.concat([steps, frame.iloc[:, len(part.features) :]], axis=1)
+            steps.columns = [
+                *(f"{feature}_lag{step}" for step in part.lags for feature in part.features), *part.static_features
+            ]  # fmt: skip
+            frame = pd.concat([steps, frame.iloc[:, len(part.inputs) :]], axis=1)
         yield frame
         advance(len(frame))
 

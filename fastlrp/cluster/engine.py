@@ -79,7 +79,7 @@ def needed(module: str) -> Any:
 def shared(net: AnyNetwork) -> Any:
     """The network as one key of a graph, which travels to each worker once and not with each task."""
     nets = (net,) if isinstance(net, Chain) else tuple(net.networks)
-    named = repr([(one.steps, one.features, one.outputs) for one in nets])
+    named = repr([(one.steps, one.features, one.static, one.outputs) for one in nets])
     name = f"fastlrp-network-{fingerprint(nets)}-{needed('dask.base').tokenize(named)}"
     return needed("dask").delayed(net, name=name, traverse=False)
 
@@ -104,8 +104,9 @@ def nothing(net: AnyNetwork, steps: int, dtype: np.dtype[Any], ask: Ask) -> tupl
     def empty(*shape: int) -> Any:
         return np.empty(shape, dtype)
 
-    values = empty(0, net.n_features) if ask.reduced else empty(0, steps, net.n_features)
+    D, S = net.n_features, net.n_static
+    values = empty(0, D + S) if ask.reduced else empty(0, steps * D + S) if S else empty(0, steps, D)
     results = Results(values, empty(0, net.n_outputs), empty(0), empty(0), empty(0))
     if isinstance(net, Chain):
         return results, None
-    return results, Spread(values, results.prediction, np.zeros(net.n_features), len(net.networks))
+    return results, Spread(values, results.prediction, np.zeros(D + S), len(net.networks))

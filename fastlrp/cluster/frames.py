@@ -64,10 +64,10 @@ def _form(meta: pd.DataFrame, net: AnyNetwork, index: Any, steps: int, dtype: An
     ValueError
         If time and asset are not clear, or features are missing, odd or too many.
     """
-    time, asset = index_names(meta, net.features or (), index)
+    time, asset = index_names(meta, net.columns or (), index)
     columns = [key for key in (time, asset) if key in meta.columns]
     chosen = objects_as_numbers(meta[[name for name in meta.columns if name not in (time, asset)]])
-    positions, _ = find_columns(chosen, net.features, net.n_features)
+    positions, _ = find_columns(chosen, net.columns, net.n_columns)
     dtypes = list(chosen.dtypes)
     return Form(
         (time, asset), columns, [chosen.columns[k] for k in positions], steps,
@@ -126,7 +126,7 @@ def _computed(part: pd.DataFrame, net: AnyNetwork, calendar: Calendar | None, fo
     if len(part):
         index = form.rows(part)
         frame = part[form.features].set_axis(index)
-        panel = as_panel(frame, form.steps, net.features, form.dtype, n_features=net.n_features, calendar=calendar)
+        panel = as_panel(frame, form.steps, net.columns, form.dtype, n_features=net.n_columns, calendar=calendar)
         results, spread = ask.run(Given(net, None, panel.windows, panel.steps, panel))
     else:
         results, spread = nothing(net, form.steps, form.dtype, ask)

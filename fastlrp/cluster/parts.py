@@ -110,7 +110,7 @@ def explain_files(
     columns = list_of(columns)
     with closing(open_source(folder)) as tables:
         paths = tables.paths
-        first = find_index(tables, folder, index, columns or net.features or ())
+        first = find_index(tables, folder, index, columns or net.columns or ())
         options |= {"index": first, "columns": find_features(tables, folder, net, columns, first)}
     parts = [Part(path, out / _name(path, folder)) for path in paths]
     said |= {"the version of fastlrp": fastlrp.__version__, "the network": fingerprint([net]),

@@ -37,6 +37,10 @@ def samples_of(net: AnyNetwork, X: Any, steps: int | None, dtype: npt.DTypeLike 
     ValueError
         If X is neither, holds an infinite value, or has no complete window.
     """
+    if net.n_static:
+        raise ValueError(
+            "networks with static features are not tested yet: compare and faithfulness change windows alone"
+        )
     if on_gpu(X):
         raise ValueError("X lives on the GPU, expected an array or a panel in the host's memory: copy it there")
     if is_polars(X):

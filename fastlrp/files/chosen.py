@@ -88,7 +88,7 @@ def find_features(
         If they are not there, not numbers, or not as many as the network takes.
     """
     have = [name for name in source.schema.names if name not in index]
-    chosen = given if given is not None else net.features
+    chosen = given if given is not None else net.columns
     names = [name for name in have if is_number(source, name)] if chosen is None else list(chosen)
     missing = [name for name in names if name not in have]
     if missing:
@@ -97,14 +97,14 @@ def find_features(
     odd = [f"{name!r} ({source.schema.field(name).type})" for name in names if not is_number(source, name)]
     if odd and source.says_types:  # of text, reading names the cell
         raise ValueError(f"{path} has columns that do not hold real numbers: {', '.join(odd[:8])}")
-    if given is not None and len(names) == net.n_features:
-        net.with_features(names)  # refuses its own names in another order, and a name twice
-    if len(names) != net.n_features:
+    if given is not None and len(names) == net.n_columns:
+        net.with_columns(names)  # refuses its own names in another order, and a name twice
+    if len(names) != net.n_columns:
         raise ValueError(
             f"{path} has {count(len(names), 'column')} of numbers besides time and asset, the network takes "
-            f"{count(net.n_features, 'feature')}: name its columns in the network's order with columns=[...]"
+            f"{count(net.n_columns, 'feature')}: name its columns in the network's order with columns=[...]"
             if chosen is None
-            else f"columns= names {count(len(names), 'column')}, but the network takes {net.n_features:,}"
+            else f"columns= names {count(len(names), 'column')}, but the network takes {net.n_columns:,}"
         )
     return names
 

@@ -70,7 +70,8 @@ class Asked(NamedTuple):
         if self.groups is None or self.reduce != "groups":
             return relevance
         table = relevance.by_group(self.groups)
-        return replace(relevance, values=table.to_numpy(), features=tuple(table.columns))
+        return replace(relevance, values=table.to_numpy(), features=tuple(table.columns), static=None,
+                       static_features=())  # fmt: skip
 
 
 def asked_for(

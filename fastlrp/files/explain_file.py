@@ -145,7 +145,7 @@ def explain_file(
     with ExitStack() as stack:
         tables = stack.enter_context(closing(open_source(path, where, inside)))
         columns = list_of(columns)
-        keys_at = find_index(tables, path, index, columns or net.features or ())
+        keys_at = find_index(tables, path, index, columns or net.columns or ())
         features = find_features(tables, path, net, columns, keys_at)
         written = [*keys_at, *(asked.group_names(features) if asked.reduced else ())]
         by = parting_column(tables, path, partition_by, written)
@@ -174,7 +174,7 @@ def explain_file(
                 since=first,
             )  # fmt: skip
             form.expect(blocks.rows())
-            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.features is None)
+            run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.columns is None)
             run.all(progress)
             if tables.stamps() != stamps:
                 output.useless(f"{path} has changed while it was read")

@@ -37,9 +37,9 @@ def read_frame(
         unknown = [name for name in beside if name not in source.schema.names]
         if unknown:
             raise ValueError(f"{path} has no column {suggest(unknown, source.schema.names)}")
-        keys = find_index(source, path, index, [*(columns or net.features or ()), *beside])
+        keys = find_index(source, path, index, [*(columns or net.columns or ()), *beside])
         chosen = columns
-        if columns is None and net.features is None and beside:
+        if columns is None and net.columns is None and beside:
             kinds = {field.name: field.type for field in source.schema if field.name not in (*keys, *beside)}
             number = (pyarrow.types.is_floating, pyarrow.types.is_integer)
             chosen = [name for name, kind in kinds.items() if any(test(kind) for test in number)]

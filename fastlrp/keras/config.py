@@ -11,7 +11,7 @@ from typing import Any
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.chain import functional_chain
-from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Node, Use, brief
+from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Join, Node, Use, brief
 
 #: A chain of a hundred layers needs about 100 kB; parsed JSON takes up to 25 times its text.
 MAX_JSON = 4 << 20
@@ -53,9 +53,15 @@ def uses(model: Node) -> Iterator[Use]:
     """The calls from input to output, nested models expanded; raises ModelFileError where the model is no chain."""
     if model.broken:
         raise ModelFileError(model.broken)
-    for index, output in model.chain:
+    yield from _calls(model, model.chain)
+
+
+def _calls(model: Node, chain: tuple[tuple[int, int], ...]) -> Iterator[Use]:
+    for index, output in chain:
         layer = (model.layers or ())[index]
-        if layer.layers is None:
+        if layer is model.joining and model.join is not None:
+            yield Use(layer, output, tuple(_calls(model, model.join.chain)), model.join.first)
+        elif layer.layers is None:
             yield Use(layer, output)
         elif output:
             raise ModelFileError(f"output {output} of the nested model {layer.name!r} is used, but it has one output")
@@ -85,12 +91,13 @@ def _node(entry: object, where: str, depth: int, budget: list[int]) -> Node:
     if inner is None or not isinstance(inner, list) or kind == "StackedRNNCells":
         return Node(kind, name, config, trainable)
     layers = tuple(_node(item, where, depth + 1, budget) for item in inner)
+    join: Join | None = None
     functional = "output_layers" in config or "input_layers" in config
     try:
         if functional:
-            chain, layers = functional_chain(name, config, inner, layers)
+            chain, layers, join = functional_chain(name, config, inner, layers)
         else:
             chain = tuple((i, 0) for i in range(len(layers)))
     except ModelFileError as error:
         return Node(kind, name, config, trainable, layers, broken=str(error))
-    return Node(kind, name, config, trainable, layers, chain)
+    return Node(kind, name, config, trainable, layers, chain, join=join)

@@ -22,7 +22,7 @@ from fastlrp.text_tables import html_table
 
 _MAX_TEXT = 60
 _HEAD = ("layer", "class", "weights", "parameters", "")
-_INPUTS = "inputs, in this order: "
+_INPUTS, _STATIC = "inputs, in this order: ", "static features, in this order: "
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class FileDescription:
         The sentence that says so, or says why not and what to do.
     features : tuple of str or None
         Names of the inputs, in the network's order, where the file has them.
+    static : tuple of str or None
+        Likewise of static features.
     """
 
     path: str
@@ -62,6 +64,7 @@ class FileDescription:
     explainable: bool
     verdict: str
     features: tuple[str, ...] | None = None
+    static: tuple[str, ...] | None = None
 
     @property
     def n_params(self) -> int:
@@ -79,13 +82,17 @@ class FileDescription:
             ]
             lines.append("  ".join([*cells, row[4]]).rstrip())
         rule = "-" * min(max(map(len, lines)), 120)
-        named = [] if self.features is None else [_listed(_INPUTS, self.features)]
+        named = [_listed(head, names) for head, names in self._named()]
         return "\n".join([self._title(), "", lines[0], rule, *lines[1:], rule, self._outcome(), *named])
 
     def _repr_html_(self) -> str:
         title, outcome = html.escape(self._title()), html.escape(self._outcome())
-        named = "" if self.features is None else f"<p>{html.escape(_INPUTS + ', '.join(self.features))}</p>"
+        named = "".join(f"<p>{html.escape(head + ', '.join(names))}</p>" for head, names in self._named())
         return f"<div><p>{title}</p>{html_table(_HEAD, self._cells(), 3)}<p>{outcome}</p>{named}</div>"
+
+    def _named(self) -> list[tuple[str, tuple[str, ...]]]:
+        both = ((_INPUTS, self.features), (_STATIC, self.static))
+        return [(head, names) for head, names in both if names is not None]
 
     def _title(self) -> str:
         size = count(self.n_params, "parameter")
@@ -150,7 +157,9 @@ def _describe_folder(folder: Path, architecture: Architecture | None) -> FileDes
             read_keras(folder, architecture=architecture)
     except ModelFileError as error:
         bad = verdict = _without(str(error), folder)
-    return FileDescription(str(folder), whole, versions, tuple(layers), bad is None, verdict, found[0].features)
+    return FileDescription(
+        str(folder), whole, versions, tuple(layers), bad is None, verdict, found[0].features, found[0].static
+    )  # fmt: skip
 
 
 def _describe(where: Path, architecture: Architecture | None) -> FileDescription:
@@ -167,9 +176,13 @@ def _describe(where: Path, architecture: Architecture | None) -> FileDescription
         except (ModelFileError, ValueError) as error:
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
         window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
+        if network.n_static:
+            window += f" and {count(network.n_static, 'static feature')}"
         named = f" ({', '.join(network.outputs)})" if network.outputs else ""
         verdict = f"windows {window} in, {count(network.n_outputs, 'output')}{named}, {network.dtype}"
-        return FileDescription(str(where), file.format, _version(file), rows, True, verdict, network.features)
+        return FileDescription(
+            str(where), file.format, _version(file), rows, True, verdict, network.features, network.static
+        )
 
 
 def _version(file: ModelFile) -> str:
@@ -183,6 +196,7 @@ def _rows(node: Node, file: ModelFile, found: dict[Node, tuple[str, ...]], depth
         stored = [datasets[path] for path in found.get(layer, ()) if path in datasets]
         shapes, size = tuple(one.shape for one in stored), sum(one.size for one in stored)
         note = "a model of its own:" if layer.layers is not None else _note(layer)
+        note = "joins static features" if layer is node.joining else note
         yield LayerDescription(layer.name, layer.class_name, depth, shapes, size, note)
         yield from _rows(layer, file, found, depth + 1)
 

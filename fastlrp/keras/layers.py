@@ -14,6 +14,7 @@ from fastlrp.keras.fold import Affine, Array, Weights, affine_of
 from fastlrp.keras.kinds import AFFINE, RECURRENT, cannot, kind_of, refusal
 from fastlrp.keras.options import activation, backward_of, input_shape, label, option, recurrent_options, wrapped
 from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
+from fastlrp.keras.static import Joined, static_way
 from fastlrp.keras.tree import Node, Use
 from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Layer, Recurrent
 
@@ -24,11 +25,12 @@ STEPWISE = {"Dense", "Dropout", "BatchNormalization", "Rescaling", "Activation",
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """The result of a chain: fastlrp's layers, and the window that goes in."""
+    """The result of a chain: fastlrp's layers, the window that goes in, and how many static features join it."""
 
     layers: tuple[Layer, ...]
     steps: int | None
     features: int
+    n_static: int = 0
 
 
 def build(chain: Sequence[Use], weights: Weights, keras2: bool) -> Built:
@@ -55,10 +57,14 @@ class _Builder:
         self.window: Shape | None = None
         self.width: int | None = None
         self.affine: Affine | None = None
+        self.joined: Joined | None = None
 
     def add(self, use: Use) -> None:
         """Add one more layer."""
         node, kind = use.layer, kind_of(use.layer)
+        if use.beside:
+            self._join(use)
+            return
         reason = refusal(node)
         if reason:
             raise ModelFileError(cannot(node, reason))
@@ -99,7 +105,11 @@ class _Builder:
             )
         assert self.window is not None
         assert self.window[1] is not None
-        return Built(tuple(self.layers), self.window[0], self.window[1])
+        if self.joined is None:
+            return Built(tuple(self.layers), self.window[0], self.window[1])
+        if not isinstance(self._weighted()[-1], Dense):
+            raise ModelFileError(cannot(self.joined.node, "no Dense layer reads what it joins"))
+        return Built(tuple(self.layers), self.window[0], self.window[1], self.joined.static)
 
     def _enter(self, node: Node, kind: str) -> None:
         """The window that goes in, from an input layer or from what the first layer says of its own input."""
@@ -198,6 +208,8 @@ class _Builder:
         W, b = arrays[0], arrays[1] if len(arrays) > 1 else None
         if self.affine is not None:
             W, b = self.affine.into_above(W, b)
+        if self.joined is not None and not isinstance(self._weighted()[-1], Dense):
+            W = self.joined.ordered(W)
         self._grow(Dense(W, b, activation(node, "activation", self.keras2), node.name), units)
 
     def _time_distributed(self, node: Node) -> None:
@@ -213,6 +225,26 @@ class _Builder:
             self.add(Use(inner))
         finally:
             self.weights = plain
+
+    # ------------------------------------------------------------------ static features
+
+    def _join(self, use: Use) -> None:
+        """Put static features beside the last recurrent layer's output, as one input of the layer above."""
+        node, static = use.layer, static_way(use.beside, self.weights)
+        if node.config.get("axis", -1) not in (-1, 1):
+            raise ModelFileError(f"{label(node)} works along axis {node.config['axis']!r:.40}, expected the last")
+        weighted = self._weighted()
+        if self.sequence or not weighted or isinstance(weighted[-1], Dense):
+            below = "a sequence" if self.sequence else "a Dense layer's output"
+            todo = "join them to the output of the last recurrent layer, which has return_sequences=False"
+            raise ModelFileError(cannot(node, f"it joins static features to {below}: {todo}"))
+        assert self.width is not None
+        self.joined = Joined(node, self.width, static.width, use.first)
+        self.affine = self.joined.affine(self.affine, static.affine)
+        self.width += static.width
+
+    def _weighted(self) -> list[Layer]:
+        return [layer for layer in self.layers if not isinstance(layer, Dropout)]
 
     def _needs_sequence(self, node: Node) -> None:
         if not self.sequence:

@@ -17,7 +17,7 @@ from fastlrp.keras.tree import brief
 from fastlrp.model.chain import as_names
 from fastlrp.network import Network
 
-FEATURES, OUTPUTS = "fastlrp_features", "fastlrp_outputs"
+FEATURES, STATIC, OUTPUTS = "fastlrp_features", "fastlrp_static", "fastlrp_outputs"
 #: Codes that move a terminal's cursor or are no character; names from spreadsheets do hold line breaks and tabs.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -25,7 +25,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 def name_attributes(network: Network) -> dict[str, str]:
     """The attributes that keep a network's names; raises ValueError where a name cannot be kept."""
     found = {}
-    for attribute, names in ((FEATURES, network.features), (OUTPUTS, network.outputs)):
+    for attribute, names in ((FEATURES, network.features), (STATIC, network.static), (OUTPUTS, network.outputs)):
         if names is None:
             continue
         bad = next((name for name in names if _UNPRINTABLE.search(name)), None)
@@ -39,13 +39,15 @@ def name_attributes(network: Network) -> dict[str, str]:
 
 def with_stored_names(network: Network, file: HDF5File) -> Network:
     """The network with the names that the file keeps; raises ModelFileError where they do not fit it."""
-    features, outputs = _stored(file, FEATURES), _stored(file, OUTPUTS)
-    if features is None and outputs is None:
+    features, static, outputs = (_stored(file, attribute) for attribute in (FEATURES, STATIC, OUTPUTS))
+    if features is None and static is None and outputs is None:
         return network
     return Network(
         network.layers,
         steps=network.steps,
         features=as_names(features, network.n_features, _where(file, FEATURES), "one for each input of the network"),
+        static=as_names(static, network.n_static, _where(file, STATIC), "one for each static feature of the network")
+        or network.n_static,
         outputs=as_names(outputs, network.n_outputs, _where(file, OUTPUTS), "one for each output of the network")
         or network.outputs,
         name=network.name,

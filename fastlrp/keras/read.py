@@ -51,8 +51,8 @@ def read_keras(
         Names of the inputs, in the order in which the model was trained; panels' columns are then found by name.
         Files that :func:`fastlrp.write_keras` wrote bring their own.
     check : (X, expected), optional
-        Windows (sample, step, feature) and Keras' own predictions for them; the network's must agree to 1e-5 of the
-        largest.
+        Windows (sample, step, feature), or the pair of inputs of a network with static features, and Keras' own
+        predictions for them; the network's must agree to 1e-5 of the largest.
 
     Returns
     -------
@@ -94,16 +94,19 @@ def _read(path: Path, architecture: Architecture | None) -> Network:
 def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
     """The network of an open file; raises ModelFileError where it cannot be explained."""
     tree, version = model_of(file, architecture)
-    refused = [leaf for leaf in tree.leaves() if refusal(leaf)]
+    refused = [leaf for leaf in tree.leaves() if leaf is not tree.joining and refusal(leaf)]
     if refused:  # Keras 3 lists the operations of a Masking layer before it: name the layer that users know
         leaf = next((leaf for leaf in refused if kind_of(leaf) in REFUSED), refused[0])
         raise ModelFileError(cannot(leaf, refusal(leaf) or ""))
     with np.errstate(all="ignore"):  # the layers' own checks find values that overflow while folding
         built = build(list(uses(tree)), WeightFile(file.weights, tree), is_keras2(version))
     given = architecture if isinstance(architecture, Network) else None
-    network = Network(built.layers, steps=built.steps, outputs=given.outputs if given else None, name=tree.name)
+    static = built.n_static or None
+    network = Network(built.layers, steps=built.steps, static=static, outputs=given.outputs if given else None, name=tree.name)
     network = with_stored_names(network, file.weights)
-    return network if given is None or given.features is None else network.with_features(given.features)
+    if given is not None and given.features is not None:
+        network = network.with_features(given.features)
+    return network if given is None or given.static is None else network.with_static(given.static)
 
 
 def model_of(file: ModelFile, architecture: Architecture | None) -> tuple[Node, str | None]:
@@ -156,7 +159,8 @@ def _compare(network: Network | Ensemble, check: tuple[npt.ArrayLike, npt.ArrayL
     """Refuse a network whose predictions differ from Keras'."""
     if not isinstance(check, tuple | list) or len(check) != 2:
         raise ValueError("read_keras(check=...) takes a pair: windows X, and Keras' predictions for them")
-    X, expected = np.asarray(check[0]), np.asarray(check[1], dtype=np.float64)
+    X: Any = check[0] if network.n_static else np.asarray(check[0])
+    expected = np.asarray(check[1], dtype=np.float64)
     got = np.asarray(network.predict(X), dtype=np.float64)
     if got.size != expected.size:
         raise ModelFileError(f"{path}: {got.shape} predictions, but check= expects {expected.shape}")

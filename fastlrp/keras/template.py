@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastlrp.keras.tree import Node
+from fastlrp.keras.tree import Join, Node
 from fastlrp.model.layers import GRU, Bidirectional, Dense, Layer, Recurrent
 from fastlrp.network import Network
 
@@ -14,8 +14,12 @@ def tree_of(network: Network) -> Node:
     shape = [None, network.steps, network.n_features]
     nodes = [Node("InputLayer", "input", {"batch_shape": shape})]
     nodes += [_node(layer, i) for i, layer in enumerate(network)]
-    chain = tuple((i, 0) for i in range(len(nodes)))
-    return Node("Sequential", network.name or "network", {}, True, tuple(nodes), chain, by_order=True)
+    chain, join = tuple((i, 0) for i in range(len(nodes))), None
+    if network.n_static:
+        nodes.insert(1 + network.join, Node("Concatenate", "concatenate", {}))
+        nodes.append(Node("InputLayer", "static", {"batch_shape": [None, network.n_static]}))
+        join, chain = Join(1 + network.join, ((len(nodes) - 1, 0),), False), (*chain, (len(chain), 0))
+    return Node("Sequential", network.name or "network", {}, True, tuple(nodes), chain, join=join, by_order=True)
 
 
 def _node(layer: Layer, i: int) -> Node:

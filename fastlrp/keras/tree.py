@@ -9,12 +9,22 @@ from typing import Any
 MAX_LAYERS, MAX_NESTING = 1000, 8
 
 
+@dataclass(frozen=True)
+class Join:
+    """A layer where a second input joins a model's chain: its index, the calls from that input to it, as ``chain`` has
+    them, and whether they come first."""
+
+    layer: int
+    chain: tuple[tuple[int, int], ...]
+    first: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """A layer, or a model with the layers in it, as the configuration describes it.
 
-    A model's ``chain`` holds the calls from input to output as (index of the layer, index of its output); where the
-    model is no chain, ``broken`` says why.
+    A model's ``chain`` holds the calls from input to output as (index of the layer, index of its output), and ``join``
+    what joins it on the way; where the model is no such chain, ``broken`` says why.
     """
 
     class_name: str
@@ -24,7 +34,13 @@ class Node:
     layers: tuple[Node, ...] | None = None
     chain: tuple[tuple[int, int], ...] = ()
     broken: str | None = None
+    join: Join | None = None
     by_order: bool = False  # names are not Keras' own, so layers and weights are matched by order
+
+    @property
+    def joining(self) -> Node | None:
+        """The layer where a second input joins."""
+        return None if self.join is None or self.layers is None else self.layers[self.join.layer]
 
     def leaves(self) -> Iterator[Node]:
         """The layers proper, in the order of the file."""
@@ -36,10 +52,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Use:
-    """One call of a layer on the way from input to output, and the index of the output that goes on."""
+    """One call of a layer on the way from input to output, and the index of the output that goes on; where static
+    features join, ``beside`` is their own way, and ``first`` whether it comes first."""
 
     layer: Node
     output: int = 0
+    beside: tuple[Use, ...] = ()
+    first: bool = False
 
 
 def brief(value: object) -> str:

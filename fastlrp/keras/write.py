@@ -76,10 +76,11 @@ def _data(network: Network, suffix: str) -> bytes:
 def _layer_names(network: Network) -> list[str]:
     """A name for each layer, its own where possible; Keras requires unique names without slashes."""
     names: list[str] = []
+    taken = {"features", "static", "concatenate"} if network.n_static else {"features"}
     for layer in network:
         base = (layer.name or type(layer).__name__.lower()).replace("/", "_")
         name, count = base, 0
-        while name in names or name == "features":
+        while name in names or name in taken:
             count += 1
             name = f"{base}_{count}"
         names.append(name)
@@ -140,12 +141,38 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
-    """The configuration of a Sequential model, in terms that both Keras 2 and 3 know."""
-    shape = {"batch_input_shape": [None, network.steps, network.n_features]}
-    entries = [_entry("InputLayer", {**shape, "dtype": _dtype(network.layers[0]), "sparse": False, "name": "features"})]
+    """The configuration of a Sequential model, or of a functional one with two inputs, in terms that both Keras 2 and 3
+    know."""
+    entries = [_input("features", [None, network.steps, network.n_features], network.layers[0])]
     entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    if network.n_static:
+        return _functional(network, entries)
     config = {"name": network.name or "network", "layers": entries}
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+
+
+def _input(name: str, shape: list[int | None], above: Layer) -> dict[str, Any]:
+    return _entry("InputLayer", {"batch_input_shape": shape, "dtype": _dtype(above), "sparse": False, "name": name})
+
+
+def _functional(network: Network, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The configuration of a functional model: static features join the chain of entries, which begins with its input.
+
+    Calls are written as Keras 2 does, which Keras 3 reads, too.
+    """
+    dense = network.layers[network.join]
+    static = _input("static", [None, network.n_static], dense)
+    merge = _entry("Concatenate", {"name": "concatenate", "trainable": True, "dtype": _dtype(dense), "axis": -1})
+    layers = [*entries[: 1 + network.join], static, merge, *entries[1 + network.join :]]
+    below: list[str] = []
+    for entry in layers:
+        name = entry["name"] = entry["config"]["name"]
+        alone = entry["class_name"] == "InputLayer"
+        entry["inbound_nodes"] = [] if alone else [[[one, 0, 0, {}] for one in below]]
+        below = [*below, name] if entry is static else [name]
+    ends = {"input_layers": [["features", 0, 0], ["static", 0, 0]], "output_layers": [[below[0], 0, 0]]}
+    config = {"name": network.name or "network", "trainable": True, "layers": layers, **ends}
+    return {"module": "keras", "class_name": "Model", "config": config, "registered_name": None}
 
 
 def _dtype(layer: Layer) -> str:

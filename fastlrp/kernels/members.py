@@ -42,15 +42,21 @@ class Members:
     n : int
         Number of members, at least 2.
     n_features : int
+        D, whose relevance stands step by step.
     threads : int
     held : int
         Members whose results are held until they are added in one pass, at most ``HELD``.
+    n_static : int
+        S, whose relevance stands behind all steps'.
     """
 
-    def __init__(self, n: int, n_features: int, threads: int = 1, held: int = HELD) -> None:
+    def __init__(
+        self, n: int, n_features: int, threads: int = 1, held: int = HELD, *, n_static: int = 0
+    ) -> None:  # fmt: skip
+        self._n_features = n_features
         self.n, self._threads, self._at_once = n, threads, held
         self._pool = ThreadPoolExecutor(threads)  # starts threads only when there is work, and ends with this object
-        self._shares, self._counts = np.zeros((n, n_features)), np.zeros(n, np.int64)
+        self._shares, self._counts = np.zeros((n, n_features + n_static)), np.zeros(n, np.int64)
         self._k, self._held = 0, list[Array]()
         self._over: list[Array] = []  # where a member's prediction, and score, is infinite
 
@@ -82,9 +88,9 @@ class Members:
             self._held.clear()
 
     def _add_values(self) -> None:
-        held, n, D = self._held, len(self._spread), self._spread.shape[-1]
-        steps, groups = self._spread[0].size // D, -(-n // GROUP)
-        sums, counts = np.zeros((len(held), groups, D)), np.zeros((len(held), groups), np.int64)
+        held, n, D, width = self._held, len(self._spread), self._n_features, self._shares.shape[1]
+        steps, groups = (self._spread[0].size - (width - D)) // D, -(-n // GROUP)
+        sums, counts = np.zeros((len(held), groups, width)), np.zeros((len(held), groups), np.int64)
         values = tuple([array.reshape(-1) for array in (*held, *held[:1] * (HELD - len(held)))])
         mean, spread = self._mean.values.reshape(-1), self._spread.reshape(-1)
         done = self._k - len(held)
@@ -92,7 +98,7 @@ class Members:
         cuts = [(groups * k // pieces, groups * (k + 1) // pieces) for k in range(pieces)]
 
         def work(cut: tuple[int, int]) -> None:
-            _add_groups(values, mean, spread, sums, counts, n, steps, *cut, done, self.n)
+            _add_groups(values, mean, spread, sums, counts, n, steps, D, *cut, done, self.n)
 
         for _ in self._pool.map(work, cuts) if pieces > 1 else map(work, cuts):
             pass
@@ -115,25 +121,25 @@ class Members:
 
 
 @entry
-def _add_groups(values, mean, spread, sums, counts, rows, steps, first, last, done, n):
+def _add_groups(values, mean, spread, sums, counts, rows, steps, D, first, last, done, n):
     """Add groups of rows of some members, after ``done`` others of all ``n``, to the mean and to the spread, which
     holds sums of squares until the last one; ``sums`` and ``counts`` (member, group) become those of the rows' shares
     of |relevance|, as ``Relevance.share`` has them."""
-    held, D = sums.shape[0], sums.shape[2]
-    of_row = np.empty(D)
+    held, width = sums.shape[0], sums.shape[2]
+    of_row, of_sample = np.empty(width), steps * D + width - D
     number = mean.dtype.type  # 1 / k in float64 would make all that follows float64
-    some = max(1, CACHED_BYTES // (mean.itemsize * steps * D))
+    some = max(1, CACHED_BYTES // (mean.itemsize * of_sample))
     for group in range(first, last):
         stop = min(rows, (group + 1) * GROUP)
         for row in range(group * GROUP, stop, some):
             n_rows = min(some, stop - row)
-            begin, size = row * steps * D, n_rows * steps * D
+            begin, size = row * of_sample, n_rows * of_sample
             squares = at(spread, begin)
             for member in range(held):
                 x, k = at(values[member], begin), done + member + 1
                 if k > 1:
                     _update(size, x, at(mean, begin), squares, number(1.0 / k), k == 2)
-                counts[member, group] += _sum_shares(n_rows, steps, D, x, at(of_row, 0), at(sums[member, group], 0))
+                counts[member, group] += _sum_shares(n_rows, steps, D, width, x, at(of_row, 0), at(sums[member, group], 0))
             if done + held == n:
                 _settle(size, squares, number(1.0 / (n - 1)))
 
@@ -160,24 +166,28 @@ def _settle(size, squares, scale):
 
 
 @compiled
-def _sum_shares(rows, steps, D, values, of_row, sums):
-    """Add the rows' shares to ``sums``; the number of rows that have any."""
+def _sum_shares(rows, steps, D, width, values, of_row, sums):
+    """Add the rows' shares to ``sums``; the number of rows that have any. Of ``width`` features, those beyond D stand
+    once, behind all steps."""
     distinct()
     count = 0
     for row in range(rows):
+        begin = row * (steps * D + width - D)
         for d in range(D):
-            of_row[d] = np.float64(values[row * steps * D + d])
+            of_row[d] = np.float64(values[begin + d])
         for t in range(1, steps):
             for d in range(D):
-                of_row[d] += np.float64(values[(row * steps + t) * D + d])
+                of_row[d] += np.float64(values[begin + t * D + d])
+        for d in range(D, width):
+            of_row[d] = np.float64(values[begin + (steps - 1) * D + d])
         total = 0.0
-        for d in range(D):
+        for d in range(width):
             of_row[d] = abs(of_row[d])
             total += of_row[d]
         if total > 0.0:
             count += 1
             scale = 1.0 / total
-            for d in range(D):
+            for d in range(width):
                 sums[d] += of_row[d] * scale
     return count
 
@@ -197,7 +207,8 @@ def run_members(
     D, kind = windows.rows.shape[1], windows.rows.dtype
     rows = max(1, BLOCK_BYTES // (GROUP * steps * D * kind.itemsize)) * GROUP
     whole: list[Array] = []
-    members = Members(len(nets), D, threads)
+    S = nets[0].n_static
+    members = Members(len(nets), D - S, threads, n_static=S)
     for block, skip, places in _blocks(windows, steps, rows):
         for net in nets:
             results = backend.run(net, block, steps, threads=threads, **ask)

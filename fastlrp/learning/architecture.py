@@ -31,6 +31,7 @@ class Architecture:
         *,
         steps: int | None = None,
         features: Sequence[str] | None = None,
+        static: Sequence[str] = (),
         outputs: Sequence[str] | None = None,
     ) -> Network:
         """A network with first weights as in Keras: Glorot W, orthogonal U, zero biases but 1 at forget gates."""
@@ -43,12 +44,13 @@ class Architecture:
             layers.append(one if two is None else Bidirectional(one, two))
             layers += [Dropout(self.dropout)] * (self.dropout > 0)
             width = units * (1 + self.bidirectional)
+        width += len(static)
         for units in self.dense_units:
             layers.append(Dense(_glorot(width, units, rng, dtype), np.zeros(units, dtype), self.dense_activation))
             layers += [Dropout(self.dropout)] * (self.dropout > 0)
             width = units
         layers.append(Dense(_glorot(width, n_outputs, rng, dtype), np.zeros(n_outputs, dtype)))
-        return Network(layers, steps=steps, features=features, outputs=outputs)
+        return Network(layers, steps=steps, features=features, static=static, outputs=outputs)
 
 
 def _first_lstm(width: int, units: int, sequences: bool, rng: np.random.Generator, dtype: npt.DTypeLike) -> LSTM:

@@ -48,6 +48,7 @@ class Fitting(TakesTargets):
     device: str
     threads: int | None
     _networks: list[Network]
+    _n_static: int
 
     def _starts_anew(self) -> bool:
         """Whether ``fit`` begins with first weights; parameters checked."""
@@ -89,7 +90,8 @@ class Fitting(TakesTargets):
             for seed in member_seeds(self._seed, self.n_members)
         ]  # fmt: skip
         named = self._networks[0]
-        self._features = None if named.features is None else list(named.features)
+        self._features = None if named.columns is None else list(named.columns)
+        self._n_static = named.n_static
         self._outputs = None if named.outputs is None else list(named.outputs)
         self.target_transformer_ = None
         self.loss_curves_: list[list[float]] = [[] for _ in self._networks]

@@ -40,6 +40,11 @@ class TakesWindows:
             self._as_given = _dtype_of(X)
         if is_panel(X):
             return self._panel_samples(X, reset)
+        if self._static:
+            raise ValueError(
+                f"{type(self).__name__} has static features, {', '.join(self._static[:5])}, which are columns of a "
+                f"panel: give a DataFrame with a (time, asset) index, not {type(X).__name__}"
+            )
         X = filled(X)
         if not hasattr(X, "ndim"):
             as_array = np.asarray(X)
@@ -87,14 +92,16 @@ class TakesWindows:
 
     def _panel_samples(self, X: pd.DataFrame, reset: bool) -> Samples:
         if not reset:
-            return from_panel(X, self.steps_, self._features, self._dtype, None if self._features else self._width)
+            width = None if self._features else self._width
+            return from_panel(X, self.steps_, self._features, self._dtype, width, len(self._static))
         if self._asked_steps is None:
             raise ValueError(
                 f"steps= is missing: X is a panel, which needs the length of its windows, as {type(self).__name__}"
                 "(steps=12) says it for 12 periods"
             )
-        samples = from_panel(X, self._asked_steps, self._chosen, self._dtype)
-        names = self._chosen or [name for name in X.columns if isinstance(name, str)]
+        chosen = self._columns_of(X)
+        samples = from_panel(X, self._asked_steps, chosen, self._dtype, n_static=len(self._static))
+        names = chosen or [name for name in X.columns if isinstance(name, str)]
         width = samples.rows.shape[1]
         self._learn_features(width, names if len(names) == width else None)
         return samples
@@ -115,6 +122,18 @@ class TakesWindows:
     def _chosen(self) -> list[str] | None:
         """Columns of a panel to read, if they are known before there is one; None: all."""
         return None
+
+    @property
+    def _static(self) -> list[str]:
+        """Columns of a panel that are static features."""
+        return []
+
+    def _columns_of(self, X: pd.DataFrame) -> list[str] | None:
+        """Columns of a panel to read, static ones last; None: all."""
+        static = self._static
+        if not static:
+            return self._chosen
+        return [*(self._chosen or [str(name) for name in X.columns if str(name) not in static]), *static]
 
     @property
     def _dtype(self) -> type[Any]:

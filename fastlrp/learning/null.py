@@ -22,6 +22,7 @@ from fastlrp.messages import count, foreign_network
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import is_panel
 from fastlrp.progress import progress_bar
+from fastlrp.relevance.arrays import summed
 from fastlrp.rules import Rule, as_rule
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _explain(model: Any, X: Any, **given: Any) -> Relevance:
 def _mean(relevance: Relevance, statistic: Statistic, by: By) -> pd.Series[float]:
     """The statistic of each cell, over the rows that have it."""
     names: dict[str, pd.Index] = {
-        "feature": pd.Index(relevance.features, name="feature"),
+        "feature": pd.Index(relevance.inputs, name="feature"),
         "step": pd.Index(relevance.lags, name="step"),
         "both": pd.MultiIndex.from_product([relevance.lags, relevance.features], names=["step", "feature"]),
     }
@@ -216,9 +217,12 @@ def _mean(relevance: Relevance, statistic: Statistic, by: By) -> pd.Series[float
 
 
 def _cells(relevance: Relevance, by: By) -> Iterator[Array]:
-    """Relevance summed to cells, in float64, some rows at a time."""
-    for _, part in relevance._chunks():
+    """Relevance summed to cells, in float64, some rows at a time; static features are cells of ``by="feature"`` alone,
+    as they have no step."""
+    for rows, part in relevance._chunks():
         if by == "step":
             yield part.sum(axis=2, dtype=np.float64)
-        else:  # "feature": steps were summed inside the kernel
+        elif by == "feature":
+            yield summed(relevance, rows, part)
+        else:
             yield part.reshape(len(part), -1).astype(np.float64)

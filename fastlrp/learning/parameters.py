@@ -11,6 +11,7 @@ from fastlrp.checks import PARAMETERS, check
 from fastlrp.learning.architecture import Architecture
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.messages import count, foreign_network
+from fastlrp.model.chain import as_names
 from fastlrp.network import Network
 from fastlrp.rules import as_rule
 
@@ -39,6 +40,35 @@ def check_parameters(model: Any) -> None:
         raise ValueError(f"{me}(network=...) takes a fastlrp.Network or None, not {given}")
     if net is not None and net.steps is not None and model.steps not in (None, net.steps):
         raise ValueError(f"{me}(steps={model.steps}) was given, but its network takes {count(net.steps, 'step')}")
+    static_names(model)
+
+
+def static_names(model: Any) -> list[str]:
+    """Names of the columns of a panel that are static features.
+
+    Raises
+    ------
+    ValueError
+        If the model's names for them are no list, or not those of its own network.
+    """
+    me, given, net = type(model).__name__, model.static, model.network
+    names = None
+    if given is not None:
+        try:
+            names = as_names(given, len(given), f"{me}(static=...)", "one for each static feature")
+        except TypeError:
+            raise ValueError(f"{me}(static=...) takes a list of names, not {given!r}") from None
+    if net is None:
+        return list(names or ())
+    if names is None and net.n_static and net.static is None:
+        raise ValueError(
+            f"{me}(network=...) has {count(net.n_static, 'static feature')} without names: name the panel's columns by "
+            "static=[...]"
+        )
+    if names is not None and (len(names) != net.n_static or net.static not in (None, names)):
+        own = count(net.n_static, "static feature") + (f" ({', '.join(net.static)})" if net.static else "")
+        raise ValueError(f"{me}(static=...) names {', '.join(names) or 'none'}, but its network has {own}")
+    return list(names or net.static or ())
 
 
 def asked_steps(model: Any) -> int | None:
@@ -68,6 +98,12 @@ def member_seeds(seed: int, n: int) -> list[int]:
     return [seed, *np.random.default_rng((seed, 2**32)).integers(2**31 - 1, size=n - 1).tolist()]
 
 
+def refuse_static(model: Any) -> None:
+    """Refuse static features, which files are not trained with."""
+    if static_names(model):
+        raise ValueError("fit_file does not train with static features: read the panel, and fit it in memory")
+
+
 def first_network(
     model: Any,
     n_features: int,
@@ -79,18 +115,24 @@ def first_network(
     features: Sequence[str] | None,
     outputs: Sequence[str] | None,
 ) -> Network:
-    """The network that training starts from: the user's own, or one drawn as the parameters say.
+    """The network that training starts from: the user's own, or one drawn as the parameters say. Of the ``n_features``
+    columns and their names, static features are the last.
 
     Raises
     ------
     ValueError
         If the user's own does not take so many features, or has not so many outputs.
     """
+    static = static_names(model)
+    if static:
+        n_features, features = n_features - len(static), None if features is None else features[: -len(static)]
     if model.network is None:
         units, dense = (tuple(map(int, sizes)) for sizes in (model.units, model.dense_units))
         chosen = Architecture(units, dense, bool(model.bidirectional), float(model.dropout), model.dense_activation)
         rng = np.random.default_rng((seed,))
-        return chosen.network(n_features, n_outputs, rng, dtype, steps=steps, features=features, outputs=outputs)
+        return chosen.network(
+            n_features, n_outputs, rng, dtype, steps=steps, features=features, static=static, outputs=outputs
+        )
     net: Network = model.network
     for what, has, due in (("feature", net.n_features, n_features), ("output", net.n_outputs, n_outputs)):
         if has != due:
@@ -101,7 +143,9 @@ def first_network(
             f"X's columns are not the inputs of {type(model).__name__}(network=...) in their order, "
             f"{', '.join((net.features or ())[:5])} ...: choose them by X[list(net.features)]"
         )
-    return net.replaced(steps=steps, features=net.features or features, outputs=outputs or net.outputs)
+    return net.replaced(
+        steps=steps, features=net.features or features, static=static, outputs=outputs or net.outputs
+    )  # fmt: skip
 
 
 def trainer_of(

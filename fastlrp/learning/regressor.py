@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from fastlrp.ensemble import Ensemble
 from fastlrp.learning.fitting import Fitting
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps
+from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps, refuse_static, static_names
 from fastlrp.learning.scoring import PanelPrediction, scored
 from fastlrp.learning.training import all_or_nothing
 from fastlrp.messages import count
@@ -100,6 +100,9 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         ``bidirectional`` and ``dropout`` say: from :func:`fastlrp.read_keras`, or built from layers.
     dense_activation : {"relu", "linear", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"}
         Activation of hidden Dense layers.
+    static : list of str or None
+        Columns of a panel that are static features, such as sectors and size: a window has one value of each, that of
+        its last period, which joins the last LSTM's output. None: those that ``network`` names, if it has some.
 
     Attributes
     ----------
@@ -165,6 +168,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         target_transform: Any = None,
         network: Network | None = None,
         dense_activation: str = "relu",
+        static: Sequence[str] | None = None,
     ) -> None:
         self.units = units
         self.dense_units = dense_units
@@ -197,6 +201,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         self.target_transform = target_transform
         self.network = network
         self.dense_activation = dense_activation
+        self.static = static
 
     # ---------------------------------------------------------------------------------------------------- training
 
@@ -273,6 +278,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         from fastlrp.learning.file_panel import Asked, file_panel
 
         asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        refuse_static(self)
         with all_or_nothing(self):
             first = self._starts_anew()
             steps = known_steps(self) if first else self.steps_
@@ -449,14 +455,22 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         layers = state.pop("layers_", None)
         super().__setstate__(state)
         if layers is not None:
+            S = state.get("_n_static", 0)
+            named, cut = self._features or [], len(self._features or ()) - S
+            features, static = (named[:cut] or None, named[cut:] if S else None)
             self._networks = [
-                Network(layers_of(plain), steps=self.steps_, features=self._features, outputs=self._outputs)
+                Network(layers_of(plain), steps=self.steps_, features=features, static=static, outputs=self._outputs)
                 for plain in layers
             ]
 
     @property
     def _asked_steps(self) -> int | None:
         return asked_steps(self)
+
+    @property
+    def _static(self) -> list[str]:
+        """Columns of a panel that are static features."""
+        return static_names(self)
 
     @property
     def _chosen(self) -> list[str] | None:

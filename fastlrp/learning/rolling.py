@@ -21,7 +21,7 @@ from fastlrp.explain import checked_options, labelled, target_unit, warn_if_infi
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import check_parameters, known_steps
+from fastlrp.learning.parameters import check_parameters, known_steps, refuse_static
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
 from fastlrp.learning.rolling_fit import Fits, Kept
@@ -42,7 +42,7 @@ Array = npt.NDArray[Any]
 
 #: Parameters of the estimator that every window has in common, so that ``settings`` cannot choose them.
 _COMMON = {
-    "network", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state",
+    "network", "static", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state",
     "rule", "device", "threads", "verbose", "validation_fraction",
 }  # fmt: skip
 #: Parameters that describe a network, which a user's own does by itself.
@@ -203,6 +203,7 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
 
         models = self._models()
         asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
+        refuse_static(models[0])
         with (
             all_or_nothing(self),
             file_panel(asked, known_steps(models[0]), models[0]._chosen, None) as panel,
@@ -518,7 +519,8 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         from fastlrp.kernels.cpu import threads_of
         from fastlrp.kernels.members import Members
 
-        members = Members(M, self.centers_.shape[1], threads_of(model.threads), held=1)
+        net = next(net for net in self.networks_ if net is not None)
+        members = Members(M, net.n_features, threads_of(model.threads), held=1, n_static=net.n_static)
         for m in range(M):
             members.add(replace(rolled, models=rolled.models._replace(networks=self._members(m))).run(**given))
         results, spread, of_prediction = members.finish()

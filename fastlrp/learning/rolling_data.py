@@ -18,6 +18,7 @@ from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
 from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
+from fastlrp.panels.static import fill_static
 
 if TYPE_CHECKING:
     from fastlrp.learning.file_panel import FilePanel
@@ -61,6 +62,7 @@ class RollingData:
     period: Array  # of each sorted row
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
     at_once: int = AT_ONCE_BYTES
+    n_static: int = 0  # the last columns
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
@@ -68,13 +70,13 @@ class RollingData:
         frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        panel = unread_panel(frame, steps, model._chosen, None)
+        panel, n_static = unread_panel(frame, steps, model._columns_of(frame), None), len(model._static)
         targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
-        trains = _complete(panel, frame, steps)
+        trains = _complete(panel, frame, steps, n_static)
         trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
-        return cls(panel, steps, targets, times, period, trains)
+        return cls(panel, steps, targets, times, period, trains, n_static=n_static)
 
     @classmethod
     def of_file(cls, panel: FilePanel) -> RollingData:
@@ -115,6 +117,8 @@ class RollingData:
         values = np.empty((len(rows), len(self.panel.features)), center.dtype)
         for where, block in self.read_blocks(rows):
             values[where] = scaled(block, center, scale, center.dtype)
+        if self.n_static:
+            fill_static(values, self.n_static)
         first = span.start + self.steps - 1
         trains = self._part(rows, values, self.ends(first, span.cut))
         held = self._part(rows, values, self.ends(max(span.held, first), span.stop))
@@ -143,17 +147,18 @@ class RollingData:
             transform.fit(self.targets.y[caller], self.panel.index[caller])
 
 
-def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:
-    """Whether each sorted row ends a full window without a missing value."""
-    n = len(panel.ends)
-    usable = np.empty(n, bool)
+def _complete(panel: Unread, frame: pd.DataFrame, steps: int, n_static: int) -> Array:
+    """Whether each sorted row ends a full window without a missing value; of static features, in the row itself."""
+    n, D = len(panel.ends), len(panel.features) - n_static
+    usable, ends = np.empty(n, bool), panel.ends.copy()
     for k in range(0, n, _BLOCK):
         rows = np.arange(k, min(k + _BLOCK, n)) if panel.order is None else panel.order[k : k + _BLOCK]
         values = panel.read(rows)
         if np.isinf(values).any():
             locate_infinite(as_panel(frame, steps, panel.features))
-        usable[k : k + len(rows)] = np.isfinite(values).all(axis=1)
-    return complete_ends(panel.ends, usable, steps)
+        usable[k : k + len(rows)] = np.isfinite(values[:, :D]).all(axis=1)
+        ends[k : k + len(rows)] &= np.isfinite(values[:, D:]).all(axis=1)
+    return complete_ends(ends, usable, steps)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from fastlrp.network import Network
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import label, periods
+from fastlrp.panels.static import fill_static
 from fastlrp.panels.windows import Windows
 from fastlrp.rules import Rule
 
@@ -74,6 +75,8 @@ class RollingPanel:
         of[[k >= 0 and models.networks[k] is None for k in of]] = -1
         who = of[rank if panel.order is None else rank[panel.order]]
         who[~panel.ends] = -1
+        if n_static := next((net.n_static for net in models.networks if net is not None), 0):
+            _miss_static(panel, who, n_static)
         return cls(frame, panel, models, who)
 
     def __len__(self) -> int:
@@ -104,7 +107,7 @@ class RollingPanel:
         net, rule = next(net for net in self.models.networks if net is not None), ask.get("rule")
         if rule is not None:
             check_rule(rule, net, self.models.steps, self.models.centers.dtype)
-        results = self._allocate(net.n_outputs, rule, ask.get("reduced", False))
+        results = self._allocate(net, rule, reduced=ask.get("reduced", False))
         products = float(len(self) * self.models.steps * net.n_params)
         try:
             run_on_device(
@@ -114,10 +117,11 @@ class RollingPanel:
             self._refuse_infinite()
         return results
 
-    def _allocate(self, n_outputs: int, rule: Rule | None, reduced: bool) -> Results:
-        n, (_, D), T, dtype = len(self.who), self.models.centers.shape, self.models.steps, self.models.centers.dtype
-        explained = 0 if rule is None else n
-        shapes = ((explained, D) if reduced else (explained, T, D), (n, n_outputs), *[(explained,)] * 3)
+    def _allocate(self, net: Network, rule: Rule | None, *, reduced: bool) -> Results:
+        n, T, dtype = len(self.who), self.models.steps, self.models.centers.dtype
+        explained, D, S = 0 if rule is None else n, net.n_features, net.n_static
+        values = ((1 if reduced else T) * D + S,) if S else (D,) if reduced else (T, D)
+        shapes = ((explained, *values), (n, net.n_outputs), *[(explained,)] * 3)
         return Results(*(memory.results(*shape, dtype=dtype) for shape in shapes))
 
     def _run(
@@ -161,6 +165,8 @@ class RollingPanel:
             scale_rows(memory.read_only(block), places, center, scale, rows)
         else:
             rows = scaled(self.panel.read(places), center, scale, center.dtype)
+        if (net := self.models.networks[k]) is not None and net.n_static:
+            fill_static(rows, net.n_static)
         return Windows(rows, None, ends, places)
 
     def _aside(self, results: Results) -> Iterator[Callable[[], int]]:
@@ -193,6 +199,13 @@ class RollingPanel:
             f"X has a value that is too large for {self.models.centers.dtype} once it is scaled, expected smaller "
             "ones: fit with dtype='float64'"
         )
+
+
+def _miss_static(panel: Unread, who: Array, n_static: int) -> None:
+    """Let no network predict a row where a static feature is missing, in place."""
+    for k in range(0, len(who), ROWS):
+        some = np.arange(k, min(k + ROWS, len(who))) if panel.order is None else panel.order[k : k + ROWS]
+        who[k : k + ROWS][np.isnan(panel.read(some)[:, -n_static:]).any(axis=1)] = -1
 
 
 def predictors(times: pd.Index, known: pd.Index, first: int, step: int, n: int) -> Array:

@@ -100,6 +100,7 @@ class LRPTransformer(TransformerMixin, ShowsFit, TakesWindows, BaseEstimator):  
         if self.by not in ("feature", "step", "both"):
             raise ValueError(f"LRPTransformer(by=...) takes 'feature', 'step' or 'both', not {self.by!r}")
         if isinstance(self.estimator, Network | Ensemble):
+            _refuse_static(self.estimator.n_static)
             self._fit_network(X, self.estimator)
         elif hasattr(self.estimator, "fit") and hasattr(self.estimator, "explain"):
             self.estimator_ = clone(self.estimator).fit(X, y, **params)
@@ -107,6 +108,7 @@ class LRPTransformer(TransformerMixin, ShowsFit, TakesWindows, BaseEstimator):  
                 if hasattr(self.estimator_, name):
                     setattr(self, name, getattr(self.estimator_, name))
             self.network_ = self.estimator_.network_
+            _refuse_static(self.network_.n_static)
         else:
             raise ValueError(
                 "LRPTransformer takes a Network, an Ensemble, or an estimator with fit and explain such as "
@@ -203,3 +205,10 @@ class LRPTransformer(TransformerMixin, ShowsFit, TakesWindows, BaseEstimator):  
         if not isinstance(self.estimator, Network | Ensemble) and hasattr(self.estimator, "fit"):
             tags.target_tags.required = get_tags(self.estimator).target_tags.required
         return tags
+
+
+def _refuse_static(n_static: int) -> None:
+    if n_static:
+        raise ValueError(
+            "LRPTransformer does not take networks with static features: their relevance has no step; use explain"
+        )

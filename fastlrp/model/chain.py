@@ -32,6 +32,21 @@ def as_names(value: object, size: int, where: str, of: str) -> tuple[str, ...] |
     return names
 
 
+def as_static(value: object) -> tuple[int, tuple[str, ...] | None]:
+    """The number of static features, and their names where they have some."""
+    where = "Network(static=...)"
+    if value is None:
+        return 0, None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_):
+        if value < 0:
+            raise ValueError(f"{where} takes a number of static features, or their names, not {value!r}")
+        return int(value), None
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        names = as_names(value, len(value), where, "one for each static feature")
+        return len(value), names or None
+    raise ValueError(f"{where} takes a list of names, or the number of static features, not {value!r}")
+
+
 class Chain:
     """A :class:`fastlrp.Network` without predict and explain: layers that fit together, and their names.
 
@@ -44,6 +59,7 @@ class Chain:
         *,
         steps: int | None = None,
         features: Sequence[str] | None = None,
+        static: Sequence[str] | int | None = None,
         outputs: Sequence[str] | None = None,
         name: str | None = None,
     ) -> None:
@@ -52,6 +68,7 @@ class Chain:
         if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
             raise ValueError(f"Network takes a list of layers, not {type(layers).__name__}")
         self._layers: tuple[Layer, ...] = tuple(layers)
+        self._n_static, self._static = as_static(static)
         self._check_chain()
         weighted = [layer for layer in self._layers if not isinstance(layer, Dropout)]
         check("steps", steps, "Network")
@@ -64,6 +81,9 @@ class Chain:
         self._outputs = as_names(
             outputs, self._n_outputs, "Network(outputs=...)", "one for each unit of its last layer"
         )
+        both = next((name for name in self._static or () if name in (self._features or ())), None)
+        if both is not None:
+            raise ValueError(f"Network(static=...) names {both!r}, which is one of its features, too")
         self.name = name
         self._plans: dict[Any, Any] = {}  # kernels' packed plans for this network, by dtype; never part of its value
 
@@ -78,12 +98,14 @@ class Chain:
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
         if not weighted:
             raise ValueError("Network: no layer with weights was given, expected at least one LSTM or GRU and its head")
-        sequence = True
+        sequence, join = True, self.join if self._n_static else None
         for (i, below), (k, above) in itertools.pairwise(weighted):
-            if above.n_inputs != below.n_outputs:
+            beside = self._n_static if k == join else 0
+            if above.n_inputs != below.n_outputs + beside:
+                more = f" and {count(beside, 'static feature')} join{'s' * (beside == 1)} it" if beside else ""
                 raise ValueError(
                     f"Network: {self._label(k)} takes {count(above.n_inputs, 'input')}, but {self._label(i)} below it "
-                    f"gives {below.n_outputs}"
+                    f"gives {below.n_outputs}{more}"
                 )
         for i, layer in weighted:
             if isinstance(layer, Recurrent | Bidirectional):
@@ -100,6 +122,25 @@ class Chain:
                 "Network: the output is a sequence, expected one row a sample: the last recurrent layer must have "
                 "return_sequences=False"
             )
+
+    @property
+    def join(self) -> int:
+        """The position of the layer whose input static features join: the first Dense above the last recurrent layer.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        recurrent = [i for i, layer in enumerate(self._layers) if isinstance(layer, LSTM | Bidirectional)]
+        above = range(recurrent[-1] + 1, len(self._layers)) if recurrent else range(0)
+        found = next((i for i in above if isinstance(self._layers[i], Dense)), None)
+        if found is None:
+            raise ValueError(
+                "Network(static=...): static features join the output of the last recurrent layer in front of a Dense "
+                "layer above it, and there is none"
+            )
+        return found
 
     def _label(self, i: int) -> str:
         layer = self._layers[i]
@@ -119,7 +160,8 @@ class Chain:
     @property
     def cpu_only(self) -> str | None:
         """The part of the network that is computed on the CPU alone, in a few words, or None."""
-        return "a network with a GRU" if any(isinstance(cell, GRU) for cell in self.cells) else None
+        has = {"a GRU": any(isinstance(cell, GRU) for cell in self.cells), "static features": self._n_static > 0}
+        return next((f"a network with {part}" for part, there in has.items() if there), None)
 
     @property
     def steps(self) -> int | None:
@@ -132,6 +174,16 @@ class Chain:
         return self._n_features
 
     @property
+    def n_static(self) -> int:
+        """S, the number of static features, one value a sample; 0 where the network takes windows alone."""
+        return self._n_static
+
+    @property
+    def n_columns(self) -> int:
+        """D + S: the columns of a panel that the network reads."""
+        return self._n_features + self._n_static
+
+    @property
     def n_outputs(self) -> int:
         """Number of units of the last layer."""
         return self._n_outputs
@@ -140,6 +192,19 @@ class Chain:
     def features(self) -> tuple[str, ...] | None:
         """Names of the inputs, or None."""
         return self._features
+
+    @property
+    def static(self) -> tuple[str, ...] | None:
+        """Names of the static features, or None."""
+        return self._static
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of a panel that the network reads, static ones last; None where it does not know them
+        all."""
+        if self._features is None or (self._n_static and self._static is None):
+            return None
+        return (*self._features, *(self._static or ()))
 
     @property
     def outputs(self) -> tuple[str, ...] | None:
@@ -176,10 +241,44 @@ class Chain:
             )
         return self.replaced(features=names)
 
+    def with_static(self, static: Sequence[str] | None) -> Self:
+        """The same network with names for its static features, as :meth:`with_features` gives them to its inputs.
+
+        Parameters
+        ----------
+        static : list of str or None
+            A name for each of the S static features, in the order of the last S rows of the Dense layer that reads
+            them. None removes the names.
+
+        Raises
+        ------
+        ValueError
+            If there are too many or too few names, a name occurs twice or is a feature's, or one of the network's names
+            moves to another static feature.
+        """
+        names = as_names(static, self._n_static, "static", "one for each static feature of the network")
+        at = {name: i for i, name in enumerate(self._static or ())}
+        moved = next((i for i, name in enumerate(names or ()) if at.get(name, i) != i), None)
+        if names is not None and moved is not None:
+            raise ValueError(
+                f"static: static feature {moved} would be called {names[moved]!r}, which is the network's static "
+                f"feature {at[names[moved]]}: names stand in the network's order and cannot change it"
+            )
+        return self.replaced(static=names or self._n_static)
+
+    def with_columns(self, columns: Sequence[str]) -> Self:
+        """The same network with names for all columns of a panel that it reads, static ones last, as
+        :meth:`with_features` and :meth:`with_static` give them."""
+        names = as_names(columns, self.n_columns, "columns", "one for each input of the network, static ones last") or ()
+        named = self.with_features(names[: self._n_features])
+        return named.with_static(names[self._n_features :]) if self._n_static else named
+
     def replaced(self, **changes: Any) -> Self:
-        """The same network with other ``layers``, ``steps``, ``features``, ``outputs`` or ``name``, checked anew."""
+        """The same network with other ``layers``, ``steps``, ``features``, ``static``, ``outputs`` or ``name``, checked
+        anew."""
         given = {"layers": self._layers, "steps": self._steps, "features": self._features, "outputs": self._outputs}
-        return type(self)(**{**given, "name": self.name, **changes})
+        static = self._static or self._n_static
+        return type(self)(**{**given, "static": static, "name": self.name, **changes})
 
     @property
     def n_params(self) -> int:
@@ -200,7 +299,7 @@ class Chain:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Chain):
             return NotImplemented
-        keys = ("_layers", "_steps", "_features", "_outputs", "name")
+        keys = ("_layers", "_steps", "_features", "_n_static", "_static", "_outputs", "name")
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
     __hash__ = None  # type: ignore[assignment]  # arrays are compared by value, so it is not hashable
@@ -214,7 +313,8 @@ class Chain:
         return ", ".join(f"{layer.kind}({_width(layer)})" for layer in self._layers)
 
     def __repr__(self) -> str:
-        sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
+        beside = f", {self.n_static:,} static" if self.n_static else ""
+        sizes = f"{count(self.n_features, 'feature')}{beside}, {count(self.n_params, 'parameter')}"
         return shown(f"<Network{f' {self.name}' if self.name else ''}: {self._kinds}; {sizes}>")
 
     def summary(self) -> str:

@@ -46,6 +46,16 @@ class Chains:
         return self._first.n_features
 
     @property
+    def n_static(self) -> int:
+        """S, the number of static features."""
+        return self._first.n_static
+
+    @property
+    def n_columns(self) -> int:
+        """D + S: the columns of a panel that the members read."""
+        return self._first.n_columns
+
+    @property
     def n_outputs(self) -> int:
         """Number of outputs."""
         return self._first.n_outputs
@@ -54,6 +64,16 @@ class Chains:
     def features(self) -> tuple[str, ...] | None:
         """Names of the inputs, or None."""
         return self._first.features
+
+    @property
+    def static(self) -> tuple[str, ...] | None:
+        """Names of the static features, or None."""
+        return self._first.static
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of a panel that the members read, or None."""
+        return self._first.columns
 
     @property
     def outputs(self) -> tuple[str, ...] | None:
@@ -79,6 +99,15 @@ class Chains:
         """The same ensemble with names for its inputs, as :meth:`fastlrp.Network.with_features` of every member."""
         return type(self)([net.with_features(features) for net in self._networks])
 
+    def with_static(self, static: Sequence[str] | None) -> Self:
+        """The same ensemble with names for its static features, as :meth:`fastlrp.Network.with_static` of every
+        member."""
+        return type(self)([net.with_static(static) for net in self._networks])
+
+    def with_columns(self, columns: Sequence[str]) -> Self:
+        """The same ensemble with names for all columns that it reads, as of every member."""
+        return type(self)([net.with_columns(columns) for net in self._networks])
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self._networks)
 
@@ -101,7 +130,8 @@ class Chains:
         return found
 
     def __repr__(self) -> str:
-        sizes = f"{count(self.n_features, 'feature')}, {count(self.n_params, 'parameter')}"
+        beside = f", {self.n_static:,} static" if self.n_static else ""
+        sizes = f"{count(self.n_features, 'feature')}{beside}, {count(self.n_params, 'parameter')}"
         return shown(f"<Ensemble of {len(self)} networks: {' or '.join(self._kinds())}; {sizes}>")
 
     def summary(self) -> str:
@@ -138,7 +168,7 @@ def check_alike(networks: Sequence[Chain], names: Sequence[str], before: str) ->
         for mine, due in zip(_sizes(net), _sizes(first), strict=True):
             if mine != due:
                 raise ValueError(f"{before}{name} has {mine}, but {names[0]} has {due}: members must have the same")
-        for what in ("features", "outputs"):
+        for what in ("features", "static", "outputs"):
             have, want = getattr(net, what), getattr(first, what)
             if have == want:
                 continue
@@ -152,9 +182,11 @@ def check_alike(networks: Sequence[Chain], names: Sequence[str], before: str) ->
             )
 
 
-def _sizes(net: Chain) -> tuple[str, str, str]:
+def _sizes(net: Chain) -> tuple[str, ...]:
     T = "windows of any length" if net.steps is None else f"windows of {count(net.steps, 'step')}"
-    return count(net.n_features, "feature"), T, count(net.n_outputs, "output")
+    return (
+        count(net.n_features, "feature"), count(net.n_static, "static feature"), T, count(net.n_outputs, "output"),
+    )  # fmt: skip
 
 
 #: What predicts and explains.

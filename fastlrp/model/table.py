@@ -17,12 +17,15 @@ def rows_of(net: Any) -> list[tuple[str, ...]]:
     """The rows of a network's table: its input, and each layer's kind, output, activation and parameters."""
     steps = "T" if net.steps is None else str(net.steps)
     rows: list[tuple[str, ...]] = [("input", "", f"({steps}, {net.n_features})", "", "")]
+    joins = net.join if net.n_static else -1
     sequence, width = True, net.n_features
     for i, layer in enumerate(net):
         if isinstance(layer, Recurrent | Bidirectional):
             sequence = layer.return_sequences
         if not isinstance(layer, Dropout):
             width = layer.n_outputs
+        if i == joins:
+            rows.append(("static", "", f"({net.n_static},)", "", ""))
         shape = f"({steps}, {width})" if sequence else f"({width},)"
         rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
     return rows
@@ -38,9 +41,10 @@ def as_html(net: Any) -> str:
     name = f" {net.name}" if net.name else ""
     parts = [f"<p>{html.escape(shown(f'Network{name}: {total(net)}'))}</p>"]
     parts.append(html_table(HEAD, [[shown(cell) for cell in row] for row in rows_of(net)], 4))
-    if net.features is not None:
-        more = f" and {len(net.features) - _NAMES:,} more" if len(net.features) > _NAMES else ""
-        parts.append(f"<p>{html.escape(shown('inputs: ' + ', '.join(net.features[:_NAMES]) + more))}</p>")
+    for what, names in (("inputs", net.features), ("static", net.static)):
+        if names is not None:
+            more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+            parts.append(f"<p>{html.escape(shown(f'{what}: ' + ', '.join(names[:_NAMES]) + more))}</p>")
     return f"<div>{''.join(parts)}</div>"
 
 

@@ -14,6 +14,7 @@ from fastlrp.messages import count
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import as_panel
 from fastlrp.panels.periods import label, periods
+from fastlrp.panels.static import fill_static
 from fastlrp.panels.windows import Windows
 
 Array = npt.NDArray[Any]
@@ -80,9 +81,15 @@ def from_array(X: Array, steps: int) -> Samples:
 
 
 def from_panel(
-    X: pd.DataFrame, steps: int, features: Sequence[str] | None, dtype: npt.DTypeLike, n_features: int | None = None
+    X: pd.DataFrame,
+    steps: int,
+    features: Sequence[str] | None,
+    dtype: npt.DTypeLike,
+    n_features: int | None = None,
+    n_static: int = 0,
 ) -> Samples:
-    """The complete windows of a panel: full, and without a missing value.
+    """The complete windows of a panel: full, and without a missing value; of the last ``n_static`` columns, without one
+    in the last row.
 
     Raises
     ------
@@ -96,9 +103,14 @@ def from_panel(
     usable = np.isfinite(rows).all(axis=1)
     if np.isinf(rows[~usable]).any():
         locate_infinite(panel)
+    ends = usable
+    if n_static:
+        usable, rows = np.isfinite(rows[:, :-n_static]).all(axis=1), np.array(rows)
+        fill_static(rows, n_static)
     bad = np.concatenate([[0], np.cumsum(~usable)])
     starts = panel.windows.starts(steps)
     starts = starts[bad[starts + steps] == bad[starts]]
+    starts = starts[ends[starts + (steps - 1)]]
     last = starts + (steps - 1)
     caller = last if order is None else order[last]
     rank, _ = periods(panel.index)

@@ -34,7 +34,7 @@ def parts(relevance: Relevance, groups: Groups | None) -> pd.DataFrame:
     """Each row's score as a sum: relevance by feature or group, then what no feature has; in float64."""
     if groups is None:
         found = np.concatenate([part for _, part in by_feature(relevance)]) if len(relevance) else np.empty((0, 0))
-        table = pd.DataFrame(found, columns=list(relevance.features))
+        table = pd.DataFrame(found, columns=list(relevance.inputs))
     else:
         table = tables.by_group(relevance, groups).reset_index(drop=True)
     rest = relevance.initial_state.astype(np.float64) + relevance.unattributed

@@ -89,8 +89,8 @@ def mean_shares(function: str, relevance: Relevance, groups: Groups | None = Non
     if np.isnan(share).any():
         raise ValueError(f"{function} has nothing to show: no row of the result has relevance")
     if groups is None:
-        return pd.Series(share, list(relevance.features))
-    members = group_positions(relevance.features, groups)
+        return pd.Series(share, list(relevance.inputs))
+    members = group_positions(relevance.inputs, groups)
     return pd.Series(by_members(share, members), list(members))
 
 
@@ -98,7 +98,7 @@ def _spread(relevance: Relevance, chosen: Sequence[str]) -> Any:
     """The spread over an ensemble's members of the chosen features' shares, in percent; None for one network."""
     if relevance.share_spread is None:
         return None
-    return 100 * pd.Series(relevance.share_spread, list(relevance.features))[list(chosen)].to_numpy()
+    return 100 * pd.Series(relevance.share_spread, list(relevance.inputs))[list(chosen)].to_numpy()
 
 
 def _draw(

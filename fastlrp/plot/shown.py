@@ -46,7 +46,7 @@ def checked(function: str, relevances: Sequence[Relevance], labels: Sequence[str
             raise ValueError(
                 f"{function} takes results of explain, one after the other, not {type(relevance).__name__}"
             )
-    if any(set(other.features) != set(relevances[0].features) for other in relevances[1:]):
+    if any(set(other.inputs) != set(relevances[0].inputs) for other in relevances[1:]):
         raise ValueError(f"{function} compares results with the same features, but theirs differ")
     for name, value in whole.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):

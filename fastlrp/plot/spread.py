@@ -91,12 +91,12 @@ def _line(relevance: Relevance, null: Any) -> pd.Series[float]:
         raise ValueError(
             f"spread(null=...) takes what null_relevance returns, or its table(), not {type(null).__name__}"
         )
-    lacking = [name for name in relevance.features if name not in table.index]
+    lacking = [name for name in relevance.inputs if name not in table.index]
     if lacking:
         raise ValueError(
             f"spread(null=...) is of other features: it has no {suggest(lacking, list(map(str, table.index)))}"
         )
-    return 100 * table["line"].reindex(list(relevance.features))
+    return 100 * table["line"].reindex(list(relevance.inputs))
 
 
 def _draw(axes: Any, share: Any, wide: Any, line: Any) -> list[str]:

@@ -75,7 +75,7 @@ def beeswarm(
     if not len(rows):
         raise ValueError("beeswarm has nothing to show: no row of the result has relevance")
     given = given_values("beeswarm", relevance, values, rows)
-    numbers = pd.DataFrame(feature_values(relevance[rows]).astype(np.float64), columns=list(relevance.features))
+    numbers = pd.DataFrame(feature_values(relevance[rows]).astype(np.float64), columns=list(relevance.inputs))
     chosen = ordered("beeswarm", numbers.abs().mean(), order, top or (_TOP if order is None else None))
     ranks = pd.DataFrame(given, columns=numbers.columns)[chosen].rank(pct=True)
     some = np.linspace(0, len(rows) - 1, min(len(rows), _POINTS)).astype(np.int64)

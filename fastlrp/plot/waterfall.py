@@ -137,7 +137,7 @@ def _names(relevance: Relevance, groups: Groups | None, known: Array | None) -> 
     """The names of the parts of a score, with the features' values where they are known."""
     if groups is not None:
         return [*parts(relevance[:0], groups).columns]
-    names = list(map(shortened, relevance.features))
+    names = list(map(shortened, relevance.inputs))
     if known is not None:
         names = [f"{name} = {value:.3g}" for name, value in zip(names, known, strict=True)]
     return [*names, REST]

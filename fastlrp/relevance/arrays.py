@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +27,15 @@ Array = npt.NDArray[Any]
 _CHUNK = 1 << 17  # values summed at once: their float64 temporaries stay in cache (1 MiB), whatever the result's size
 #: Fields with a row a sample, and for each the one whose shape it has; all but the first five may be None.
 SAMPLE_ARRAYS = {name: name for name in ("values", "prediction", "score", "initial_state", "unattributed")}
-SAMPLE_ARRAYS |= {"spread": "values", "prediction_spread": "prediction"}
+SAMPLE_ARRAYS |= {"spread": "values", "prediction_spread": "prediction", "static": "static", "static_spread": "static"}
 #: The largest gap, relative to a row's parts, that a rule which approximates may have at the median without a warning.
 APPROXIMATES_TO = 0.01
 _GAPS = ("median", "worst", "relative_median", "relative_worst")
 
 
 @lru_cache(maxsize=16)
-def _numbered(size: int) -> tuple[str, ...]:
-    return tuple(f"x{j}" for j in range(size))
+def _numbered(size: int, prefix: str = "x") -> tuple[str, ...]:
+    return tuple(f"{prefix}{j}" for j in range(size))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,12 +96,17 @@ class RelevanceArrays:
     prediction_spread: Array | None = None
     share_spread: Array | None = None
     n_members: int | None = None
+    static: Array | None = None
+    static_features: tuple[str, ...] = ()
+    static_spread: Array | None = None
     origin: tuple[Chain, ...] | str | None = None
 
     def __post_init__(self) -> None:
         """Name features that have no names."""
         if self.features is None:
             object.__setattr__(self, "features", _numbered(self.values.shape[1 if self.reduced else 2]))
+        if self.static_features is None:
+            object.__setattr__(self, "static_features", _numbered(cast(Array, self.static).shape[1], "static"))
 
     @classmethod
     def of(cls, **fields: Any) -> Self:
@@ -122,6 +127,11 @@ class RelevanceArrays:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "origin": self.network}  # a pickle holds no networks
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all features, static ones last."""
+        return (*self.features, *self.static_features) if self.static_features else self.features
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -157,6 +167,10 @@ class RelevanceArrays:
             flat = part.reshape(len(part), -1)
             out[rows, 0] = -flat.sum(axis=1, dtype=np.float64)
             out[rows, 1] = np.abs(flat).sum(axis=1, dtype=np.float64)
+            if self.static is not None:
+                static = np.asarray(self.static[rows])
+                out[rows, 0] -= static.sum(axis=1, dtype=np.float64)
+                out[rows, 1] += np.abs(static).sum(axis=1, dtype=np.float64)
         for name, sign in (("score", 1), ("initial_state", -1), ("unattributed", -1)):
             column = getattr(self, name).astype(np.float64)
             out[:, 0] += sign * column
@@ -226,8 +240,12 @@ class RelevanceArrays:
         sums = np.zeros(4)  # the number of cells; sums of their mean, of that squared, and of their spread squared
         for rows, part in self._chunks():
             kept = self.explained[rows]
-            mean, spread = (x[kept].astype(np.float64) for x in (part, np.asarray(self.spread[rows])))
-            sums += mean.size, mean.sum(), np.square(mean).sum(), np.square(spread).sum()
+            pairs = [(part, self.spread[rows])]
+            if self.static is not None and self.static_spread is not None:
+                pairs.append((self.static[rows], self.static_spread[rows]))
+            for pair in pairs:
+                mean, spread = (np.asarray(x)[kept].astype(np.float64) for x in pair)
+                sums += mean.size, mean.sum(), np.square(mean).sum(), np.square(spread).sum()
         n, cells = self.n_members, max(sums[0], 1.0)
         between, within = sums[2] / cells - (sums[1] / cells) ** 2, sums[3] / cells
         whole = between + within * (n - 1) / n
@@ -242,6 +260,14 @@ class RelevanceArrays:
         rows = max(1, _CHUNK // max(1, int(np.prod(self.values.shape[1:]))))
         for start in range(0, len(self), rows):
             yield slice(start, start + rows), np.asarray(self.values[start : start + rows])
+
+
+def summed(relevance: RelevanceArrays, rows: Any, part: Array) -> Array:
+    """Relevance of some rows by feature, in float64; ``part`` is their ``values``."""
+    found: Array = part.astype(np.float64) if relevance.reduced else part.sum(axis=1, dtype=np.float64)
+    if relevance.static is None:
+        return found
+    return np.concatenate([found, np.asarray(relevance.static[rows]).astype(np.float64)], axis=1)
 
 
 def sample_arrays(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:

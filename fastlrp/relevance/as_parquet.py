@@ -31,6 +31,9 @@ def columns_of(relevance: RelevanceArrays, used: set[str]) -> Columns:
         names = [name]
         if SAMPLE_ARRAYS[name] == "values":
             names = cells if name == "values" else [f"{cell}_{name}" for cell in cells]
+        elif SAMPLE_ARRAYS[name] == "static":
+            spread = "" if name == "static" else "_spread"
+            names = [f"{feature}{spread}" for feature in relevance.static_features]
         elif SAMPLE_ARRAYS[name] == "prediction" and array.ndim > 1:
             names = [f"{name}[{output}]" for output in outputs]
         out[name] = {"shape": list(array.shape[1:]), "columns": [free_name(name, used) for name in names]}

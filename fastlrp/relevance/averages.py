@@ -33,7 +33,7 @@ def by_time(
     """``Relevance.by_time``."""
     _check("by_time", statistic, groups, per_column)
     index = panel_index(relevance, "by_time")
-    members = None if groups is None else group_positions(relevance.features, groups)
+    members = None if groups is None else group_positions(relevance.inputs, groups)
     rank, times = periods(index)
     name = index.names[time_level(index)]
     rows = labels(relevance)
@@ -43,9 +43,9 @@ def by_time(
     else:
         code, label, title = labels_of(rows, index, by, panel)
         place, cells = _numbered(np.where((rank < 0) | (code < 0), -1, rank * np.int64(len(label)) + code))
-    total, weighed = sums(numbers_of(by_feature(relevance), statistic), len(relevance.features), place, cells, weights)
+    total, weighed = sums(numbers_of(by_feature(relevance), statistic), len(relevance.inputs), place, cells, weights)
     seen = weighed > 0
-    table, columns = _grouped(total[seen] / weighed[seen, None], relevance, statistic, members, per_column, axis=-1)
+    table, columns = _grouped(total[seen] / weighed[seen, None], relevance.inputs, statistic, members, per_column, axis=-1)
     if by is None:
         return pd.DataFrame(table, times[seen].rename(name), columns)
     keys = [times.take(cells[seen] // len(label)), label.take(cells[seen] % len(label))]
@@ -63,15 +63,22 @@ def by_lag(
     """``Relevance.by_lag``."""
     _check("by_lag", statistic, groups, per_column)
     need_steps(relevance, "by_lag")
-    members = None if groups is None else group_positions(relevance.features, groups)
+    members = None if groups is None else _with_lags(relevance, groups)
     weights = None if weight is None else weights_of(labels(relevance), weight, panel, "by_lag")
     parts = ((rows, part.reshape(len(part), -1).astype(np.float64)) for rows, part in relevance._chunks())
     shape = (relevance.steps, len(relevance.features))
     nowhere = np.zeros(len(relevance), np.int64)
     total, weighed = sums(numbers_of(parts, statistic), shape[0] * shape[1], nowhere, nowhere[:1], weights)
     mean = total[0] / weighed[0] if weighed[0] else np.full_like(total[0], np.nan)
-    table, columns = _grouped(mean.reshape(shape), relevance, statistic, members, per_column, axis=None)
+    table, columns = _grouped(mean.reshape(shape), relevance.features, statistic, members, per_column, axis=None)
     return pd.DataFrame(table, pd.Index(relevance.lags, name="lag"), columns)
+
+
+def _with_lags(relevance: RelevanceArrays, groups: Groups) -> dict[str, list[int]]:
+    """Positions of each group's features that have lags; groups of static features alone have none."""
+    D = len(relevance.features)
+    members = {name: [j for j in at if j < D] for name, at in group_positions(relevance.inputs, groups).items()}
+    return {name: at for name, at in members.items() if at}
 
 
 def _check(who: str, statistic: str, groups: Groups | None, per_column: bool) -> None:
@@ -121,7 +128,7 @@ def sums(
 
 def _grouped(
     table: Array,
-    relevance: RelevanceArrays,
+    features: Sequence[str],
     statistic: str,
     members: Mapping[str, Sequence[int]] | None,
     per_column: bool,
@@ -129,7 +136,7 @@ def _grouped(
 ) -> tuple[Array, list[str]]:
     """A table of features as one of groups, and the names of its columns; shares along ``axis`` sum to 1."""
     if members is None:
-        return table, list(relevance.features)
+        return table, list(features)
     table = by_members(table, members)
     if per_column:
         table /= [len(columns) for columns in members.values()]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.messages import count, shown
-from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.relevance.arrays import RelevanceArrays, summed
 from fastlrp.text_tables import html_bars, html_table, text_table
 
 Array = npt.NDArray[Any]
@@ -74,7 +74,7 @@ def glance(relevance: RelevanceArrays) -> Glance:
     if looked.rows < len(found):
         notes.append(f"mean shares and gaps are those of {looked.rows:,} rows, evenly spread; summary() reads all")
     bars = tuple(
-        (relevance.features[j], float(shares[j]), percent(shares[j], relevance.share_spread, j)) for j in order
+        (relevance.inputs[j], float(shares[j]), percent(shares[j], relevance.share_spread, j)) for j in order
     )
     return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names), bars[:_BARS])
 
@@ -83,6 +83,8 @@ def title(relevance: RelevanceArrays) -> str:
     """One line: the result's size, rule and target."""
     steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
     shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
+    if relevance.static_features:
+        shape += f" and {count(len(relevance.static_features), 'static feature')}"
     target = "" if relevance.target is None else f", target {relevance.target!r}"
     of = "" if relevance.n_members is None else f", mean of {relevance.n_members:,} networks"
     return f"<Relevance: {shape}{of}, {relevance.rule!r}{target}>"
@@ -116,12 +118,14 @@ def _look(relevance: RelevanceArrays, found: Array) -> _Looked:
     some = found[:: max(1, -(-len(found) * width // _LOOK))]
     values = np.asarray(relevance.values[some])
     flat = values.reshape(len(some), -1)
+    if relevance.static is not None:
+        flat = np.concatenate([flat, relevance.static[some]], axis=1)
     score, *rest = (
         getattr(relevance, name)[some].astype(np.float64) for name in ("score", "initial_state", "unattributed")
     )
     gap = np.abs(score - flat.sum(axis=1, dtype=np.float64) - sum(rest))
     scale = np.abs(flat).sum(axis=1, dtype=np.float64) + np.abs([score, *rest]).sum(axis=0)
-    size = np.abs(values if relevance.reduced else values.sum(axis=1, dtype=np.float64)).astype(np.float64)
+    size = np.abs(summed(relevance, some, values))
     total = size.sum(axis=1, keepdims=True)
     usable = np.isfinite(total[:, 0]) & (total[:, 0] > 0)
     shares = (size[usable] / total[usable]).mean(axis=0) if usable.any() else np.zeros(size.shape[1])
@@ -132,8 +136,7 @@ def _look(relevance: RelevanceArrays, found: Array) -> _Looked:
 
 def _summed(relevance: RelevanceArrays, rows: Array) -> Array:
     """The relevance of some rows by feature, in float64."""
-    values = np.asarray(relevance.values[rows])
-    return values.astype(np.float64) if relevance.reduced else values.sum(axis=1, dtype=np.float64)
+    return summed(relevance, rows, np.asarray(relevance.values[rows]))
 
 
 def _row_labels(relevance: RelevanceArrays, at: Array) -> tuple[list[str], list[list[str]]]:
@@ -158,13 +161,13 @@ def explained(relevance: RelevanceArrays) -> Array:
 
 def _columns(relevance: RelevanceArrays, at: Array, top: Array) -> tuple[list[str], Array]:
     """The columns of the table: the prediction, the score, and the parts that add up to it."""
-    summed, prediction = _summed(relevance, at), explained(relevance)[at]
-    others = summed.shape[1] - len(top)
-    head = ["prediction", "score =", *(f"{relevance.features[j]} +" for j in top)]
-    parts = [prediction, relevance.score[at], *(summed[:, j] for j in top)]
+    by_name, prediction = _summed(relevance, at), explained(relevance)[at]
+    others = by_name.shape[1] - len(top)
+    head = ["prediction", "score =", *(f"{relevance.inputs[j]} +" for j in top)]
+    parts = [prediction, relevance.score[at], *(by_name[:, j] for j in top)]
     if others:
         head.append(f"{others:,} more +")
-        parts.append(np.delete(summed, top, axis=1).sum(axis=1))
+        parts.append(np.delete(by_name, top, axis=1).sum(axis=1))
     head += ["initial_state +", "unattributed"]
     return head, np.stack([*parts, relevance.initial_state[at], relevance.unattributed[at]], axis=1)
 

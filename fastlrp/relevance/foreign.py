@@ -29,7 +29,7 @@ def to_shap(relevance: RelevanceArrays, data: Any) -> Any:
         values=values[keep],
         base_values=(relevance.initial_state + relevance.unattributed)[keep],
         data=None if known is None else known[keep],
-        feature_names=list(relevance.features),
+        feature_names=list(relevance.inputs),
     )
 
 
@@ -43,8 +43,13 @@ def to_xarray(relevance: RelevanceArrays) -> Any:
     variables: dict[str, Any] = {"relevance": (axes, relevance.values)}
     if relevance.spread is not None:
         variables["spread"] = (axes, relevance.spread)
+    for name in ("static", "static_spread"):
+        if getattr(relevance, name) is not None:
+            variables[name] = (("sample", "static_feature"), getattr(relevance, name))
     variables |= {name: ("sample", column) for name, column in totals(relevance)}
     coords: dict[str, Any] = {"feature": list(relevance.features)}
+    if relevance.static is not None:
+        coords["static_feature"] = list(relevance.static_features)
     if not relevance.reduced:
         coords["step"] = list(relevance.lags)
     data = xarray.Dataset(variables, coords, attrs={"rule": repr(relevance.rule)})
@@ -65,8 +70,10 @@ def to_polars(relevance: RelevanceArrays, steps: bool) -> Any:
         need_steps(relevance, "to_polars(steps=True)")
         flat = np.asarray(relevance.values).reshape(len(relevance), -1)
         names = [f"{feature}_lag{lag}" for lag in relevance.lags for feature in relevance.features]
+        if relevance.static is not None:
+            flat, names = np.concatenate([flat, relevance.static], axis=1), [*names, *relevance.static_features]
     else:
-        flat, names = feature_values(relevance), list(relevance.features)
+        flat, names = feature_values(relevance), list(relevance.inputs)
     columns = {free_name(name, used): flat[:, j] for j, name in enumerate(names)}
     if not steps:
         columns |= {free_name(name, used): np.asarray(column) for name, column in totals(relevance)}
@@ -78,11 +85,13 @@ def to_alphalens(relevance: RelevanceArrays, values: str) -> pd.Series[float]:
     index = panel_index(relevance, "to_alphalens")
     if values in ("prediction", "score"):
         column = explained(relevance) if values == "prediction" else relevance.score
+    elif relevance.static is not None and values in relevance.static_features:
+        column = relevance.static[:, relevance.static_features.index(values)]
     elif values in relevance.features:
         column = relevance.values[..., relevance.features.index(values)]
         column = column if relevance.reduced else column.sum(axis=1, dtype=np.float64)
     else:
-        known = ["prediction", "score", *relevance.features]
+        known = ["prediction", "score", *relevance.inputs]
         raise ValueError(f"to_alphalens takes a feature, 'prediction' or 'score', not {suggest([values], known)}")
     level = time_level(index)
     dates = dates_of(index.levels[level])

@@ -73,19 +73,22 @@ def last_values(relevance: RelevanceArrays, values: Any, where: str, rows: Array
     ValueError
         If they are not of the result's rows and features.
     """
-    shape = (len(relevance), len(relevance.features))
+    shape = (len(relevance), len(relevance.inputs))
     if is_polars(values):
-        values = from_polars(values, () if relevance.by_position else relevance.features)
+        values = from_polars(values, () if relevance.by_position else relevance.inputs)
     if isinstance(values, pd.DataFrame):
         if relevance.index is not None:
             _check_rows(relevance.index, values.index, where)
         if not relevance.by_position:
-            lacking = [name for name in relevance.features if name not in values.columns]
+            lacking = [name for name in relevance.inputs if name not in values.columns]
             if lacking:
                 raise ValueError(
                     f"{where} lacks {len(lacking)} of {count(shape[1], 'feature')}, the first being {lacking[0]!r}"
                 )
-            values = values[list(relevance.features)]
+            values = values[list(relevance.inputs)]
+    elif relevance.static is not None and isinstance(values, list | tuple) and len(values) == 2:
+        windows, static = map(np.asarray, values)
+        values = np.concatenate([windows[:, -1] if windows.ndim == 3 else windows, static], axis=1)
     elif np.ndim(values) == 3:
         values = np.asarray(values)[:, -1]
     if np.shape(values) != shape:

@@ -60,8 +60,9 @@ def _check_shapes(own: dict[str, Any], arrays: dict[str, Array], index: pd.Index
     if lacking:
         raise ValueError(f"{where} is damaged: it lacks {lacking[0]!r}")
     n, steps, features, outputs = arrays["score"].size, own["steps"], len(own["features"]), own["outputs"]
+    static = len(own.get("static_features", ()))
     many = (len(outputs) if outputs else arrays["prediction"].shape[-1],) if arrays["prediction"].ndim == 2 else ()
-    shapes = {"values": (n, features) if own["reduced"] else (n, steps, features), "prediction": (n, *many)}
+    shapes = {"values": (n, features) if own["reduced"] else (n, steps, features), "prediction": (n, *many), "static": (n, static)}
     for name, array in arrays.items():
         expected = shapes.get(SAMPLE_ARRAYS[name], (n,))
         if array.shape != expected or array.dtype.kind != "f":
@@ -71,9 +72,13 @@ def _check_shapes(own: dict[str, Any], arrays: dict[str, Array], index: pd.Index
             )
     if len({"spread" in arrays, "prediction_spread" in arrays, own["n_members"] is not None}) > 1:
         raise ValueError(f"{where} is damaged: it has some of 'spread', 'prediction_spread' and 'n_members', not all")
-    if own["share_spread"] is not None and len(own["share_spread"]) != features:
+    spread = bool(static) and own["n_members"] is not None
+    if ("static" in arrays, "static_spread" in arrays) != (bool(static), spread):
+        raise ValueError(f"{where} is damaged: 'static' and 'static_spread' are not those of its static features")
+    if own["share_spread"] is not None and len(own["share_spread"]) != features + static:
         raise ValueError(
-            f"{where} is damaged: 'share_spread' has {len(own['share_spread'])} numbers, its features are {features}"
+            f"{where} is damaged: 'share_spread' has {len(own['share_spread'])} numbers, its features are "
+            f"{features + static}"
         )
     if index is not None and len(index) != n:
         raise ValueError(f"{where} is damaged: its index has {len(index):,} rows, its scores {n:,}")

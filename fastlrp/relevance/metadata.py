@@ -15,7 +15,8 @@ from fastlrp.rules import Rule
 
 #: Of the JSON, in a Parquet schema's metadata and among an HDF5 file's attributes.
 KEY = "fastlrp"
-_FORMAT = 1
+#: The newest format: 1, or 2 of results with static features, which older readers would lose.
+_FORMAT = 2
 _APART = {*SAMPLE_ARRAYS, "index", "rule", "origin"}  # fields with a form of their own
 
 
@@ -29,7 +30,7 @@ def described(relevance: RelevanceArrays, index: list[dict[str, Any]] | None, **
     """
     own = {field.name: getattr(relevance, field.name) for field in fields(relevance) if field.name not in _APART}
     whole = {
-        "format": _FORMAT, "fastlrp": fastlrp.__version__, "rule": _of_rule(relevance.rule),
+        "format": 2 if relevance.static_features else 1, "fastlrp": fastlrp.__version__, "rule": _of_rule(relevance.rule),
         "network": relevance.network, **own, "index": index, **more,
     }  # fmt: skip
     try:
@@ -76,7 +77,7 @@ def understood(text: str | bytes, where: str) -> tuple[dict[str, Any], dict[str,
             f"{where} was written by fastlrp {whole.get('fastlrp')}, whose files are newer: upgrade fastlrp"
         )
     for key, (fits, expected) in _EXPECTED.items():
-        if key not in whole or not fits(whole[key]):
+        if (key not in whole and key not in _LATER) or (key in whole and not fits(whole[key])):
             given = f"{whole[key]!r:.60}" if key in whole else "nothing"
             raise ValueError(f"{where} is damaged: its metadata have {given} as {key!r}, expected {expected}")
     names = {field.name for field in fields(RelevanceArrays)} - _APART
@@ -137,10 +138,13 @@ def _is_index(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(isinstance(level, dict) for level in value)
 
 
+#: What files of older versions lack.
+_LATER = {"static_features"}
 #: What must be there: whether a value fits, and what is expected in words.
 _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "steps": (lambda value: _is_int(value) and value > 0, "a positive whole number"),
     "features": (_is_names, "a list of names"),
+    "static_features": (lambda value: value == [] or _is_names(value), "a list of names"),
     "outputs": (lambda value: value is None or _is_names(value), "a list of names or null"),
     "target": (lambda value: value is None or _is_int(value) or isinstance(value, str), "a name, a number or null"),
     "reduced": (lambda value: isinstance(value, bool), "true or false"),

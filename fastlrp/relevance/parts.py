@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.panels.periods import of_one_asset
-from fastlrp.relevance.arrays import RelevanceArrays
+from fastlrp.relevance.arrays import RelevanceArrays, summed
 
 Array = npt.NDArray[Any]
 _SAMPLE = "sample"  # the name of an array's rows, which have numbers and no times
@@ -61,16 +61,16 @@ def totals(relevance: RelevanceArrays) -> Iterator[tuple[str, Array]]:
 
 
 def by_feature(relevance: RelevanceArrays) -> Iterator[tuple[slice, Array]]:
-    """Relevance summed over steps, in float64, some rows at a time."""
+    """Relevance summed over steps, in float64, some rows at a time; static features are the last columns."""
     for rows, part in relevance._chunks():
-        yield rows, part.astype(np.float64) if relevance.reduced else part.sum(axis=1, dtype=np.float64)
+        yield rows, summed(relevance, rows, part)
 
 
 def feature_values(relevance: RelevanceArrays) -> Array:
-    """Relevance summed over steps, as a new array in the dtype of ``values``; (n, D)."""
-    if relevance.reduced:
+    """Relevance summed over steps, as a new array in the dtype of ``values``; (n, D), static features behind."""
+    if relevance.reduced and relevance.static is None:
         return np.array(relevance.values)
-    out = np.empty((len(relevance), len(relevance.features)), relevance.values.dtype)
+    out = np.empty((len(relevance), len(relevance.inputs)), relevance.values.dtype)
     for rows, part in by_feature(relevance):
         out[rows] = part
     return out

@@ -20,7 +20,8 @@ Statistic = Literal["abs", "mean", "share"]
 class Relevance(RelevanceArrays):
     """Relevance of every input of every sample, and the totals it reconciles with.
 
-    ``score = sum of relevance + initial_state + unattributed``, to round-off. A row without a prediction (a missing
+    ``score = sum of relevance + initial_state + unattributed``, to round-off; the sum is that of ``values`` and of
+    ``static``. Static features take part in all tables by feature, behind the others, and have no lag. A row without a prediction (a missing
     value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it out. Making a
     Relevance costs nothing: arrays are held as they are given.
 
@@ -56,6 +57,12 @@ class Relevance(RelevanceArrays):
         that were explained; None for some of them, as it is not known.
     n_members : int or None
         The number of an ensemble's members.
+    static : array (n, S) or None
+        Relevance of static features, one value a sample; None where the network has none.
+    static_features : tuple of str
+        Names of the S static features; None calls them static0, static1 ...; :attr:`inputs` are all names.
+    static_spread : array (n, S) or None
+        As ``spread``, of ``static``.
     origin : tuple of Network, str or None
         The networks that were explained, or their fingerprint; :attr:`network` is the fingerprint of either.
     """
@@ -72,7 +79,8 @@ class Relevance(RelevanceArrays):
             False: one column per feature, summed over steps, then prediction (``prediction[name]`` if there are several
             outputs), for an ensemble prediction_spread, score, initial_state and unattributed; a total that has a
             feature's name gets a "_" appended.
-            True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0.
+            True: columns (step, feature) and no totals; steps are lags, T-1 (the oldest) ... 0. Static features stand
+            at step 0, the window's last month, which has their value.
 
         Raises
         ------
@@ -165,6 +173,8 @@ class Relevance(RelevanceArrays):
     ) -> pd.DataFrame:
         """Mean over all rows by lag (rows, T-1, the oldest, to 0) and feature; NaN if no row has relevance.
 
+        Static features have no lag and are left out, from groups, too; shares are of the relevance that has one.
+
         Parameters
         ----------
         statistic : {"abs", "mean", "share"}
@@ -204,7 +214,7 @@ class Relevance(RelevanceArrays):
 
         Parameters
         ----------
-        data : array (n, D), the panel or array that was explained, or None
+        data : array (n, D), the panel, array or pair of arrays that was explained, or None
             Feature values to colour by, one row for each of this result's; of windows, those at the last step.
 
         Raises
@@ -239,7 +249,7 @@ class Relevance(RelevanceArrays):
         ----------
         steps : bool
             False: a column a feature, summed over steps, then the totals as in :meth:`to_frame`. True: a column a
-            feature and step, "beta_lag4", and no totals.
+            feature and step, "beta_lag4", one a static feature, and no totals.
 
         Raises
         ------
@@ -281,7 +291,7 @@ class Relevance(RelevanceArrays):
         ----------
         path : str or path
             ``.parquet`` (needs pyarrow): a row a sample; the index's levels, "beta_lag4" for each feature and step (the
-            feature alone if steps were summed), and the totals as columns; missing numbers are null. ``.h5`` or
+            feature alone if steps were summed, or it is static), and the totals as columns; missing numbers are null. ``.h5`` or
             ``.hdf5``: a dataset for each array, in its own shape, and labels and codes for each level. Features, rule
             with its parameters, target, the networks' fingerprint and the like are JSON under the key "fastlrp" of the
             schema, or of the file's attributes. An existing file is replaced only when the new one is complete.

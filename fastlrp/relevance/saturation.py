@@ -32,6 +32,7 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
     """A sentence for a summary where more than a tenth of the gates that read X are saturated by X alone."""
     if rows is None or not isinstance(relevance.origin, tuple):
         return None
+    rows = rows[:, : len(relevance.features)]  # without static features, which gates do not read
     dtype, rows = rows.dtype, rows[np.isfinite(rows).all(axis=1)].astype(np.float64)
     if not len(rows):
         return None

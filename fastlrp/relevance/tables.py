@@ -25,8 +25,11 @@ def frame(relevance: RelevanceArrays, *, steps: bool) -> pd.DataFrame:
         need_steps(relevance, "to_frame(steps=True)")
         columns = pd.MultiIndex.from_product([relevance.lags, relevance.features], names=["step", "feature"])
         values = np.array(relevance.values).reshape(len(relevance), -1)
+        if relevance.static is not None:  # of the window's last month
+            last = pd.MultiIndex.from_product([[0], relevance.static_features], names=columns.names)
+            columns, values = columns.append(last), np.concatenate([values, relevance.static], axis=1)
         return pd.DataFrame(values, labels(relevance), columns, copy=False)
-    table = pd.DataFrame(feature_values(relevance), labels(relevance), list(relevance.features), copy=False)
+    table = pd.DataFrame(feature_values(relevance), labels(relevance), list(relevance.inputs), copy=False)
     for name, column in totals(relevance):
         while name in table.columns:
             name += "_"
@@ -36,7 +39,7 @@ def frame(relevance: RelevanceArrays, *, steps: bool) -> pd.DataFrame:
 
 def by_group(relevance: RelevanceArrays, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """``Relevance.by_group``."""
-    members = group_positions(relevance.features, groups)
+    members = group_positions(relevance.inputs, groups)
     out = np.empty((len(relevance), len(members)))
     for rows, part in by_feature(relevance):
         for g, columns in enumerate(members.values()):
@@ -46,10 +49,10 @@ def by_group(relevance: RelevanceArrays, groups: Mapping[str, Sequence[str]]) ->
 
 def share(relevance: RelevanceArrays, *, signed: bool) -> pd.DataFrame:
     """``Relevance.share``."""
-    out = np.empty((len(relevance), len(relevance.features)), relevance.values.dtype)
+    out = np.empty((len(relevance), len(relevance.inputs)), relevance.values.dtype)
     for rows, part in by_feature(relevance):
         out[rows] = row_shares(part, signed)
-    return pd.DataFrame(out, labels(relevance), list(relevance.features), copy=False)
+    return pd.DataFrame(out, labels(relevance), list(relevance.inputs), copy=False)
 
 
 def summary(relevance: RelevanceArrays, top: int, inputs: Array | None = None) -> str:
@@ -57,9 +60,10 @@ def summary(relevance: RelevanceArrays, top: int, inputs: Array | None = None) -
     n, found = len(relevance), int(np.count_nonzero(relevance.explained))
     missing, over = int(np.count_nonzero(relevance.missing)), np.flatnonzero(relevance.overflowed)
     target = "" if relevance.target is None else f", target {relevance.target!r}"
-    features, steps = relevance.features, relevance.steps
+    features, steps = relevance.inputs, relevance.steps
     lines = [f"Relevance by {relevance.rule!r}{target}"]
-    sizes = f"{count(steps, 'step')} x {count(len(features), 'feature')}"
+    static = f" and {count(len(relevance.static_features), 'static feature')}" if relevance.static_features else ""
+    sizes = f"{count(steps, 'step')} x {count(len(relevance.features), 'feature')}{static}"
     lines.append(f"  {count(found, 'sample')} of {sizes}")
     if missing:
         are = "is" if missing == 1 else "are"
@@ -104,7 +108,7 @@ def _reconciliation_lines(relevance: RelevanceArrays) -> Iterator[str]:
 
 def mean_share(relevance: RelevanceArrays) -> Array:
     """Each feature's mean share of |relevance| over rows; NaN if no row has any."""
-    total, count = np.zeros(len(relevance.features)), 0
+    total, count = np.zeros(len(relevance.inputs)), 0
     for _, part in by_feature(relevance):
         shares = row_shares(part)
         usable = ~np.isnan(shares).any(axis=1)

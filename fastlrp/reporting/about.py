@@ -33,7 +33,8 @@ def model_section(e: Evidence) -> Section:
     section.lead.append(
         f"{count(found, 'prediction')} of {count(n_assets, e.assets[:-1])} {span} {'is' if found == 1 else 'are'} "
         f"explained, each by a window of {count(subject.steps, e.line.unit)} of "
-        f"{count(len(relevance.features), 'feature')}."
+        f"{count(len(relevance.features), 'feature')}"
+        + (f" and {count(len(relevance.static_features), 'static feature')}." if relevance.static_features else ".")
     )
     section.lead += _left_out(e, found)
     section.facts += [("Model", subject.source), ("Panel", subject.panel), ("Network", _network(e))]

@@ -20,7 +20,7 @@ def history_section(e: Evidence) -> Section:
     """Factors, and groups of them, through time."""
     section, relevance = Section("factors", "What predictions rest on"), e.relevance
     shares = relevance.by_time("share")
-    names = list(relevance.features)
+    names = list(relevance.inputs)
     mean = pd.Series(mean_share(relevance), names).sort_values(ascending=False, kind="stable")
     signs = pd.Series(np.nanmean(feature_values(relevance), axis=0, dtype=np.float64), names)
     smooth = _year(e)

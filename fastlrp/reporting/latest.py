@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp import plot
+from fastlrp.relevance.arrays import summed
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, Table, as_table, largest, listed, number, signed
 
@@ -43,10 +44,9 @@ def latest(e: Evidence) -> tuple[Latest, int]:
     rows = np.flatnonzero(e.found & (e.rank == rank))
     rows = rows[np.argsort(-e.subject.predicted[rows], kind="stable")]
     relevance = e.relevance[rows]
-    values = np.asarray(relevance.values, np.float64)
-    values = values if relevance.reduced else values.sum(axis=1)
+    values = summed(relevance, slice(None), np.asarray(relevance.values))
     totals = [np.asarray(part, np.float64)[:, None] for part in (relevance.initial_state, relevance.unattributed)]
-    frame, features = e.subject.frame.iloc[rows], list(relevance.features)
+    frame, features = e.subject.frame.iloc[rows], list(relevance.inputs)
     columns = frame[features] if set(features) <= set(frame.columns) else frame
     parts = np.concatenate([values, *totals], axis=1)
     return Latest(

@@ -111,7 +111,7 @@ def subject(
     elif columns is not None or index is not None:
         raise ValueError("columns= and index= say what a file holds, but the panel is a DataFrame: choose its columns")
     if is_polars(panel):
-        panel = from_polars(panel, (last.features or ()) if is_net else ())
+        panel = from_polars(panel, (last.columns or ()) if is_net else ())
     if not is_panel(panel):
         raise ValueError(
             "report takes a panel, a DataFrame indexed by time and asset or a file of one, not "
@@ -137,7 +137,7 @@ def _rank(index: Any, test_from: object) -> int:
 
 def refuse_input(net: AnyNetwork, target: Any) -> None:
     """Refuse a target that the network reads."""
-    if isinstance(target, str) and target in (net.features or ()):
+    if isinstance(target, str) and target in (*(net.features or ()), *(net.static or ())):
         raise ValueError(f"target={target!r} is an input of the network, expected a column of what followed")
 
 

@@ -28,6 +28,7 @@ _TOLD: dict[str, tuple[str, Callable[[float], str]]] = {
     "infidelity_relative": ("infidelity (0 is exact, 1 is that of no relevance)", number),
     "max_sensitivity_relative": ("largest change of relevance under a small change of the input", percent),
 }
+_STATIC = "The network has static features, for which this is not computed yet."
 _OWN = "Each period has a network of its own, so that this is not computed for all of them together."
 
 
@@ -38,7 +39,7 @@ def rules_section(e: Evidence) -> Section:
     if not two.explained.any():
         section.lead.append(f"Rules are not compared: by {names[1]} numbers overflow in every row.")
         return section
-    shares = pd.DataFrame({name: mean_share(rel) for name, rel in zip(names, (one, two), strict=True)}, one.features)
+    shares = pd.DataFrame({name: mean_share(rel) for name, rel in zip(names, (one, two), strict=True)}, one.inputs)
     shares = shares.sort_values(names[0], ascending=False, kind="stable").rename_axis("feature")
     lost = [rel.median_unattributed_share() for rel in (one, two)]
     section.lead.append(
@@ -49,8 +50,8 @@ def rules_section(e: Evidence) -> Section:
     words = f"Bars: the mean share of |relevance| of each feature by {names[0]} and by {names[1]}, side by side."
     section.draw(plot.bars(one, two, top=20), words, as_table("Mean shares by both rules", shares, percent))
     net = e.subject.net
-    if net is None:
-        section.lead.append(_OWN)
+    if net is None or net.n_static:
+        section.lead.append(_OWN if net is None else _STATIC)
         return section
     rules: list[Any] = [
         one.rule,
@@ -79,8 +80,8 @@ def rules_section(e: Evidence) -> Section:
 def faithfulness_section(e: Evidence) -> Section:
     """What happens to the score as the most relevant features are deleted first."""
     section, net = Section("faithful", "Is the explanation faithful to the model?"), e.subject.net
-    if net is None:
-        section.lead.append(_OWN)
+    if net is None or net.n_static:
+        section.lead.append(_OWN if net is None else _STATIC)
         return section
     alone = int(e.by_period(e.relevance.score).size().max()) == 1  # an asset by itself is its own mean
     found = faithfulness(

@@ -331,8 +331,7 @@ def explain(
     found = {"prediction": rows[plan.output : plan.output + plan.n_outputs].T.copy()}
     if plan.explains:
         found["score"] = rows[plan.pre + target]
-        shape = (n, D) if plan.reduced else (n, T, D)
-        found["values"] = rows[plan.rel_x : plan.rel_x + plan.width].T.reshape(shape)
+        found["values"] = rows[plan.rel_x : plan.rel_x + plan.width].T.reshape(n, *plan.shape)
         found["initial_state"], found["unattributed"] = rows[plan.initial], rows[plan.lost]
     return found
 

@@ -77,9 +77,13 @@ def cell_outputs(layer, weights, x):
 
 
 def outputs(net, weights, x, masks=()):
-    """The network's output for complex or real weights, in the order of the layers' arrays."""
+    """The network's output for complex or real weights, in the order of the layers' arrays; static features are the
+    last columns of x at the last step."""
     weights, masks = iter(weights), iter(masks)
-    for layer in net.layers:
+    x, static = x[:, :, : net.n_features], x[:, -1, net.n_features :]
+    for k, layer in enumerate(net.layers):
+        if net.n_static and k == net.join:
+            x = np.concatenate([x, static], axis=1)
         if isinstance(layer, fl.LSTM | fl.GRU):
             hs = cell_outputs(layer, weights, x[:, ::-1] if layer.go_backwards else x)
             x = hs if layer.return_sequences else hs[:, -1]
@@ -171,6 +175,8 @@ NETWORKS = {
     "concat": lambda r: [both(r, 3, 3, "concat", True), both(r, 6, 2, "concat"), dense(r, 4, 1)],
     "sum": lambda r: [both(r, 3, 3, "sum", True), both(r, 3, 2, "sum"), dense(r, 2, 1)],
     "ave": lambda r: [lstm(r, 3, 2, True), both(r, 2, 3, "ave", True), both(r, 3, 2, "ave"), dense(r, 2, 1)],
+    "static": lambda r: [lstm(r, 3, 4, True), lstm(r, 4, 3), dense(r, 5, 4, "tanh"), dense(r, 4, 2)],
+    "static above both": lambda r: [dense(r, 3, 2, "tanh"), both(r, 2, 3, "concat"), fl.Dropout(0.0), dense(r, 8, 1)],
     "other activations": lambda r: [
         lstm(r, 3, 3, True, activation="relu", recurrent_activation="hard_sigmoid"),
         lstm(r, 3, 3, True, activation="sigmoid", recurrent_activation="hard_sigmoid_keras2"),
@@ -205,6 +211,9 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
     ("sum", 3, 20, "absolute_error", False, 0.0),
     ("ave", 3, 20, "squared_error", True, 0.0),
     ("ave", 1, 5, "squared_error", True, 0.0),
+    ("static", 4, 150, "huber", True, 0.3),
+    ("static", 1, 7, "squared_error", False, 0.0),
+    ("static above both", 3, 40, "squared_error", True, 0.1),
     ("other activations", 4, 30, "squared_error", True, 0.0),
     ("gru", 4, 150, "squared_error", True, 0.5),
     ("gru", 1, 7, "huber", False, 0.0),
@@ -217,8 +226,8 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
 
 
 def make(rng, name, T, n):
-    net = fl.Network(NETWORKS[name](rng), steps=T)
-    X, y = rng.standard_normal((n, T, net.n_features)), rng.standard_normal((n, net.n_outputs))
+    net = fl.Network(NETWORKS[name](rng), steps=T, static=2 * name.startswith("static"))
+    X, y = rng.standard_normal((n, T, net.n_columns)), rng.standard_normal((n, net.n_outputs))
     return net, X, y, rng.uniform(0.1, 3.0, n)
 
 

@@ -391,10 +391,9 @@ def _missing(windows: Windows) -> Array:
 def _allocate(plan: Plan, windows: Windows) -> Results:
     """Arrays for the results, uninitialised."""
     n, dtype = windows.n(plan.steps) if windows.wanted is None else windows.wanted, plan.weights.dtype
-    shape = (n, plan.n_features) if plan.reduced else (n, plan.steps, plan.n_features)
     if not plan.explains:
         nothing = [np.empty(0, dtype) for _ in range(3)]
-        return Results(np.empty((0, *shape[1:]), dtype), memory.results(n, plan.n_outputs, dtype=dtype), *nothing)
+        return Results(np.empty((0, *plan.shape), dtype), memory.results(n, plan.n_outputs, dtype=dtype), *nothing)
     totals = [memory.results(n, dtype=dtype) for _ in range(3)]
-    values = memory.results(*shape, dtype=dtype)
+    values = memory.results(n, *plan.shape, dtype=dtype)
     return Results(values, memory.results(n, plan.n_outputs, dtype=dtype), *totals)

@@ -24,16 +24,18 @@ from fastlrp.kernels.program.instructions import (
     SPREAD_ADD,
     Array,
     add,
+    along,
     copy,
     fill,
     gates_gradient,
+    multiply,
     product,
     scale,
     slope,
     sum_rows,
 )
 from fastlrp.kernels.program.rows import Rows
-from fastlrp.kernels.program.walk import Fed, Map, Meeting, Pass, RuleProgram, Walk
+from fastlrp.kernels.program.walk import Beside, Fed, Map, Meeting, Pass, RuleProgram, Walk
 from fastlrp.model.layers import GRU, Dense
 
 
@@ -109,6 +111,11 @@ class _Gradient(RuleProgram):
                     share=walk.zeros, mode=SPREAD_ADD if m.adds else SPREAD)
         )  # fmt: skip
 
+    def beside(self, walk: Walk, b: Beside) -> None:
+        """The gradient at static features, times these."""
+        super().beside(walk, b)
+        walk.down.append(multiply(b.width, a=b.at, out=b.rel))
+
     def merge(self, walk: Walk, units: int, at: Meeting, *, weight: float) -> None:
         """Both directions get the whole gradient, or half of it."""
         for into in (at.rel_one, at.rel_two):
@@ -141,6 +148,7 @@ class IntegratedProgram(_Gradient):
 
     n_steps: int
     baseline: tuple[tuple[float, ...], ...] | None
+    static: tuple[float, ...] | None = None
 
     @property
     def nodes(self) -> Array:
@@ -154,7 +162,7 @@ class IntegratedProgram(_Gradient):
     @property
     def mixes(self) -> bool:
         """Baselines, and what a map adds to them."""
-        return self.baseline is not None
+        return self.baseline is not None or self.static is not None
 
     def depart(self, walk: Walk, x: Rows) -> Rows:
         """Rows of x_t - baseline_t, from a product with the identity, which reads a panel's months, too."""
@@ -167,6 +175,16 @@ class IntegratedProgram(_Gradient):
             weights = less[t % len(less)]
             walk.start.append(product(D, out=away.row(t), weights=weights, a=x.place(t), a_depth=D))
         return away
+
+    def beside(self, walk: Walk, b: Beside) -> None:
+        """Static features go their own way from a baseline; their gradients are summed, and multiplied by the way."""
+        S, away, sums = b.width, walk.rows(b.width), walk.rows(b.width)
+        base = np.zeros(S) if self.static is None else np.array(self.static)
+        a, less = b.place, walk.matrix(np.eye(S), -base)
+        walk.start += [product(S, out=away, weights=less, a=a, a_depth=S), fill(S, out=sums)]
+        walk.forward.append(along(S, a=away, bias=walk.keep(base), out=b.at))
+        walk.down.append(add(S, a=b.arrived, out=sums))
+        walk.end += [copy(S, a=sums, out=b.rel), multiply(S, a=away, out=b.rel)]
 
     def feed(self, walk: Walk, W: Array, b: Array) -> Fed | None:
         """What the whole way adds to a map that reads X, once for all nodes, and rows for the sum of dz."""

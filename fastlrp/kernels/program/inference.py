@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from fastlrp.kernels.program.bidirectional import bidirectional
 from fastlrp.kernels.program.dense import dense
 from fastlrp.kernels.program.instructions import Array, assemble
+from fastlrp.kernels.program.join import join
 from fastlrp.kernels.program.packing import Packing, mixes, packing_of, shape_of
 from fastlrp.kernels.program.recurrent import recurrent
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
@@ -37,6 +39,9 @@ class Plan:
     lost, initial, zeros : rows of relevance handed to nobody, of relevance that reaches h_0 and c_0, and of ``n_zeros``
         zeros
     bad : row that is NaN where a window misses a value
+    n_features : columns of X, which are D + S where there are S static features
+    shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features (width,),
+        theirs behind all others
     explains : whether there is relevance
     """
 
@@ -62,6 +67,7 @@ class Plan:
     steps: int
     n_features: int
     n_outputs: int
+    shape: tuple[int, ...]
     reduced: bool
     explains: bool
 
@@ -74,7 +80,7 @@ class Plan:
     @property
     def width(self) -> int:
         """Number of relevance values per sample."""
-        return self.n_features * (1 if self.reduced else self.steps)
+        return math.prod(self.shape)
 
 
 def make_plan(
@@ -138,16 +144,20 @@ def _plan_of_many(net: Chain, ask: Ask) -> Plan:
 
 def _plan(net: Chain, ask: Ask) -> Plan:
     """Walk up the network for the forward pass; each layer writes its own way back."""
-    T, D = ask.steps, net.n_features
+    T, D, S = ask.steps, net.n_features, net.n_static
     weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
-    walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0, len(weighted))
-    x = 0 if ask.shared else walk.rows(T * D)
-    rel_x = walk.rows((1 if ask.reduced else T) * D) if ask.rule else 0
-    below = Rows(x, D, rel_x, 0 if ask.reduced else D, D, sequence=True, kept=T, months=ask.shared)
+    walk = Walk(ask, max(layer.n_outputs for layer in weighted), D + S if ask.shared else 0, len(weighted) + (S > 0))
+    x, width = 0 if ask.shared else walk.rows(T * (D + S)), (1 if ask.reduced else T) * D
+    rel_x = walk.rows(width + S) if ask.rule else 0
+    below = Rows(x, D + S, rel_x, 0 if ask.reduced else D, D, sequence=True, kept=T, months=ask.shared)
+    static = Rows(x + D, D + S, rel_x + width, 0, S, sequence=False, kept=T, months=ask.shared)
+    joins = sum(not isinstance(layer, Dropout) for layer in net.layers[: net.join]) if S else -1
     if ask.rule:
         walk.away = ask.rule.depart(walk, below)
     pre = 0
-    for layer in weighted:
+    for k, layer in enumerate(weighted):
+        if k == joins:
+            below = join(walk, below, static)
         walk.back.append([])
         if isinstance(layer, Recurrent):
             below = recurrent(walk, layer, below)
@@ -158,7 +168,7 @@ def _plan(net: Chain, ask: Ask) -> Plan:
         else:
             below, pre = dense(walk, layer, below)
     if ask.rule:
-        ask.rule.finish(walk, (1 if ask.reduced else T) * D)
+        ask.rule.finish(walk, width + S)
     relevance = [instruction for layer_ in reversed(walk.back) for instruction in layer_]
     nodes = (ask.rule.nodes if ask.rule else np.empty((0, 2))).astype(ask.dtype)
     before, start, forward, back, end = (
@@ -173,6 +183,6 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     )
     return Plan(
         before, start, forward, back, end, nodes, walk.weights(), walk.n_rows, walk.n_month_rows, x, rel_x,
-        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs,
-        ask.reduced, ask.rule is not None,
+        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D + S, net.n_outputs,
+        (width + S,) if S else (D,) if ask.reduced else (T, D), ask.reduced, ask.rule is not None,
     )  # fmt: skip

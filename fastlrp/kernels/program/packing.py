@@ -32,8 +32,8 @@ class Packing(NamedTuple):
 
 
 def mixes(net: Chain) -> bool:
-    """Whether a packed weight may be the sum of two weights of the network."""
-    return any(cell.b is not None and cell.b.ndim == 2 for cell in net.cells)
+    """Whether a packed weight may be the sum of two weights of the network, or none of them."""
+    return net.n_static > 0 or any(cell.b is not None and cell.b.ndim == 2 for cell in net.cells)
 
 
 def shape_of(net: Chain) -> Hashable:

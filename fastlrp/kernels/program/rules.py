@@ -210,4 +210,4 @@ class RudderProgram(_Epsilon):
 register(Arras, lambda rule: ArrasProgram(rule.recurrent))
 register(Rudder, lambda rule: RudderProgram())
 register(GradientXInput, lambda rule: GradientXInputProgram())
-register(IntegratedGradients, lambda rule: IntegratedProgram(rule.n_steps, rule.rows))
+register(IntegratedGradients, lambda rule: IntegratedProgram(rule.n_steps, rule.rows, rule.static))

@@ -61,14 +61,16 @@ class _Spec(NamedTuple):
     merge: str = ""
     rate: float = 0.0
     resets_after: tuple[bool, ...] = ()  # of GRUs, whether their reset gates work after the product with U
+    static: int = 0  # how many of the inputs are static features
 
 
-def _spec(layer: Layer) -> _Spec:
+def _spec(layer: Layer, static: int = 0) -> _Spec:
     if isinstance(layer, Dropout):
         return _Spec("dropout", rate=layer.rate)
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
-        return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=activations)
+        biases = (layer.b is not None,)
+        return _Spec("dense", layer.n_inputs, layer.n_outputs, biases, activations=activations, static=static)
     both = isinstance(layer, Bidirectional)
     parts = (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,)
     return _Spec(
@@ -183,8 +185,9 @@ class _TrainWalk:
 
     def plan(self) -> TrainPlan:
         T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
-        x = self.rows(T * D)
-        below = _Rows(x, -1, D, T)
+        S = sum(spec.static for spec in self.specs)
+        x = self.rows(T * (D + S))
+        below, self.static = _Rows(x, -1, D + S, T), x + (T - 1) * (D + S) + D
         write = {
             "recurrent": self.recurrent,
             "bidirectional": self.bidirectional,
@@ -201,7 +204,7 @@ class _TrainWalk:
         forward, backward = (assemble(p, TRAINING, rows=rows, weights=weights) for p in (self.forward, back))
         return TrainPlan(
             forward, backward, index.astype(np.int32), np.concatenate(self.decays), rows, x, below.at, below.grad,
-            self.zeros, self.n_zeros, self.ones, T, D, below.width, self.n_params, self.flops,
+            self.zeros, self.n_zeros, self.ones, T, D + S, below.width, self.n_params, self.flops,
         )  # fmt: skip
 
     def output(self, width: int, steps: int) -> _Rows:
@@ -280,7 +283,7 @@ class _TrainWalk:
                 back.append(product(D, out=down, weights=to_x, a=dz, a_depth=4 * H, init=down if adds else None))
         by = order[1] - order[0] if T > 1 else 0
         h_by = h[1] - h[0] if T > 1 else 0
-        self.contract(W, below.row(order[0]), by * D, z, 4 * H, T)
+        self.contract(W, below.row(order[0]), by * below.width, z, 4 * H, T)
         self.contract(U, h[0], h_by, z + (4 * H if T > 1 else 0), 4 * H, T - 1)
         self.contract_bias(b, z, 4 * H, T)
         self.flops += 8.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
@@ -377,22 +380,26 @@ class _TrainWalk:
             self.contract(places[None], self.ones, 0, b, b_step, steps)
 
     def dense(self, spec: _Spec, below: _Rows) -> _Rows:
-        M, K, steps = spec.units, spec.inputs, below.steps
-        W = self.params(K, M, decays=True)
+        M, S, steps = spec.units, spec.static, below.steps
+        K = spec.inputs - S
+        W = self.params(K + S, M, decays=True)
         b = self.params(M) if spec.biases[0] else None
         out, (activation, _) = self.output(M, steps), spec.activations[0]
-        forward, back = self.matrix(W.T, b), self.matrix(W) if below.grad >= 0 else -1
+        forward, back = self.matrix(W.T, b), self.matrix(W[:K]) if below.grad >= 0 else -1
+        beside = {"b": self.static, "b_depth": S} if S else {}
         for t in range(steps):
-            self.forward.append(product(M, out=out.row(t), weights=forward, a=below.row(t), a_depth=K))
+            self.forward.append(product(M, out=out.row(t), weights=forward, a=below.row(t), a_depth=K, **beside))
         if activation != "linear":
             self.forward.append(activate(M * steps, a=out.at, out=out.at, activation=activation))
             self.backward[-1].append(slope(M * steps, a=out.at, out=out.grad, activation=activation))
         if back >= 0:
             for t in range(steps):
                 self.backward[-1].append(product(K, out=below.slope(t), weights=back, a=out.slope(t), a_depth=M))
-        self.contract(W, below.at, K, out.grad, M, steps)
+        self.contract(W[:K], below.at, below.width, out.grad, M, steps)
+        if S:
+            self.contract(W[K:], self.static, 0, out.grad, M, steps)
         self.contract_bias(b, out.grad, M, steps)
-        self.flops += 2.0 * steps * M * K * (3 if back >= 0 else 2)
+        self.flops += 2.0 * steps * M * (K * (3 if back >= 0 else 2) + 2 * S)
         return out
 
     def dropout(self, spec: _Spec, below: _Rows) -> _Rows:
@@ -438,4 +445,5 @@ def train_plan(net: Chain, steps: int) -> TrainPlan:
     last = next(layer for layer in reversed(net.layers) if not isinstance(layer, Dropout))
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")
-    return _plan(tuple(_spec(layer) for layer in net.layers), steps)
+    joins = net.join if net.n_static else -1
+    return _plan(tuple(_spec(layer, net.n_static * (i == joins)) for i, layer in enumerate(net.layers)), steps)

@@ -17,6 +17,7 @@ from fastlrp.kernels.program.instructions import (
     Instruction,
     add,
     along,
+    copy,
     fill,
     product,
     scale,
@@ -268,6 +269,24 @@ class Pass(NamedTuple):
         return self.out.row(self.written(k, T))
 
 
+class Beside(NamedTuple):
+    """Static features beside a layer's output: the places of their values and of their relevance, and the rows that
+    they take among the joined ones, and among those of the joined relevance."""
+
+    width: int
+    place: int | At
+    rel: int
+    at: int
+    arrived: int
+
+    def read(self, walk: Walk) -> Instruction:
+        """Put the values among the joined rows; months are read by products alone, here by one with ones."""
+        if isinstance(self.place, At):
+            return product(self.width, out=self.at, weights=walk.matrix(np.eye(self.width)), a=self.place,
+                           a_depth=self.width)  # fmt: skip
+        return copy(self.width, a=self.place, out=self.at)
+
+
 class Meeting(NamedTuple):
     """Rows that meet at one step: those of both directions, the merged ones, and those of their relevance."""
 
@@ -318,6 +337,11 @@ class RuleProgram(ABC):
     def feed(self, walk: Walk, W: Array, b: Array) -> Fed | None:
         """The part of a map that reads X that is the same at every node; None where each node multiplies by W."""
         return None
+
+    def beside(self, walk: Walk, b: Beside) -> None:
+        """Static features join a layer's output: the relevance that arrives at their rows is theirs."""
+        walk.forward.append(b.read(walk))
+        walk.down.append(copy(b.width, a=b.arrived, out=b.rel))
 
     def finish(self, walk: Walk, width: int) -> None:  # noqa: B027  # most have nothing left to do
         """Write what is left to do with the ``width`` rows of X's relevance."""
