@@ -100,10 +100,10 @@ class Interpreter:
         out[:] = out + total if do["mode"] == do_.SPREAD_ADD else total
 
     def products(self, do: Any) -> None:
-        units, depth, steps = (int(do[name]) for name in ("units", "a_depth", "steps"))
+        units, depth, stride, steps = (int(do[name]) for name in ("units", "a_depth", "stride", "steps"))
         bias, w = self.unpacked(self.plan.weights[do["weights"] :], units, depth)
         for t in range(steps):
-            first = do["a"] + t * depth
+            first = do["a"] + t * stride
             self.rows[do["out"] + t * units : do["out"] + (t + 1) * units] = (
                 bias[:, None] + w @ self.rows[first : first + depth]
             )

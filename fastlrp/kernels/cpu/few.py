@@ -156,7 +156,7 @@ def execute(program, n, s, ld, weights, lost, rule, spare):
         kind, units, factor = do.kind, do.units, number(do.factor)
         if kind in (PRODUCT, PRODUCTS):  # samples share each load of weights, or a sample's steps do
             ahead = kind == PRODUCTS
-            inputs, from_a, to_out, other = (do.steps, do.a_depth, units, 0) if ahead else (n, ld, ld, ld)
+            inputs, from_a, to_out, other = (do.steps, do.stride, units, 0) if ahead else (n, ld, ld, ld)
             init_ld = -1 if ahead or do.init < 0 else ld
             for sample in range(n if ahead else 1):
                 t = at(s, sample * ld)

@@ -83,8 +83,7 @@ class Few:
         sizes = (n, ld, plan.steps * plan.n_features, n * ld + spare_numbers(plan.n_zeros))
         numbers = (*sizes, *(getattr(plan, name) for name in PLAN_FIELDS), target, *self._numbers)
         m = n if plan.explains else 0
-        window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
-        ready = _Ready(np.array([numbers], JOB), (m, *window), (n, plan.n_outputs), m, [])
+        ready = _Ready(np.array([numbers], JOB), (m, *plan.shape), (n, plan.n_outputs), m, [])
         self._ready[n, target] = ready
         return ready
 

@@ -161,11 +161,13 @@ def product(
     return Instruction(PRODUCT, {**given, **_located(places), "share": share, "mode": mode})
 
 
-def products(units: int, *, out: int, weights: int, a: int, a_depth: int, steps: int) -> Instruction:
-    """``steps`` products with the same weights, of rows that follow one another: out = bias + packed ``weights`` times
-    ``a_depth`` rows of a, at each step."""
-    given = {"units": units, "out": out, "weights": weights, "a": a, "a_depth": a_depth, "steps": steps}
-    return Instruction(PRODUCTS, given)
+def products(
+    units: int, *, out: int, weights: int, a: int, a_depth: int, stride: int, steps: int
+) -> Instruction:  # fmt: skip
+    """``steps`` products with the same weights: out = bias + packed ``weights`` times ``a_depth`` rows of a, which stand
+    ``stride`` rows apart from step to step; those of out follow one another."""
+    given = {"units": units, "out": out, "weights": weights, "a": a, "a_depth": a_depth, "stride": stride}
+    return Instruction(PRODUCTS, {**given, "steps": steps})
 
 
 def activate(units: int, *, a: int, out: int, activation: str) -> Instruction:
@@ -433,7 +435,9 @@ _REACH: dict[int, dict[str, _Reach]] = {
         "a": lambda do: do["a_depth"], "h_before": lambda do: do["b_depth"],
         "init": _where(lambda do: do["init"] >= 0, _units(4)),
     },
-    PRODUCTS: {"out": lambda do: do["steps"] * do["units"], "a": lambda do: do["steps"] * do["a_depth"]},
+    PRODUCTS: {
+        "out": lambda do: do["steps"] * do["units"], "a": lambda do: (do["steps"] - 1) * do["stride"] + do["a_depth"],
+    },
     LINEAR_RULE: {"z": _units(), "relevance": _units(), "extra": _one, "q": _units(), "share": _one},
     ARRAS_CELL: {"state": _units(2), "r_c": _units(), "r_g": _units(), "share": _one},
     RUDDER_ARRIVAL: {"state": _units(2), "arrived": _units(), "q_sum": _units()},
@@ -469,7 +473,7 @@ _PLACED = ("a_months", "init_months", "shift")
 _NUMBERS: dict[int, tuple[str, ...]] = {
     PRODUCT: ("weights", "a_depth", "b_depth", "mode", "mul_months", *_PLACED),
     LSTM_STEP: ("weights", "a_depth", "b_depth", "mode", *_PLACED),
-    PRODUCTS: ("weights", "a_depth", "steps"),
+    PRODUCTS: ("weights", "a_depth", "stride", "steps"),
     LINEAR_RULE: ("bias",),
     ALONG: ("bias",),
     LEFT_OUT: ("a_months", "shift"),

@@ -100,7 +100,9 @@ def _gates_ahead(walk: Walk, below: Rows, weights: Weights) -> int:
     """Write x_t W + b of all steps at once, which reads W once for several; returns its first row."""
     (depth, units), row = weights.W.shape, walk.rows(walk.T * weights.W.shape[1])
     packed = walk.matrix(weights.W.T, weights.b)
-    walk.forward.append(products(units, out=row, weights=packed, a=below.row(0), a_depth=depth, steps=walk.T))
+    walk.forward.append(
+        products(units, out=row, weights=packed, a=below.row(0), a_depth=depth, stride=below.step, steps=walk.T)
+    )
     return row
 
 
