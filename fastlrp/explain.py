@@ -53,13 +53,14 @@ def predict(
     X: Array | pd.DataFrame | pl.DataFrame,
     *,
     steps: int | None = None,
+    min_steps: int | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
-    given = _given(net, X, steps, dtype)
+    given = _given(net, X, steps, dtype, min_steps)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
     _warn_if_infinite(prediction, given.panel)
     if given.panel is None:
@@ -92,6 +93,7 @@ def explain(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    min_steps: int | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
     reduce: Literal["steps"] | None = None,
@@ -104,7 +106,7 @@ def explain(
     check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
-    given, reduced = _given(net, X, steps, dtype), reduce is not None
+    given, reduced = _given(net, X, steps, dtype, min_steps), reduce is not None
     chosen.check_fits(given.steps, net.n_features, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = run(given, device, threads, progress, **ask)
@@ -229,18 +231,26 @@ def run(
             _look_aside(given.panel)
         products = windows.n(steps) * steps * net.n_params
         how = compute_with_bar if progress else compute
-        return run_on_device(how, _device_of(net, device), products, windows.rows, rule)
+        return run_on_device(how, _device_of(net, device), products, windows.rows, rule, net)
     except FloatingPointError:
         _refuse_infinite(given)
 
 
 def run_on_device(
-    run: Callable[[ModuleType], R], device: str, products: float, rows: object = None, rule: Rule | None = None
+    run: Callable[[ModuleType], R],
+    device: str,
+    products: float,
+    rows: object = None,
+    rule: Rule | None = None,
+    net: AnyNetwork | None = None,
 ) -> R:
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
     and inputs, over all samples and steps, are about half of the operations."""
-    if rule is not None and not rule.hands_down:
-        device = _cpu_for(rule, device, rows)
+    alone = net.cpu_only if isinstance(net, Chain) else None
+    if alone is None and rule is not None and not rule.hands_down:
+        alone = f"the rule {rule.name!r}"
+    if alone is not None:
+        device = _cpu_for(alone, device, rows)
     backend = get_backend(device, rows, 2.0 * products)
     try:
         return run(backend)
@@ -273,8 +283,9 @@ def predict_windows(net: Chain, windows: Windows, steps: int, *, device: str, th
     n, dtype = int(np.count_nonzero(windows.ends)), windows.rows.dtype
     results = Results(*(np.empty(shape, dtype) for shape in ((0, 0), (n, net.n_outputs), (0,), (0,), (0,))))
     run_on_device(
-        lambda backend: run_into(backend, results, net, windows, steps, threads), device, n * steps * net.n_params
-    )
+        lambda backend: run_into(backend, results, net, windows, steps, threads),
+        device, n * steps * net.n_params, net=net,
+    )  # fmt: skip
     return results.prediction
 
 
@@ -289,12 +300,12 @@ def _device_of(net: AnyNetwork, device: str) -> str:
     return "cpu"
 
 
-def _cpu_for(rule: Rule, device: str, rows: object) -> str:
-    """The CPU, for a rule that no other device computes."""
+def _cpu_for(what: str, device: str, rows: object) -> str:
+    """The CPU, for what no other device computes."""
     check("device", device)
     if device == "cuda" or on_gpu(rows):
         given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
-        raise ValueError(f"{given}, but the rule {rule.name!r} is computed on the CPU alone: give X there, and "
+        raise ValueError(f"{given}, but {what} is computed on the CPU alone: give X there, and "
                          "device='cpu' or 'auto'")  # fmt: skip
     return "cpu"
 
@@ -346,7 +357,7 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
 
 
 @with_room
-def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
+def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, min_steps: int | None = None) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)
     if dtype is not None:
@@ -358,8 +369,15 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Given:
             from fastlrp.panels.polars import from_polars
 
             X = from_polars(X, net.features or ())
-        panel = as_panel(X, panel_steps(net, steps), net.features, dtype, n_features=net.n_features)
+        T = panel_steps(net, steps)
+        least = least_steps(net, T, min_steps)
+        panel = as_panel(X, T, net.features, dtype, n_features=net.n_features, least=least)
         return Given(net, X, panel.windows, panel.steps, panel)
+    if min_steps is not None:
+        raise ValueError(
+            f"min_steps={min_steps!r} was given, but X is an array, whose windows are all there: fill the first steps "
+            "of short ones with the value of the network's Masking layer"
+        )
     batch = batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
     return Given(net, X, Windows(batch.reshape((n * T, D))), T)
@@ -374,3 +392,26 @@ def panel_steps(net: AnyNetwork, steps: int | None) -> int:
     if net.steps is not None and steps != net.steps:
         raise ValueError(f"steps={steps!r} was given, but the network takes windows of {count(net.steps, 'step')}")
     return steps
+
+
+def least_steps(net: AnyNetwork, steps: int, min_steps: int | None) -> int | None:
+    """The fewest steps of a panel's windows, as ``min_steps`` asks for them; None: all of T.
+
+    Raises
+    ------
+    ValueError
+        If it is no number from 1 to T, or a network has no Masking, and so was not trained to skip steps.
+    """
+    if min_steps is None:
+        return None
+    check("min_steps", min_steps)
+    if min_steps > steps:
+        raise ValueError(f"min_steps={min_steps} was given, expected at most the {count(steps, 'step')} of a window")
+    nets = (net,) if isinstance(net, Chain) else net.networks
+    if any(one.mask_value is None for one in nets):
+        raise ValueError(
+            f"min_steps={min_steps} was given, but the network has no Masking layer: it was trained on windows of "
+            f"{count(steps, 'step')}, and how it reads shorter ones was never learnt; train with Masking, or by "
+            "LSTMRegressor(min_steps=...)"
+        )
+    return int(min_steps)

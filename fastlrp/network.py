@@ -26,6 +26,7 @@ class Explains:
         X: Array | pd.DataFrame | pl.DataFrame,
         *,
         steps: int | None = None,
+        min_steps: int | None = None,
         device: str = "auto",
         dtype: npt.DTypeLike | None = None,
         threads: int | None = None,
@@ -41,6 +42,9 @@ class Explains:
             Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        min_steps : int or None
+            Of a panel, and a network with Masking: predict from as few periods, too, where an asset has no earlier one
+            within T; None: all of them. Steps before the first one are masked. A hole between periods stays missing.
         device : {"auto", "cpu", "cuda"}
             "auto" uses a GPU if X is on it, or if one is available and there is much to compute. CUDA needs the
             package numba-cuda (the extra ``cuda``).
@@ -79,7 +83,9 @@ class Explains:
         >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
         """
         net: AnyNetwork = self  # type: ignore[assignment]  # the classes that have this face are
-        return predict(net, X, steps=steps, device=device, dtype=dtype, threads=threads, progress=progress)
+        return predict(
+            net, X, steps=steps, min_steps=min_steps, device=device, dtype=dtype, threads=threads, progress=progress
+        )
 
     def explain(
         self,
@@ -87,6 +93,7 @@ class Explains:
         *,
         rule: str | Rule = "arras",
         steps: int | None = None,
+        min_steps: int | None = None,
         target: int | str | None = None,
         aggregate: Aggregate = "sequence",
         reduce: Literal["steps"] | None = None,
@@ -111,6 +118,9 @@ class Explains:
             ``fl.GradientXInput()``, ``fl.IntegratedGradients(n_steps=64)``. The last two are computed on the CPU alone.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        min_steps : int or None
+            Of a panel, and a network with Masking: predict from as few periods, too, where an asset has no earlier one
+            within T; None: all of them. Steps before the first one are masked. A hole between periods stays missing.
         target : int, str or None
             The output to explain, by position or by its name in ``outputs``; required if there are several.
         aggregate : {"sequence", "average", "last"}
@@ -167,6 +177,7 @@ class Explains:
             X,
             rule=rule,
             steps=steps,
+            min_steps=min_steps,
             target=target,
             aggregate=aggregate,
             reduce=reduce,
@@ -182,7 +193,7 @@ class Network(Explains, Chain):
 
     Parameters
     ----------
-    layers : sequence of LSTM, Bidirectional, Dense, Dropout
+    layers : sequence of LSTM, Bidirectional, Dense, Dropout, Masking
         From the input up. The last recurrent layer must not return sequences.
     steps : int or None
         T, the length of a window, where it is fixed; panels then need no ``steps=``.

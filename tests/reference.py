@@ -8,6 +8,8 @@ A network is a list of plain dicts, from the input up::
     {"kind": "bidirectional", "forward": lstm, "backward": lstm, "merge_mode": "concat", "sum" or "ave"}
     {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
     {"kind": "dropout"}
+    {"kind": "masking", "value": float}, the first: at a step whose features all have that value, every recurrent layer
+        keeps its state
 
 Gradients, and what they are multiplied with, follow below the rules of LRP.
 
@@ -115,14 +117,22 @@ def bias(layer: Layer, size: int) -> Array:
     return np.zeros(size, FLOAT) if layer["b"] is None else np.asarray(layer["b"], FLOAT)
 
 
-def lstm_forward(layer: Layer, x: Array) -> dict[str, Array]:
-    """Every quantity of an LSTM that reads x (T, D) in row order; rows 1..T are the steps, row 0 the start."""
+def lstm_forward(layer: Layer, x: Array, live: Array | None = None) -> dict[str, Array]:
+    """Every quantity of an LSTM that reads x (T, D) in row order; rows 1..T are the steps, row 0 the start.
+
+    A step that is not live keeps the state: it writes nothing (i = 0) and forgets nothing (f = 1).
+    """
+    live = np.ones(len(x), bool) if live is None else live
     W, U, b = weights(layer)
     T, H = len(x), len(U)
     tape = {name: np.zeros((T + 1, H), FLOAT) for name in ("i", "f", "g", "o", "zg", "c", "h")}
     tape["x"] = np.vstack([np.zeros_like(x[:1]), x])
+    tape["live"] = np.concatenate([[False], live])
     gate, signal = ACTIVATIONS[layer["recurrent_activation"]], ACTIVATIONS[layer["activation"]]
     for t in range(1, T + 1):
+        if not live[t - 1]:
+            tape["f"][t], tape["c"][t], tape["h"][t] = 1, tape["c"][t - 1], tape["h"][t - 1]
+            continue
         zi, zf, zg, zo = np.split(tape["x"][t] @ W + tape["h"][t - 1] @ U + b, 4)
         i, f, o, g = gate(zi), gate(zf), gate(zo), signal(zg)
         c = f * tape["c"][t - 1] + i * g
@@ -131,12 +141,13 @@ def lstm_forward(layer: Layer, x: Array) -> dict[str, Array]:
     return tape
 
 
-def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
+def recurrent_forward(layer: Layer, x: Array, live: Array | None = None) -> tuple[Array, Any]:
     """Output of an LSTM or Bidirectional, and the values that its relevance pass needs."""
+    live = np.ones(len(x), bool) if live is None else live
     if layer["kind"] == "lstm":
-        tape = lstm_forward(layer, x[::-1] if layer["go_backwards"] else x)
+        tape = lstm_forward(layer, *((x[::-1], live[::-1]) if layer["go_backwards"] else (x, live)))
         return (tape["h"][1:] if layer["return_sequences"] else tape["h"][-1]), tape
-    ahead, behind = lstm_forward(layer["forward"], x), lstm_forward(layer["backward"], x[::-1])
+    ahead, behind = lstm_forward(layer["forward"], x, live), lstm_forward(layer["backward"], x[::-1], live[::-1])
     if layer["forward"]["return_sequences"]:
         h_ahead, h_behind = ahead["h"][1:], behind["h"][1:][::-1]
     else:
@@ -148,12 +159,18 @@ def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
     return out, (ahead, behind, h_ahead, h_behind, out)
 
 
-def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
-    """Prediction (K,), the same before the last activation, and a tape for each layer."""
+def forward(layers: list[Layer], x: Array, masked: Array | None = None) -> tuple[Array, Array, list[Any]]:
+    """Prediction (K,), the same before the last activation, and a tape for each layer; ``masked`` is x, or a window
+    that tells in its place which steps are masked."""
+    masked = np.asarray(x, FLOAT) if masked is None else masked
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
+    live = np.ones(len(out), bool)
     for layer in layers:
         if layer["kind"] == "dropout":
+            tapes.append(None)
+        elif layer["kind"] == "masking":
+            live = np.array([any(number != layer["value"] for number in step) for step in masked])
             tapes.append(None)
         elif layer["kind"] == "dense":
             W = np.asarray(layer["W"], FLOAT)
@@ -161,8 +178,10 @@ def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
             tapes.append((out, before))
             out = ACTIVATIONS[layer["activation"]](before)
         else:
-            out, tape = recurrent_forward(layer, out)
+            out, tape = recurrent_forward(layer, out, live)
             before = out
+            if layer.get("go_backwards") and layer["return_sequences"]:
+                live = live[::-1]
             tapes.append(tape)
     return out, before, tapes
 
@@ -189,6 +208,9 @@ def arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: 
     R_c, R_x = np.zeros((T + 1, H), FLOAT), np.zeros((T + 1, D), FLOAT)
     for t in range(T, 0, -1):
         x, h, zg = tape["x"][t], tape["h"][t - 1], tape["zg"][t]
+        if not tape["live"][t]:
+            R_c[t - 1], R_h[t - 1] = R_c[t], R_h[t - 1] + R_h[t]
+            continue
         R_c[t] += R_h[t]
         products = np.concatenate([tape["f"][t] * tape["c"][t - 1], tape["i"][t] * tape["g"][t]])
         below = linear_rule(products, twice(H), np.zeros(H, FLOAT), tape["c"][t], R_c[t], rule, ledger)
@@ -210,14 +232,18 @@ def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger:
     Wg, Ug, bg = W[:, 2 * H : 3 * H], U[:, 2 * H : 3 * H], b[2 * H : 3 * H]
     R_h = np.vstack([np.zeros((1, H), FLOAT), R_h])
     q, R_x = np.zeros((T + 1, H), FLOAT), np.zeros((T + 1, D), FLOAT)
-    for u in range(1, T + 1):
+    for t in range(T, 0, -1):
+        if not tape["live"][t]:
+            R_h[t - 1], R_h[t] = R_h[t - 1] + R_h[t], 0
+    ledger.initial_state += float(R_h[0].sum())
+    for u in np.flatnonzero(tape["live"]):
         c = tape["c"][u]
         denominator = c + FLOAT(rule.eps) * sign(c)
         q[u] = R_h[u] / denominator
         written = sum(tape["i"][t] * tape["g"][t] for t in range(1, u + 1))
         ledger.unattributed += float(np.sum(q[u] * (denominator - written)))
         note_signs(c, np.abs(tape["f"][u] * tape["c"][u - 1]) + np.abs(tape["i"][u] * tape["g"][u]), ledger)
-    for t in range(1, T + 1):
+    for t in np.flatnonzero(tape["live"]):
         R_g = tape["i"][t] * tape["g"][t] * q[t:].sum(axis=0)
         left_out = tape["h"][t - 1] @ Ug
         R_x[t] = linear_rule(tape["x"][t], Wg, bg, tape["zg"][t], R_g, rule, ledger, left_out=left_out)
@@ -269,12 +295,13 @@ def dense_relevance(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledge
     return np.array([linear_rule(a[t], W, b, z[t], R[t], rule, ledger) for t in range(len(a))])
 
 
-def aggregated(R: Array, aggregate: str | bool, ledger: Ledger) -> Array:
-    """The part of its sequence's relevance (T, H) that a lower recurrent layer gets; the rest is unattributed."""
-    if aggregate == "sequence":
+def aggregated(R: Array, live: Array, aggregate: str | bool, ledger: Ledger) -> Array:
+    """The part of its sequence's relevance (T, H) that a lower recurrent layer gets, whose steps are ``live`` or not;
+    the rest is unattributed."""
+    if aggregate == "sequence" or not live.any():
         return R
-    kept = np.zeros_like(R)
-    kept[-1] = R.mean(axis=0) if aggregate else R[-1]
+    kept, last = np.zeros_like(R), np.flatnonzero(live)[-1]
+    kept[last] = R[live].mean(axis=0) if aggregate else R[last]
     ledger.unattributed += float(R.sum() - kept.sum())
     return kept
 
@@ -290,9 +317,10 @@ def explain(
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             R = dense_relevance(layer, tape, R, rule, ledger)
-        elif layer["kind"] != "dropout":
+        elif layer["kind"] in ("lstm", "bidirectional"):
             if R.ndim == 2:
-                R = aggregated(R, aggregate, ledger)
+                live = (tape if layer["kind"] == "lstm" else tape[0])["live"][1:]
+                R = aggregated(R, live, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
     return Explanation(R, prediction, score=float(before[target]), **vars(ledger))
 
@@ -318,9 +346,11 @@ def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
     T, H = d_out.shape
     dx, dh, dc = np.zeros_like(tape["x"][1:]), np.zeros(H, FLOAT), np.zeros(H, FLOAT)
     for t in range(T, 0, -1):
+        dh = dh + d_out[t - 1]
+        if not tape["live"][t]:
+            continue
         zi, zf, zg, zo = np.split(tape["x"][t] @ W + tape["h"][t - 1] @ U + b, 4)
         i, f, g, o, c = (tape[name][t] for name in ("i", "f", "g", "o", "c"))
-        dh = dh + d_out[t - 1]
         dc = dc + dh * o * signal(c)
         dz = [dc * g * gate(zi), dc * tape["c"][t - 1] * gate(zf), dc * i * signal(zg), dh * squash(c) * gate(zo)]
         dz = np.concatenate(dz)
@@ -347,18 +377,18 @@ def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
     return sum(recurrent_gradient(part, tape, d) for part, tape, d in parts)
 
 
-def gradient(layers: list[Layer], x: Array, target: int = 0) -> tuple[Array, float]:
-    """d score/dx (T, D), and the score."""
-    _, before, tapes = forward(layers, x)
+def gradient(layers: list[Layer], x: Array, target: int = 0, masked: Array | None = None) -> tuple[Array, float]:
+    """d score/dx (T, D), and the score; ``masked`` as ``forward`` takes it."""
+    _, before, tapes = forward(layers, x, masked)
     d, scored = np.eye(len(before), dtype=FLOAT)[target], False
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             if scored:
                 d = d * SLOPES[layer["activation"]](tape[1])
             d = d @ np.asarray(layer["W"], FLOAT).T
-        elif layer["kind"] != "dropout":
+        elif layer["kind"] in ("lstm", "bidirectional"):
             d = recurrent_gradient(layer, tape, d)
-        scored = scored or layer["kind"] != "dropout"
+        scored = scored or layer["kind"] not in ("dropout", "masking")
     return d, float(before[target])
 
 
@@ -374,6 +404,6 @@ def integrated_gradients(layers: list[Layer], x: Array, n: int, baseline: Array,
     baseline = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x))
     mean = np.zeros(np.shape(x), FLOAT)
     for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
-        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target)[0]
-    score, start = (gradient(layers, at, target)[1] for at in (x, baseline))
+        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target, x)[0]
+    score, start = (gradient(layers, at, target, x)[1] for at in (x, baseline))
     return Explanation((x - baseline) * mean, predict(layers, x), score, 0.0, start, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
 from fastlrp.text_tables import text_table
 
 
@@ -49,11 +49,11 @@ class Chain:
     ) -> None:
         if (foreign := foreign_network(layers)) is not None:
             raise ValueError(f"Network takes a list of fastlrp's layers, not {foreign}")
-        if isinstance(layers, LSTM | Bidirectional | Dense | Dropout) or not hasattr(layers, "__iter__"):
+        if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
             raise ValueError(f"Network takes a list of layers, not {type(layers).__name__}")
         self._layers: tuple[Layer, ...] = tuple(layers)
         self._check_chain()
-        weighted = [layer for layer in self._layers if not isinstance(layer, Dropout)]
+        weighted = [layer for layer in self._layers if not isinstance(layer, WEIGHTLESS)]
         check("steps", steps, "Network")
         self._steps = None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
@@ -69,13 +69,18 @@ class Chain:
 
     def _check_chain(self) -> None:
         for i, layer in enumerate(self._layers):
-            if not isinstance(layer, LSTM | Bidirectional | Dense | Dropout):
+            if not isinstance(layer, Layer):
                 given = foreign_network(layer)
-                expected = "expected fastlrp's LSTM, Bidirectional, Dense or Dropout"
+                expected = "expected fastlrp's LSTM, Bidirectional, Dense, Dropout or Masking"
                 if given is not None:
                     raise ValueError(f"Network: layer {i}, {expected}, is {given}")
                 raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
-        weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
+            if isinstance(layer, Masking) and i:
+                raise ValueError(
+                    f"Network: {self._label(i)} has {self._label(i - 1)} below it, but which steps are skipped shows in "
+                    "the network's input alone: give it as the first layer"
+                )
+        weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, WEIGHTLESS)]
         if not weighted:
             raise ValueError("Network: no layer with weights was given, expected at least one LSTM and its head")
         sequence = True
@@ -114,6 +119,17 @@ class Chain:
     def steps(self) -> int | None:
         """T if it is fixed, else None."""
         return self._steps
+
+    @property
+    def mask_value(self) -> float | None:
+        """The value of all features of a step that is skipped, if the first layer is :class:`fastlrp.Masking`."""
+        first = self._layers[0]
+        return first.value if isinstance(first, Masking) else None
+
+    @property
+    def cpu_only(self) -> str | None:
+        """What of it no other device than the CPU computes, in a few words; None where all devices do."""
+        return None if self.mask_value is None else "a network with Masking"
 
     @property
     def n_features(self) -> int:
@@ -219,4 +235,6 @@ class Chain:
 
 
 def _width(layer: Layer) -> str:
+    if isinstance(layer, Masking):
+        return f"{layer.value:g}"
     return f"{layer.rate:g}" if isinstance(layer, Dropout) else str(layer.n_outputs)

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer, Masking
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound=Chain)
 
-_KINDS: dict[str, type[LSTM] | type[Dense] | type[Dropout]] = {"LSTM": LSTM, "Dense": Dense, "Dropout": Dropout}
+_KINDS: dict[str, type[LSTM] | type[Dense] | type[Dropout] | type[Masking]] = {
+    "LSTM": LSTM, "Dense": Dense, "Dropout": Dropout, "Masking": Masking,
+}  # fmt: skip
 
 
 def plain_layers(net: Chain) -> list[Plain]:

@@ -6,7 +6,7 @@ import html
 from typing import Any
 
 from fastlrp.messages import count, shown
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional, Dense, Layer, Masking
 from fastlrp.text_tables import html_table
 
 HEAD = ("layer", "kind", "output", "activation", "parameters")
@@ -21,7 +21,7 @@ def rows_of(net: Any) -> list[tuple[str, ...]]:
     for i, layer in enumerate(net):
         if isinstance(layer, LSTM | Bidirectional):
             sequence = layer.return_sequences
-        if not isinstance(layer, Dropout):
+        if not isinstance(layer, WEIGHTLESS):
             width = layer.n_outputs
         shape = f"({steps}, {width})" if sequence else f"({width},)"
         rows.append((layer.name or str(i), layer.kind, shape, _activations(layer), f"{layer.n_params:,}"))
@@ -49,4 +49,6 @@ def _activations(layer: Layer) -> str:
         return layer.merge_mode
     if isinstance(layer, LSTM):
         return f"{layer.activation}, {layer.recurrent_activation}"
+    if isinstance(layer, Masking):
+        return f"skips steps of {layer.value:g}"
     return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"

@@ -55,6 +55,7 @@ def as_panel(
     *,
     n_features: int | None = None,
     calendar: Calendar | None = None,
+    least: int | None = None,
 ) -> Panel:
     """Check a frame and describe its windows.
 
@@ -77,6 +78,8 @@ def as_panel(
         Number of columns expected.
     calendar : Calendar or None
         Which times follow each other, where the frame is a part of a panel; its index is then (time, asset).
+    least : int or None
+        Fewest rows of a window where an asset's history is short; None: all ``steps``.
 
     Raises
     ------
@@ -84,9 +87,11 @@ def as_panel(
         If the frame is not such a panel. The message is one sentence, with the first offending row or column.
     """
     index, frame, positions, names = _checked(frame, steps, features, n_features)
-    order, ends = find_windows(index, int(steps)) if calendar is None else calendar.windows(index, int(steps))
+    order, ends, lengths = (
+        find_windows(index, int(steps), least) if calendar is None else calendar.windows(index, int(steps), least)
+    )
     values = matrix(frame, positions, _dtype(frame, positions, dtype), row_major=order is not None)
-    return Panel(Windows(values, order, ends), index, names, int(steps))
+    return Panel(Windows(values, order, ends, lengths=lengths), index, names, int(steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +119,8 @@ def unread_panel(frame: pd.DataFrame, steps: int, features: Sequence[str] | None
     """Check a frame and describe its windows, as :func:`as_panel` does, without a copy of its values."""
     index, frame, positions, names = _checked(frame, steps, features, n_features)
     columns, dtype = Columns.of(frame, positions), _dtype(frame, positions, None)
-    return Unread(columns, dtype, *find_windows(index, int(steps)), index, names)
+    order, ends, _ = find_windows(index, int(steps))
+    return Unread(columns, dtype, order, ends, index, names)
 
 
 def _checked(

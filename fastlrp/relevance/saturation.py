@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.masks import masked_rows
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional
 from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
@@ -39,6 +40,7 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
     with np.errstate(over="ignore", invalid="ignore"):
         gates = [~(np.abs(z) <= limit) for net in relevance.origin for z in _gates(net, rows)]
         size = np.sqrt(np.square(rows).mean(axis=0))
+    gates = [gate for gate in gates if gate.size]
     share = np.mean([gate.mean() for gate in gates]) if gates else 0.0
     if share <= _SHARE:
         return None
@@ -52,7 +54,9 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
 
 def _gates(net: Chain, rows: Array) -> Iterator[Array]:
     """What rows of X give the sigmoid gates of the LSTMs that read them."""
-    first = next(layer for layer in net.layers if not isinstance(layer, Dropout))
+    if net.mask_value is not None and (masked := masked_rows(rows, net.mask_value)) is not None:
+        rows = rows[~masked]
+    first = next(layer for layer in net.layers if not isinstance(layer, WEIGHTLESS))
     for lstm in (first.forward, first.backward) if isinstance(first, Bidirectional) else (first,):
         if isinstance(lstm, LSTM) and lstm.recurrent_activation == "sigmoid":
             z = rows @ lstm.W + (0.0 if lstm.b is None else lstm.b)

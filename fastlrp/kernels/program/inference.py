@@ -16,7 +16,7 @@ from fastlrp.kernels.program.packing import Packing, packing_of, shape_of
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional
 from fastlrp.rules import Aggregate, Rule, program_of
 
 
@@ -133,7 +133,7 @@ def _plan_of_many(net: Chain, ask: Ask) -> Plan:
 def _plan(net: Chain, ask: Ask) -> Plan:
     """Walk up the network for the forward pass; each layer writes its own way back."""
     T, D = ask.steps, net.n_features
-    weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
+    weighted = [layer for layer in net.layers if not isinstance(layer, WEIGHTLESS)]
     walk = Walk(ask, max(layer.n_outputs for layer in weighted), D if ask.shared else 0, len(weighted))
     x = 0 if ask.shared else walk.rows(T * D)
     rel_x = walk.rows((1 if ask.reduced else T) * D) if ask.rule else 0

@@ -339,7 +339,7 @@ def train_plan(net: Chain, steps: int) -> TrainPlan:
     ValueError
         If the network has a softmax output: training is for regression.
     """
-    last = next(layer for layer in reversed(net.layers) if not isinstance(layer, Dropout))
+    last = next(layer for layer in reversed(net.layers) if not isinstance(layer, WEIGHTLESS))
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")
     return _plan(tuple(_spec(layer) for layer in net.layers), steps)
