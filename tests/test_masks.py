@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
-import pandas as pd
 import pytest
-import reference
-from helpers import TOTALS, close, same_bits, same_relevance
+from helpers import TOTALS, close
 from reference import Rule
 from strategies import bidirectional, dense, gradient_batch, lstm, network, reference_batch, rule_value
 
 import fastlrp as fl
-from fastlrp.kernels.cpu import masked
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
 

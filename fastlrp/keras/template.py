@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.keras.tree import Node
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer, Masking
 from fastlrp.network import Network
 
 
@@ -32,6 +32,8 @@ def _node(layer: Layer, i: int) -> Node:
     if isinstance(layer, Dense):
         options = {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": layer.activation}
         return Node("Dense", name, {**options, "kernel_shape": layer.W.shape})
+    if isinstance(layer, Masking):
+        return Node("Masking", name, {"mask_value": layer.value})
     return Node("Dropout", name, {"rate": layer.rate})
 
 

@@ -19,7 +19,7 @@ from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
 from fastlrp.keras.template import lstm_config
 from fastlrp.keras.v3 import snake_case
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer, Masking
 from fastlrp.network import Network
 from fastlrp.whole import whole
 
@@ -127,6 +127,8 @@ def _options(layer: Layer, name: str) -> dict[str, Any]:
             prefix = "forward" if key == "layer" else "backward"
             config[key] = _entry("LSTM", _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
         config["merge_mode"] = layer.merge_mode
+    elif isinstance(layer, Masking):
+        config["mask_value"] = layer.value
     else:
         config["rate"] = layer.rate
     for key in ("activation", "recurrent_activation"):

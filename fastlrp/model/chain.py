@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional, Dropout, Layer, Masking
 from fastlrp.text_tables import text_table
 
 
@@ -77,8 +77,8 @@ class Chain:
                 raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
             if isinstance(layer, Masking) and i:
                 raise ValueError(
-                    f"Network: {self._label(i)} has {self._label(i - 1)} below it, but which steps are skipped shows in "
-                    "the network's input alone: give it as the first layer"
+                    f"Network: {self._label(i)} stands above {self._label(i - 1)}, but the network's input alone shows "
+                    "which steps are masked: give it as the first layer"
                 )
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, WEIGHTLESS)]
         if not weighted:

@@ -41,8 +41,8 @@ ACTIVATIONS = {
 }
 
 
-def lstm_outputs(layer, weights, x):
-    """h of every step in reading order, from x (n, T, D) in that order."""
+def lstm_outputs(layer, weights, x, live):
+    """h of every step in reading order, from x (n, T, D) in that order; steps that are not live keep c and h."""
     W, U = next(weights), next(weights)
     b = next(weights) if layer.b is not None else 0
     act, gate = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.recurrent_activation]
@@ -50,8 +50,8 @@ def lstm_outputs(layer, weights, x):
     hs = []
     for t in range(x.shape[1]):
         i, f, g, o = np.split(x[:, t] @ W + h @ U + b, 4, axis=1)
-        c = gate(f) * c + gate(i) * act(g)
-        h = gate(o) * act(c)
+        new = gate(f) * c + gate(i) * act(g)
+        c, h = np.where(live[:, t, None], new, c), np.where(live[:, t, None], gate(o) * act(new), h)
         hs.append(h)
     return np.stack(hs, axis=1)
 
@@ -59,12 +59,18 @@ def lstm_outputs(layer, weights, x):
 def outputs(net, weights, x, masks=()):
     """The network's output for complex or real weights, in the order of the layers' arrays."""
     weights, masks = iter(weights), iter(masks)
+    live = np.ones(x.shape[:2], bool)
     for layer in net.layers:
-        if isinstance(layer, fl.LSTM):
-            hs = lstm_outputs(layer, weights, x[:, ::-1] if layer.go_backwards else x)
+        if isinstance(layer, fl.Masking):
+            live = (x.astype(np.float32) != np.float32(layer.value)).any(axis=2)
+        elif isinstance(layer, fl.LSTM):
+            if layer.go_backwards:
+                x, live = x[:, ::-1], live[:, ::-1]
+            hs = lstm_outputs(layer, weights, x, live)
             x = hs if layer.return_sequences else hs[:, -1]
         elif isinstance(layer, fl.Bidirectional):
-            one, other = lstm_outputs(layer.forward, weights, x), lstm_outputs(layer.backward, weights, x[:, ::-1])
+            one = lstm_outputs(layer.forward, weights, x, live)
+            other = lstm_outputs(layer.backward, weights, x[:, ::-1], live[:, ::-1])
             one, other = (one, other[:, ::-1]) if layer.return_sequences else (one[:, -1], other[:, -1])
             x = {
                 "concat": lambda a, b: np.concatenate([a, b], axis=-1),
@@ -150,6 +156,11 @@ NETWORKS = {
         lstm(r, 3, 2, activation="linear", recurrent_activation="tanh"),
         dense(r, 2, 2, "hard_sigmoid"),
     ],
+    "masked": lambda r: [fl.Masking(-1.1), lstm(r, 3, 5), dense(r, 5, 1)],
+    "masked, all kinds": lambda r: [
+        fl.Masking(-1.1), dense(r, 3, 4, "tanh"), lstm(r, 4, 3, True, go_backwards=True), both(r, 3, 3, "sum", True),
+        dense(r, 3, 4, "relu"), lstm(r, 4, 2, True, activation="sigmoid"), both(r, 2, 3, "concat"), dense(r, 6, 2),
+    ],
 }  # fmt: skip
 CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, the last one padded
     ("lstm", 4, 150, "squared_error", True, 0.5),
@@ -164,12 +175,19 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
     ("ave", 3, 20, "squared_error", True, 0.0),
     ("ave", 1, 5, "squared_error", True, 0.0),
     ("other activations", 4, 30, "squared_error", True, 0.0),
+    ("masked", 5, 150, "squared_error", True, 0.2),
+    ("masked", 1, 7, "squared_error", False, 0.0),
+    ("masked, all kinds", 4, 33, "huber", True, 0.1),
+    ("masked, all kinds", 2, 10, "squared_error", False, 0.0),
 ]
 
 
 def make(rng, name, T, n):
     net = fl.Network(NETWORKS[name](rng), steps=T)
     X, y = rng.standard_normal((n, T, net.n_features)), rng.standard_normal((n, net.n_outputs))
+    if net.mask_value is not None:
+        X[rng.random((n, T)) < 0.4] = net.mask_value
+        X[0], X[-1, 0] = net.mask_value, net.mask_value
     return net, X, y, rng.uniform(0.1, 3.0, n)
 
 

@@ -149,7 +149,7 @@ def _parts(
 
 def _some(windows: Windows, steps: int) -> int:
     """How many windows are taken at once."""
-    return max(1024, AT_ONCE_BYTES // (steps * windows.rows.shape[1] * windows.rows.itemsize))
+    return max(1024, int(AT_ONCE_BYTES // (steps * windows.rows.shape[1] * windows.rows.itemsize)))
 
 
 def _of_array(windows: Windows, live: Array | None, steps: int, *, by_step: bool) -> Iterator[_Part]:

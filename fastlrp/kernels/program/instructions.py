@@ -31,20 +31,22 @@ KINDS = (
     # gradients: of rules and of training; then of rules alone
     "GATES", "GATES_GRADIENT", "SLOPE", "ALONG",
     # training
-    "CONTRACT", "MOVE", "TIMES", "DRAW",
+    "CONTRACT", "MOVE", "TIMES", "DRAW", "DIFFERS", "BLEND",
 )  # fmt: skip
 (
     PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
     CELL, LSTM_STEP,
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
     GATES, GATES_GRADIENT, SLOPE, ALONG,
-    CONTRACT, MOVE, TIMES, DRAW,
+    CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND,
 ) = range(len(KINDS))  # fmt: skip
 #: Kinds that every machine for inference knows, besides one for an LSTM's step; those of gradients, which a processor
 #: knows; and kinds that training's machine knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP}
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
-TRAINING = GRADIENTS - {ALONG} | {PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW}
+TRAINING = GRADIENTS - {ALONG} | {
+    PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND,
+}  # fmt: skip
 
 #: Activations by their code, which is their place among those that layers accept.
 ACTIVATIONS = DENSE_ACTIVATIONS
@@ -301,6 +303,16 @@ def draw(units: int, *, out: int, rate: float, stream: int) -> Instruction:
     return Instruction(DRAW, given, 1.0 / (1.0 - rate))
 
 
+def differs(units: int, *, a: int, out: int, value: float) -> Instruction:
+    """out (one row) = 1 where any of the rows of a is not ``value``, compared in float32, else 0."""
+    return Instruction(DIFFERS, {"units": units, "a": a, "out": out}, value)
+
+
+def blend(units: int, *, a: int, b: int, out: int) -> Instruction:
+    """out = a where b (one row) is 0, whatever stood there; elsewhere it stays."""
+    return Instruction(BLEND, {"units": units, "a": a, "b": b, "out": out})
+
+
 def _located(places: dict[str, int | At]) -> dict[str, int]:
     """Operands for rows of the tile, and for rows of months with their shift; an instruction has only one shift."""
     found: dict[str, int] = {}
@@ -377,6 +389,8 @@ _REACH: dict[int, dict[str, _Reach]] = {
     MOVE: {"a": _units(), "out": _units()},
     TIMES: {"a": _units(), "b": _units(), "out": _units()},
     DRAW: {"out": _units()},
+    DIFFERS: {"a": _units(), "out": _one},
+    BLEND: {"a": _units(), "b": _one, "out": _units()},
 }  # fmt: skip
 
 

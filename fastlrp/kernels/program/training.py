@@ -20,7 +20,9 @@ from fastlrp.kernels.program.instructions import (
     activate,
     add,
     assemble,
+    blend,
     contract,
+    differs,
     draw,
     fill,
     gates,
@@ -32,7 +34,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
 
 #: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
@@ -55,11 +57,14 @@ class _Spec(NamedTuple):
     activations: tuple[tuple[str, str], ...] = ()
     merge: str = ""
     rate: float = 0.0
+    value: float = 0.0
 
 
 def _spec(layer: Layer) -> _Spec:
     if isinstance(layer, Dropout):
         return _Spec("dropout", rate=layer.rate)
+    if isinstance(layer, Masking):
+        return _Spec("masking", value=layer.value)
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
         return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=activations)
@@ -152,7 +157,10 @@ class _TrainWalk:
         self.decays: list[Array] = []
         self.n_packed = self.n_params = self.n_rows = 0
         self.flops = 0.0
-        self.n_zeros = max(spec.units for spec in specs)
+        #: Of each step of the present sequence, the row that is 0 where it is masked; empty without Masking.
+        self.live: list[int] = []
+        masks = any(spec.kind == "masking" for spec in specs)
+        self.n_zeros = max(spec.units for spec in specs) * (4 if masks else 1)  # a masked step's dz is 0
         self.zeros, self.ones = self.rows(self.n_zeros), self.rows(1)
 
     def rows(self, n: int) -> int:
@@ -177,7 +185,8 @@ class _TrainWalk:
         T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
         x = self.rows(T * D)
         below = _Rows(x, -1, D, T)
-        write = {"lstm": self.lstm, "bidirectional": self.bidirectional, "dense": self.dense, "dropout": self.dropout}
+        write = {"lstm": self.lstm, "bidirectional": self.bidirectional, "dense": self.dense, "dropout": self.dropout,
+                 "masking": self.masking}  # fmt: skip
         for spec in self.specs:
             self.backward.append([])
             below = write[spec.kind](spec, below)
@@ -201,6 +210,8 @@ class _TrainWalk:
         out = _Rows(h + (T - kept) * H, self.rows(H * kept), H, kept)
         order = range(T - 1, -1, -1) if spec.reverse else range(T)
         self.run_lstm(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
+        if spec.reverse:
+            self.live.reverse()
         return out
 
     def bidirectional(self, spec: _Spec, below: _Rows) -> _Rows:
@@ -237,6 +248,7 @@ class _TrainWalk:
         z, c, tanh_c = self.rows(4 * H * T), self.rows(H * T), self.rows(H * T)
         signal, gate = spec.activations[part]
         first, later = self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b)  # h_0 = 0
+        live = [self.live[t] for t in order] if self.live else []
         for k, t in enumerate(order):
             self.forward += [
                 product(4 * H, out=z + k * 4 * H, weights=later if k else first, a=below.row(t), a_depth=D,
@@ -244,20 +256,38 @@ class _TrainWalk:
                 gates(H, z=z + k * 4 * H, before=c + (k - 1) * H if k else self.zeros, c=c + k * H,
                       tanh_c=tanh_c + k * H, h=h[k], activation=signal, gate=gate),
             ]  # fmt: skip
+            if live:
+                self.keep(H, c + (k - 1) * H if k else self.zeros, live[k], c + k * H)
+                self.keep(H, h[k - 1] if k else self.zeros, live[k], h[k])
         back = self.backward[-1]
         dc, dh, spare = self.rows(H), self.rows(H), self.rows(4 * H)
+        other, dc_after = (self.rows(H), self.rows(H)) if live else (dh, dc)
         to_h, to_x = self.matrix(U), self.matrix(W) if below.grad >= 0 else -1
         back.append(fill(H, out=dc))
+        at_h = dh
         for k in range(T - 1, -1, -1):
             dz = z + k * 4 * H
             arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0) if out.steps > 1 or k == T - 1 else None
             if k < T - 1:
-                back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=arrived))
+                init = arrived
+                if live:
+                    init, after = (
+                        other,
+                        (dh if k < T - 2 else out.slope((h[k + 1] - out.at) // H if out.steps > 1 else 0)),
+                    )
+                    back += self.passed_on(H, after, live[k + 1], other, arrived)
+                    dh, other = other, dh
+                back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=init))
+            at_h = dh if k < T - 1 or arrived is None else arrived
+            if live:
+                back.append(move(H, a=dc, out=dc_after))
             back.append(
                 gates_gradient(H, z=dz, before=c + (k - 1) * H if k else self.zeros, tanh_c=tanh_c + k * H,
-                               dh=dh if k < T - 1 or arrived is None else arrived, dc=dc, spare=spare,
+                               dh=at_h, dc=dc, spare=spare,
                                activation=signal, gate=gate)
             )  # fmt: skip
+            if live:
+                back += [blend(4 * H, a=self.zeros, b=live[k], out=dz), blend(H, a=dc_after, b=live[k], out=dc)]
             if to_x >= 0:
                 down = below.slope(order[k])
                 back.append(product(D, out=down, weights=to_x, a=dz, a_depth=4 * H, init=down if adds else None))
@@ -267,6 +297,24 @@ class _TrainWalk:
         self.contract(U, h[0], h_by, z + (4 * H if T > 1 else 0), 4 * H, T - 1)
         self.contract_bias(b, z, 4 * H, T)
         self.flops += 8.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
+
+    def masking(self, spec: _Spec, below: _Rows) -> _Rows:
+        """Note which steps are masked; X itself goes on as it is."""
+        first = self.rows(below.steps)
+        self.live = [first + t for t in range(below.steps)]
+        self.forward += [
+            differs(below.width, a=below.row(t), out=row, value=spec.value) for t, row in enumerate(self.live)
+        ]
+        return below
+
+    def keep(self, units: int, before: int, live: int, now: int) -> None:
+        """Leave a step's state, any recurrent layer's, as it was before where the step is masked."""
+        self.forward.append(blend(units, a=before, b=live, out=now))
+
+    def passed_on(self, units: int, after: int, live: int, out: int, arrived: int | None) -> list[Instruction]:
+        """out = a step's own gradient, if any has arrived, and, where the step after is masked, that one's as well."""
+        own = [] if arrived is None else [add(units, a=arrived, out=out)]
+        return [fill(units, out=out), blend(units, a=after, b=live, out=out), *own]
 
     def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int) -> None:
         """The gradient of a matrix: its inputs' rows times the rows of dz, over samples and steps."""
