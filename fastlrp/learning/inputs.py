@@ -87,13 +87,14 @@ class TakesWindows:
 
     def _panel_samples(self, X: pd.DataFrame, reset: bool) -> Samples:
         if not reset:
-            return from_panel(X, self.steps_, self._features, self._dtype, None if self._features else self._width)
+            width = None if self._features else self._width
+            return from_panel(X, self.steps_, self._features, self._dtype, width, **self._short)
         if self._asked_steps is None:
             raise ValueError(
                 f"steps= is missing: X is a panel, which needs the length of its windows, as {type(self).__name__}"
                 "(steps=12) says it for 12 periods"
             )
-        samples = from_panel(X, self._asked_steps, self._chosen, self._dtype)
+        samples = from_panel(X, self._asked_steps, self._chosen, self._dtype, **self._short)
         names = self._chosen or [name for name in X.columns if isinstance(name, str)]
         width = samples.rows.shape[1]
         self._learn_features(width, names if len(names) == width else None)
@@ -115,6 +116,11 @@ class TakesWindows:
     def _chosen(self) -> list[str] | None:
         """Columns of a panel to read, if they are known before there is one; None: all."""
         return None
+
+    @property
+    def _short(self) -> dict[str, Any]:
+        """How short windows of a panel are taken, as ``from_panel`` has it; nothing: not at all."""
+        return {}
 
     @property
     def _dtype(self) -> type[Any]:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from fastlrp.ensemble import Ensemble
 from fastlrp.learning.fitting import Fitting
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps
+from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps, padding_of, refuse_short
 from fastlrp.learning.scoring import PanelPrediction, scored
 from fastlrp.learning.training import all_or_nothing
 from fastlrp.messages import count
@@ -100,6 +100,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         ``bidirectional`` and ``dropout`` say: from :func:`fastlrp.read_keras`, or built from layers.
     dense_activation : {"relu", "linear", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"}
         Activation of hidden Dense layers.
+    min_steps : int or None
+        Train on, predict and explain short histories of a panel, too: where an asset has no earlier row within
+        ``steps`` periods, from so many on. The network then begins with :class:`fastlrp.Masking`, and the steps before
+        them are masked. In arrays, masked steps have its value (-999, unless ``network`` has another) in every feature.
 
     Attributes
     ----------
@@ -165,6 +169,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         target_transform: Any = None,
         network: Network | None = None,
         dense_activation: str = "relu",
+        min_steps: int | None = None,
     ) -> None:
         self.units = units
         self.dense_units = dense_units
@@ -197,6 +202,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         self.target_transform = target_transform
         self.network = network
         self.dense_activation = dense_activation
+        self.min_steps = min_steps
 
     # ---------------------------------------------------------------------------------------------------- training
 
@@ -275,6 +281,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
         with all_or_nothing(self):
             first = self._starts_anew()
+            refuse_short(self, "fit_file")
             steps = known_steps(self) if first else self.steps_
             known = self._chosen if first else self._features
             if not first and columns is not None and known is not None and list(columns) != known:
@@ -344,7 +351,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
             In y's units; with ``target_transform`` "rank" or "demean", in those.
         """
         X = self._input(X)
-        given = self.network_.predict(X, device=self.device, dtype=self._dtype, threads=self.threads)
+        least = self.min_steps if is_panel(X) else None
+        given = self.network_.predict(
+            X, min_steps=least, device=self.device, dtype=self._dtype, threads=self.threads
+        )  # fmt: skip
         predicted = np.asarray(given).reshape(len(given), -1)
         if self._transform is not None:
             predicted = self._transform.undo(predicted)
@@ -401,6 +411,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         X = self._input(X)
         return self.network_.explain(
             X,
+            min_steps=self.min_steps if is_panel(X) else None,
             rule=self.rule if rule is None else rule,
             target=target,
             aggregate=aggregate,
@@ -457,6 +468,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     @property
     def _asked_steps(self) -> int | None:
         return asked_steps(self)
+
+    @property
+    def _short(self) -> dict[str, Any]:
+        return {} if self.min_steps is None else {"least": self.min_steps, "padding": padding_of(self)}
 
     @property
     def _chosen(self) -> list[str] | None:

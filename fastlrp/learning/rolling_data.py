@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.learning.inputs import Targets, refuse_panel_in_columns
-from fastlrp.learning.parameters import known_steps
+from fastlrp.learning.parameters import known_steps, padding_of
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
-from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
+from fastlrp.panels.samples import Samples, is_panel, padded, refuse_other_index
 
 if TYPE_CHECKING:
     from fastlrp.learning.file_panel import FilePanel
@@ -61,6 +61,7 @@ class RollingData:
     period: Array  # of each sorted row
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
     at_once: int = AT_ONCE_BYTES
+    padding: float = 0.0  # the value of steps before a short history
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
@@ -68,13 +69,13 @@ class RollingData:
         frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        panel = unread_panel(frame, steps, model._chosen, None)
+        panel = unread_panel(frame, steps, model._chosen, None, model.min_steps)
         targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
         trains = _complete(panel, frame, steps)
         trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
-        return cls(panel, steps, targets, times, period, trains)
+        return cls(panel, steps, targets, times, period, trains, padding=padding_of(model))
 
     @classmethod
     def of_file(cls, panel: FilePanel) -> RollingData:
@@ -83,13 +84,18 @@ class RollingData:
         at_once = min(AT_ONCE_BYTES, panel.rows.at_once)
         return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains, at_once)
 
-    def ends(self, first: int, stop: int) -> Array:
-        """Sorted rows of the periods [first, stop) that end a sample with a target."""
-        return np.flatnonzero(self.trains & (self.period >= first) & (self.period < stop))
+    def ends(self, span: Span, first: int, stop: int) -> Array:
+        """Sorted rows of the periods [first, stop) that end a sample with a target, all of it inside the window."""
+        last = np.flatnonzero(self.trains & (self.period >= first) & (self.period < stop))
+        return last[self.period[last] - self.lengths(last) + 1 >= span.start]
+
+    def lengths(self, last: Array) -> Array | int:
+        """How many rows the samples have that end in some sorted rows."""
+        return self.steps if self.panel.lengths is None else self.panel.lengths[last]
 
     def n_trains(self, span: Span) -> int:
         """Number of samples that train a window."""
-        return len(self.ends(span.start + self.steps - 1, span.cut))
+        return len(self.ends(span, span.start, span.cut))
 
     def rows(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop)."""
@@ -115,13 +121,15 @@ class RollingData:
         values = np.empty((len(rows), len(self.panel.features)), center.dtype)
         for where, block in self.read_blocks(rows):
             values[where] = scaled(block, center, scale, center.dtype)
-        first = span.start + self.steps - 1
-        trains = self._part(rows, values, self.ends(first, span.cut))
-        held = self._part(rows, values, self.ends(max(span.held, first), span.stop))
+        trains = self._part(rows, values, self.ends(span, span.start, span.cut))
+        held = self._part(rows, values, self.ends(span, span.held, span.stop))
         return trains, held if span.held < span.stop else None
 
     def _part(self, rows: Array, values: Array, ends: Array) -> Part:
-        starts, caller = np.searchsorted(rows, ends) - (self.steps - 1), self.caller(ends)
+        last, caller = np.searchsorted(rows, ends), self.caller(ends)
+        starts = last - (self.steps - 1)
+        if self.panel.lengths is not None:
+            values, starts = padded(values, last, self.panel.lengths[ends], self.steps, self.padding)
         y, weight = self.targets.y, self.targets.weight
         samples = Samples(values, starts, caller, len(y), self.steps, self.period[ends])
         if weight is not None:  # a mean of one in each window: none may look at another
@@ -139,7 +147,7 @@ class RollingData:
     def fit_transform(self, span: Span, transform: TargetTransform | None) -> None:
         """Fit a finished window's target transform anew, as it was fitted when the window was trained."""
         if transform is not None:
-            caller = self.caller(self.ends(span.start + self.steps - 1, span.cut))
+            caller = self.caller(self.ends(span, span.start, span.cut))
             transform.fit(self.targets.y[caller], self.panel.index[caller])
 
 
@@ -153,7 +161,7 @@ def _complete(panel: Unread, frame: pd.DataFrame, steps: int) -> Array:
         if np.isinf(values).any():
             locate_infinite(as_panel(frame, steps, panel.features))
         usable[k : k + len(rows)] = np.isfinite(values).all(axis=1)
-    return complete_ends(panel.ends, usable, steps)
+    return complete_ends(panel.ends, usable, steps, panel.lengths)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -138,12 +138,13 @@ def windows_of(
     return ends, lengths
 
 
-def complete_ends(ends: Array, usable: Array, steps: int) -> Array:
-    """Whether each sorted row ends a full window, all of whose rows are usable."""
+def complete_ends(ends: Array, usable: Array, steps: int, lengths: Array | None = None) -> Array:
+    """Whether each sorted row ends a full window, or one of ``lengths``, all of whose rows are usable."""
     bad = np.zeros(len(usable) + 1, np.int32)
     np.cumsum(~usable, out=bad[1:])
-    complete, last = np.array(ends), np.flatnonzero(ends)
-    complete[last] = bad[last + 1] == bad[last + 1 - steps]
+    complete = np.array(ends if lengths is None else lengths > 0)
+    last = np.flatnonzero(complete)
+    complete[last] = bad[last + 1] == bad[last + 1 - (steps if lengths is None else lengths[last])]
     return complete
 
 

@@ -98,7 +98,8 @@ def as_panel(
 class Unread:
     """A frame as :class:`Panel` has it, but with its columns where they lie: rows are read part by part.
 
-    ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``: as in ``Windows``.
+    ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``, ``lengths``: as
+    ``Windows`` has them.
     """
 
     columns: Columns
@@ -107,6 +108,7 @@ class Unread:
     ends: Array
     index: pd.MultiIndex
     features: tuple[str, ...]
+    lengths: Array | None = None
 
     def read(self, rows: Array) -> Array:
         """A copy of some of the caller's rows."""
@@ -115,12 +117,14 @@ class Unread:
         return values
 
 
-def unread_panel(frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None) -> Unread:
+def unread_panel(
+    frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None, least: int | None = None
+) -> Unread:
     """Check a frame and describe its windows, as :func:`as_panel` does, without a copy of its values."""
     index, frame, positions, names = _checked(frame, steps, features, n_features)
     columns, dtype = Columns.of(frame, positions), _dtype(frame, positions, None)
-    order, ends, _ = find_windows(index, int(steps))
-    return Unread(columns, dtype, order, ends, index, names)
+    order, ends, lengths = find_windows(index, int(steps), least)
+    return Unread(columns, dtype, order, ends, index, names, lengths)
 
 
 def _checked(

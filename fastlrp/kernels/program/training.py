@@ -271,20 +271,15 @@ class _TrainWalk:
             if k < T - 1:
                 init = arrived
                 if live:
-                    init, after = (
-                        other,
-                        (dh if k < T - 2 else out.slope((h[k + 1] - out.at) // H if out.steps > 1 else 0)),
-                    )
-                    back += self.passed_on(H, after, live[k + 1], other, arrived)
-                    dh, other = other, dh
+                    back += self.passed_on(H, at_h, live[k + 1], other, arrived)
+                    init, dh, other = other, other, dh
                 back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=init))
             at_h = dh if k < T - 1 or arrived is None else arrived
             if live:
                 back.append(move(H, a=dc, out=dc_after))
             back.append(
                 gates_gradient(H, z=dz, before=c + (k - 1) * H if k else self.zeros, tanh_c=tanh_c + k * H,
-                               dh=at_h, dc=dc, spare=spare,
-                               activation=signal, gate=gate)
+                               dh=at_h, dc=dc, spare=spare, activation=signal, gate=gate)
             )  # fmt: skip
             if live:
                 back += [blend(4 * H, a=self.zeros, b=live[k], out=dz), blend(H, a=dc_after, b=live[k], out=dc)]
