@@ -373,11 +373,7 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, min_steps: in
         least = least_steps(net, T, min_steps)
         panel = as_panel(X, T, net.features, dtype, n_features=net.n_features, least=least)
         return Given(net, X, panel.windows, panel.steps, panel)
-    if min_steps is not None:
-        raise ValueError(
-            f"min_steps={min_steps!r} was given, but X is an array, whose windows are all there: fill the first steps "
-            "of short ones with the value of the network's Masking layer"
-        )
+    refuse_of_array(min_steps)
     batch = batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
     return Given(net, X, Windows(batch.reshape((n * T, D))), T)
@@ -392,6 +388,15 @@ def panel_steps(net: AnyNetwork, steps: int | None) -> int:
     if net.steps is not None and steps != net.steps:
         raise ValueError(f"steps={steps!r} was given, but the network takes windows of {count(net.steps, 'step')}")
     return steps
+
+
+def refuse_of_array(min_steps: int | None) -> None:
+    """Refuse ``min_steps`` for an array, whose windows are all of one length."""
+    if min_steps is not None:
+        raise ValueError(
+            f"min_steps={min_steps!r} was given, but X is an array, whose windows are all there: fill the first steps "
+            "of short ones with the value of the network's Masking layer"
+        )
 
 
 def least_steps(net: AnyNetwork, steps: int, min_steps: int | None) -> int | None:

@@ -68,6 +68,7 @@ def _member(network: Network) -> tuple[str, bytes]:
 
 def _data(network: Network, suffix: str) -> bytes:
     """The contents of a file with this ending."""
+    _refuse_reversed_masks(network)
     names = _layer_names(network)
     version = _version(network, suffix)
     return _legacy(network, names, version) if suffix == ".h5" else _archive(network, names)
@@ -84,6 +85,17 @@ def _layer_names(network: Network) -> list[str]:
             name = f"{base}_{count}"
         names.append(name)
     return names
+
+
+def _refuse_reversed_masks(network: Network) -> None:
+    if network.mask_value is None:
+        return
+    for layer in network:
+        if isinstance(layer, LSTM) and layer.go_backwards and layer.return_sequences:
+            raise ValueError(
+                f"layer {layer.name or layer.kind!r} returns its steps newest first below a Masking layer, whose mask "
+                "Keras hands on oldest first: it would predict otherwise, so the network cannot be written"
+            )
 
 
 def _activations(network: Network) -> set[str | None]:
@@ -144,8 +156,11 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
     """The configuration of a Sequential model, in terms that both Keras 2 and 3 know."""
     shape = {"batch_input_shape": [None, network.steps, network.n_features]}
-    entries = [_entry("InputLayer", {**shape, "dtype": _dtype(network.layers[0]), "sparse": False, "name": "features"})]
+    first = network.layers[network.mask_value is not None]
+    entries = [_entry("InputLayer", {**shape, "dtype": _dtype(first), "sparse": False, "name": "features"})]
     entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    if network.mask_value is not None:  # in the dtype of what it feeds, or it would round X
+        entries[1]["config"]["dtype"] = _dtype(first)
     config = {"name": network.name or "network", "layers": entries}
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
 

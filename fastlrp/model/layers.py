@@ -325,7 +325,7 @@ class Masking(_Layer):
     def __post_init__(self) -> None:
         value = self.value
         number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        if not number or not abs(value) <= np.finfo(np.float32).max:
+        if not number or not abs(float(value)) <= float(np.finfo(np.float32).max):
             raise ValueError(f"Masking: value takes a finite number, not {value!r}")
         object.__setattr__(self, "value", float(value))
 
