@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastlrp.learning.rolling import RollingLSTM
     from fastlrp.learning.split import PanelSplit
     from fastlrp.learning.transformer import LRPTransformer
-    from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout
+    from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Masking
     from fastlrp.network import Network
     from fastlrp.relevance.loading import load_relevance
     from fastlrp.relevance.result import Relevance
@@ -53,6 +53,7 @@ __all__ = [
     "IntegratedGradients",
     "LRPTransformer",
     "LSTMRegressor",
+    "Masking",
     "ModelFileError",
     "Network",
     "OverflowWarning",
@@ -89,6 +90,7 @@ _HOMES = {
     "IntegratedGradients": "gradient_rules",
     "LRPTransformer": "learning.transformer",
     "LSTMRegressor": "learning.regressor",
+    "Masking": "model.layers",
     "ModelFileError": "errors",
     "Network": "network",
     "OverflowWarning": "errors",

@@ -69,6 +69,7 @@ PARAMETERS: dict[str, Constraint] = {
     "bidirectional": _FLAG,
     "dropout": _SHARE,
     "steps": _COUNT._replace(optional=True),
+    "min_steps": _COUNT._replace(optional=True),
     # training
     "alpha": _NUMBER,
     "batch_size": _COUNT,

@@ -54,6 +54,7 @@ def predict(
     X: Array | pd.DataFrame | pl.DataFrame,
     *,
     steps: int | None = None,
+    min_steps: int | None = None,
     static: Sequence[str] | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
@@ -61,7 +62,7 @@ def predict(
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
-    given = _given(net, X, steps, dtype, static)
+    given = _given(net, X, steps, dtype, min_steps, static)
     prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
     warn_if_infinite(prediction, None if given.panel is None else given.panel.index)
     if given.panel is None:
@@ -94,6 +95,7 @@ def explain(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    min_steps: int | None = None,
     static: Sequence[str] | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
@@ -107,7 +109,7 @@ def explain(
     check_network(net)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
-    given, reduced = _given(net, X, steps, dtype, static), reduce is not None
+    given, reduced = _given(net, X, steps, dtype, min_steps, static), reduce is not None
     check_rule(chosen, net, given.steps, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
     results, spread = run(given, device, threads, progress, **ask)
@@ -282,10 +284,11 @@ def run_on_device(
 ) -> R:
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
     and inputs, over all samples and steps, are about half of the operations."""
-    if rule is not None and not rule.hands_down:
-        device = _cpu_for(f"the rule {rule.name!r}", device, rows)
-    if isinstance(net, Chain) and net.cpu_only is not None:
-        device = _cpu_for(net.cpu_only, device, rows)
+    alone = net.cpu_only if isinstance(net, Chain) else None
+    if alone is None and rule is not None and not rule.hands_down:
+        alone = f"the rule {rule.name!r}"
+    if alone is not None:
+        device = _cpu_for(alone, device, rows)
     backend = get_backend(device, rows, 2.0 * products)
     try:
         return run(backend)
@@ -395,7 +398,9 @@ def target_unit(net: AnyNetwork, target: int | str | None) -> int:
 
 
 @with_room
-def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, static: Any = None) -> Given:
+def _given(
+    net: AnyNetwork, X: Any, steps: int | None, dtype: Any, min_steps: int | None = None, static: Any = None
+) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
     check_network(net)
     if static is not None and not net.n_static:
@@ -409,11 +414,13 @@ def _given(net: AnyNetwork, X: Any, steps: int | None, dtype: Any, static: Any =
             from fastlrp.panels.polars import from_polars
 
             X = from_polars(X, (*(net.features or ()), *(net.static or static or ())))
-        names = column_names(X, net, static) if net.n_static else net.features
-        panel = as_panel(X, panel_steps(net, steps), names, dtype, n_features=net.n_columns)
+        T, names = panel_steps(net, steps), column_names(X, net, static) if net.n_static else net.features
+        least = least_steps(net, T, min_steps)
+        panel = as_panel(X, T, names, dtype, n_features=net.n_columns, least=least)
         return Given(net, X, panel.windows, panel.steps, panel)
     if static is not None:
         raise ValueError("static= names columns of a panel, but X is none: give the two arrays as [X, S]")
+    refuse_of_array(min_steps)
     batch = joined_batch(net, X, steps, dtype) if net.n_static else batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
     return Given(net, X, Windows(batch.reshape((n * T, D))), T)
@@ -428,3 +435,35 @@ def panel_steps(net: AnyNetwork, steps: int | None) -> int:
     if net.steps is not None and steps != net.steps:
         raise ValueError(f"steps={steps!r} was given, but the network takes windows of {count(net.steps, 'step')}")
     return steps
+
+
+def refuse_of_array(min_steps: int | None) -> None:
+    """Refuse ``min_steps`` for an array, whose windows are all of one length."""
+    if min_steps is not None:
+        raise ValueError(
+            f"min_steps={min_steps!r} was given, but X is an array, whose windows are all there: fill the first steps "
+            "of short ones with the value of the network's Masking layer"
+        )
+
+
+def least_steps(net: AnyNetwork, steps: int, min_steps: int | None) -> int | None:
+    """The fewest steps of a panel's windows, as ``min_steps`` asks for them; None: all of T.
+
+    Raises
+    ------
+    ValueError
+        If it is no number from 1 to T, or a network has no Masking, and so was not trained to skip steps.
+    """
+    if min_steps is None:
+        return None
+    check("min_steps", min_steps)
+    if min_steps > steps:
+        raise ValueError(f"min_steps={min_steps} was given, expected at most the {count(steps, 'step')} of a window")
+    nets = (net,) if isinstance(net, Chain) else net.networks
+    if any(one.mask_value is None for one in nets):
+        raise ValueError(
+            f"min_steps={min_steps} was given, but the network has no Masking layer: it was trained on windows of "
+            f"{count(steps, 'step')}, and how it reads shorter ones was never learnt; train with Masking, or by "
+            "LSTMRegressor(min_steps=...)"
+        )
+    return int(min_steps)

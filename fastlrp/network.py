@@ -27,6 +27,7 @@ class Explains:
         X: Array | pd.DataFrame | pl.DataFrame,
         *,
         steps: int | None = None,
+        min_steps: int | None = None,
         static: Sequence[str] | None = None,
         device: str = "auto",
         dtype: npt.DTypeLike | None = None,
@@ -44,6 +45,9 @@ class Explains:
             with static features a pair ``[X, S]`` of arrays, (sample, step, feature) and (sample, static), or a panel.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        min_steps : int or None
+            Of a panel, and a network with Masking: predict from as few periods, too, where an asset has no earlier one
+            within T; None: all of them. Steps before the first one are masked. A hole between periods stays missing.
         static : list of str or None
             Names of the columns of a panel that are the network's static features, in its order, where the network has
             no names for them. A window's are those of its last month; in other months they may be missing.
@@ -85,7 +89,10 @@ class Explains:
         >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
         """
         net: AnyNetwork = self  # type: ignore[assignment]  # the classes that have this face are
-        return predict(net, X, steps=steps, static=static, device=device, dtype=dtype, threads=threads, progress=progress)
+        return predict(
+            net, X, steps=steps, min_steps=min_steps, static=static, device=device, dtype=dtype, threads=threads,
+            progress=progress,
+        )  # fmt: skip
 
     def explain(
         self,
@@ -93,6 +100,7 @@ class Explains:
         *,
         rule: str | Rule = "arras",
         steps: int | None = None,
+        min_steps: int | None = None,
         static: Sequence[str] | None = None,
         target: int | str | None = None,
         aggregate: Aggregate = "sequence",
@@ -120,6 +128,9 @@ class Explains:
             ``fl.GradientXInput()``, ``fl.IntegratedGradients(n_steps=64)``. The last two are computed on the CPU alone.
         steps : int or None
             T, the length of a panel's windows in periods; optional if the network knows it.
+        min_steps : int or None
+            Of a panel, and a network with Masking: predict from as few periods, too, where an asset has no earlier one
+            within T; None: all of them. Steps before the first one are masked. A hole between periods stays missing.
         static : list of str or None
             Names of the columns of a panel that are the network's static features, in its order, where the network has
             no names for them. A window's are those of its last month; in other months they may be missing.
@@ -180,6 +191,7 @@ class Explains:
             X,
             rule=rule,
             steps=steps,
+            min_steps=min_steps,
             static=static,
             target=target,
             aggregate=aggregate,
@@ -196,7 +208,7 @@ class Network(Explains, Chain):
 
     Parameters
     ----------
-    layers : sequence of LSTM, GRU, Bidirectional, Dense, Dropout
+    layers : sequence of LSTM, GRU, Bidirectional, Dense, Dropout, Masking
         From the input up. The last recurrent layer must not return sequences.
     steps : int or None
         T, the length of a window, where it is fixed; panels then need no ``steps=``.

@@ -276,6 +276,72 @@ def stateful() -> Any:
     return keras.Model(inputs, L.Dense(1)(L.LSTM(UNITS, stateful=True)(inputs)))
 
 
+#: Masked steps of the samples of masking's cases, whose features all have the mask's value.
+MASKED = [".....", "##...", "...##", ".##..", "#.#.#", "###.#", "#####"]
+
+
+def masked(rng: np.random.RandomState, value: float) -> np.ndarray:
+    """Samples with masked steps, each pattern once; a feature alone that has the value masks nothing."""
+    marks = np.array([[mark == "#" for mark in pattern] for pattern in MASKED])
+    X = rng.normal(0.0, 1.0, (*marks.shape, FEATURES))
+    X[..., 1][rng.uniform(size=marks.shape) < 0.3] = value
+    X[marks] = value
+    return X.astype("float32")
+
+
+@case("h5", "keras", "weights", "legacy")
+def masking() -> Any:
+    return chain(L.Masking(-99.9, name="mask"), L.LSTM(UNITS, name="lstm"), L.Dense(1, name="dense"))
+
+
+@case("h5", "keras", "weights", "legacy")
+def masking_sequential() -> Any:
+    lower = [keras.Input((None, FEATURES)), L.Dropout(0.1), L.Masking(-99.9), L.BatchNormalization()]
+    return keras.Sequential([*lower, L.LSTM(UNITS, return_sequences=True), L.LSTM(3), L.Dense(2)], name="seq")
+
+
+@case("h5", "keras")
+def masking_stacked() -> Any:
+    lower = [L.Masking(-99.9), L.Dense(4, activation="tanh"), L.LSTM(UNITS, return_sequences=True), L.Dropout(0.1)]
+    middle = [L.TimeDistributed(L.Dense(3, activation="relu")), L.BatchNormalization(), L.GaussianNoise(0.1)]
+    return chain(*lower, *middle, L.LSTM(UNITS, return_sequences=True), L.LSTM(3, go_backwards=True), L.Dense(1))
+
+
+@case("h5", "keras", "weights")
+def masking_bidirectional() -> Any:
+    first = L.Bidirectional(L.LSTM(UNITS, return_sequences=True), merge_mode="concat")
+    second = L.Bidirectional(L.LSTM(UNITS, return_sequences=True), merge_mode="sum")
+    return chain(L.Masking(-99.9), first, second, L.Bidirectional(L.LSTM(UNITS), merge_mode="ave"), L.Dense(1))
+
+
+@case("h5", "keras")
+def masking_nested() -> Any:
+    inner = chain(L.LSTM(UNITS, return_sequences=True), L.LSTM(3), name="inner")
+    inputs = keras.Input((STEPS, FEATURES))
+    return keras.Model(inputs, L.Dense(1)(inner(L.Masking(-99.9)(inputs))))
+
+
+@case("h5", "keras")
+def refused_masking_twice() -> Any:
+    return chain(L.Masking(0.0), L.Masking(-1.0, name="second"), L.LSTM(UNITS), L.Dense(1))
+
+
+@case("h5", "keras")
+def refused_masking_above() -> Any:
+    return chain(L.Dense(3), L.Masking(0.0, name="mask"), L.LSTM(UNITS), L.Dense(1))
+
+
+@case("h5", "keras")
+def refused_masking_reshape() -> Any:
+    return chain(L.Masking(0.0), L.Reshape((STEPS, FEATURES), name="shape"), L.LSTM(UNITS), L.Dense(1))
+
+
+@case("h5", "keras")
+def refused_masking_backwards() -> Any:
+    lower = L.LSTM(UNITS, return_sequences=True, go_backwards=True, name="lower")
+    return chain(L.Masking(0.0), lower, L.LSTM(UNITS), L.Dense(1))
+
+
 def _typed(policy: str) -> Any:
     lstm = L.LSTM(UNITS, recurrent_initializer="zeros", dtype=policy)  # no backend has a QR in half precision
     return chain(lstm, L.Dense(1, dtype=policy))
@@ -312,11 +378,6 @@ def refused_simple_rnn() -> Any:
 @case("keras")
 def refused_conv() -> Any:
     return chain(L.Conv1D(UNITS, 2, name="conv"), L.LSTM(UNITS), L.Dense(1))
-
-
-@case("h5")
-def refused_masking() -> Any:
-    return chain(L.Masking(name="mask"), L.LSTM(UNITS), L.Dense(1))
 
 
 @case("h5", "keras")
@@ -478,6 +539,7 @@ def write_all(folder: Path, only: list[str] | None) -> None:
         randomise(model, rng)
         if not name.startswith("refused"):
             X = rng.normal(0.0, 1.0, (SAMPLES, STEPS, FEATURES)).astype("float32")
+            X = masked(rng, -99.9) if name.startswith("masking") else X
             try:
                 kept.update({f"{name}/{key}": value for key, value in outputs_of(without_gpu(model), X).items()})
             except Exception as error:

@@ -10,6 +10,8 @@ A network is a list of plain dicts, from the input up::
     {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
     {"kind": "dropout"}
     {"kind": "static", "n": S}   the place where S static features, given beside x, join what comes from below
+    {"kind": "masking", "value": float}, the first: at a step whose features all have that value, every recurrent layer
+        keeps its state
 
 Gradients, and what they are multiplied with, follow below the rules of LRP.
 
@@ -120,14 +122,22 @@ def bias(layer: Layer, size: int) -> Array:
     return np.zeros(size, FLOAT) if layer["b"] is None else np.asarray(layer["b"], FLOAT)
 
 
-def lstm_forward(layer: Layer, x: Array) -> dict[str, Array]:
-    """Every quantity of an LSTM that reads x (T, D) in row order; rows 1..T are the steps, row 0 the start."""
+def lstm_forward(layer: Layer, x: Array, live: Array | None = None) -> dict[str, Array]:
+    """Every quantity of an LSTM that reads x (T, D) in row order; rows 1..T are the steps, row 0 the start.
+
+    A step that is not live keeps the state: it writes nothing (i = 0) and forgets nothing (f = 1).
+    """
+    live = np.ones(len(x), bool) if live is None else live
     W, U, b = weights(layer)
     T, H = len(x), len(U)
     tape = {name: np.zeros((T + 1, H), FLOAT) for name in ("i", "f", "g", "o", "zg", "c", "h")}
     tape["x"] = np.vstack([np.zeros_like(x[:1]), x])
+    tape["live"] = np.concatenate([[False], live])
     gate, signal = ACTIVATIONS[layer["recurrent_activation"]], ACTIVATIONS[layer["activation"]]
     for t in range(1, T + 1):
+        if not live[t - 1]:
+            tape["f"][t], tape["c"][t], tape["h"][t] = 1, tape["c"][t - 1], tape["h"][t - 1]
+            continue
         zi, zf, zg, zo = np.split(tape["x"][t] @ W + tape["h"][t - 1] @ U + b, 4)
         i, f, o, g = gate(zi), gate(zf), gate(zo), signal(zg)
         c = f * tape["c"][t - 1] + i * g
@@ -143,15 +153,20 @@ def gru_weights(layer: Layer) -> tuple[Array, Array, Array, Array]:
     return W, U, *(b if b.ndim == 2 else (b, np.zeros_like(b)))
 
 
-def gru_forward(layer: Layer, x: Array) -> dict[str, Array]:
+def gru_forward(layer: Layer, x: Array, live: Array | None = None) -> dict[str, Array]:
     """The same for a GRU: gates z and r, the candidate g and its pre-activation zg, and the output h."""
+    live = np.ones(len(x), bool) if live is None else live
     W, U, b, rb = gru_weights(layer)
     T, H = len(x), len(U)
     tape = {name: np.zeros((T + 1, H), FLOAT) for name in ("z", "r", "g", "zg", "h")}
     tape["x"] = np.vstack([np.zeros_like(x[:1]), x])
+    tape["live"] = np.concatenate([[False], live])
     gate, signal = ACTIVATIONS[layer["recurrent_activation"]], ACTIVATIONS[layer["activation"]]
     for t in range(1, T + 1):
         h = tape["h"][t - 1]
+        if not live[t - 1]:
+            tape["z"][t], tape["h"][t] = 1, h
+            continue
         xz, xr, xg = np.split(tape["x"][t] @ W + b, 3)
         hz, hr, hg = np.split(h @ U + rb, 3)
         z, r = gate(xz + hz), gate(xr + hr)
@@ -162,17 +177,18 @@ def gru_forward(layer: Layer, x: Array) -> dict[str, Array]:
     return tape
 
 
-def cell_forward(layer: Layer, x: Array) -> dict[str, Array]:
+def cell_forward(layer: Layer, x: Array, live: Array | None = None) -> dict[str, Array]:
     """Every quantity of an LSTM or a GRU that reads x in row order."""
-    return lstm_forward(layer, x) if layer["kind"] == "lstm" else gru_forward(layer, x)
+    return (lstm_forward if layer["kind"] == "lstm" else gru_forward)(layer, x, live)
 
 
-def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
+def recurrent_forward(layer: Layer, x: Array, live: Array | None = None) -> tuple[Array, Any]:
     """Output of an LSTM, a GRU or a Bidirectional, and the values that its relevance pass needs."""
+    live = np.ones(len(x), bool) if live is None else live
     if layer["kind"] != "bidirectional":
-        tape = cell_forward(layer, x[::-1] if layer["go_backwards"] else x)
+        tape = cell_forward(layer, *((x[::-1], live[::-1]) if layer["go_backwards"] else (x, live)))
         return (tape["h"][1:] if layer["return_sequences"] else tape["h"][-1]), tape
-    ahead, behind = cell_forward(layer["forward"], x), cell_forward(layer["backward"], x[::-1])
+    ahead, behind = cell_forward(layer["forward"], x, live), cell_forward(layer["backward"], x[::-1], live[::-1])
     if layer["forward"]["return_sequences"]:
         h_ahead, h_behind = ahead["h"][1:], behind["h"][1:][::-1]
     else:
@@ -184,24 +200,34 @@ def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
     return out, (ahead, behind, h_ahead, h_behind, out)
 
 
-def forward(layers: list[Layer], x: Array, static: Array | None = None) -> tuple[Array, Array, list[Any]]:
-    """Prediction (K,), the same before the last activation, and a tape for each layer."""
+def forward(
+    layers: list[Layer], x: Array, static: Array | None = None, masked: Array | None = None
+) -> tuple[Array, Array, list[Any]]:
+    """Prediction (K,), the same before the last activation, and a tape for each layer; ``masked`` is x, or a window
+    that tells in its place which steps are masked."""
+    masked = np.asarray(x, FLOAT) if masked is None else masked
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
+    live = np.ones(len(out), bool)
     for layer in layers:
         if layer["kind"] == "dropout":
             tapes.append(None)
         elif layer["kind"] == "static":
             tapes.append(len(out))
             out = np.concatenate([out, np.asarray(static, FLOAT)])
+        elif layer["kind"] == "masking":
+            live = np.array([any(number != layer["value"] for number in step) for step in masked])
+            tapes.append(None)
         elif layer["kind"] == "dense":
             W = np.asarray(layer["W"], FLOAT)
             before = out @ W + bias(layer, W.shape[1])
             tapes.append((out, before))
             out = ACTIVATIONS[layer["activation"]](before)
         else:
-            out, tape = recurrent_forward(layer, out)
+            out, tape = recurrent_forward(layer, out, live)
             before = out
+            if layer.get("go_backwards") and layer["return_sequences"]:
+                live = live[::-1]
             tapes.append(tape)
     return out, before, tapes
 
@@ -228,6 +254,9 @@ def arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger: 
     R_c, R_x = np.zeros((T + 1, H), FLOAT), np.zeros((T + 1, D), FLOAT)
     for t in range(T, 0, -1):
         x, h, zg = tape["x"][t], tape["h"][t - 1], tape["zg"][t]
+        if not tape["live"][t]:
+            R_c[t - 1], R_h[t - 1] = R_c[t], R_h[t - 1] + R_h[t]
+            continue
         R_c[t] += R_h[t]
         products = np.concatenate([tape["f"][t] * tape["c"][t - 1], tape["i"][t] * tape["g"][t]])
         below = linear_rule(products, twice(H), np.zeros(H, FLOAT), tape["c"][t], R_c[t], rule, ledger)
@@ -251,6 +280,9 @@ def gru_arras(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledg
     R_h, R_x = np.vstack([np.zeros((1, H), FLOAT), R_h]), np.zeros((T + 1, D), FLOAT)
     for t in range(T, 0, -1):
         x, h, zg, z, r = tape["x"][t], tape["h"][t - 1], tape["zg"][t], tape["z"][t], tape["r"][t]
+        if not tape["live"][t]:
+            R_h[t - 1] += R_h[t]
+            continue
         products = np.concatenate([z * h, (1 - z) * tape["g"][t]])
         below = linear_rule(products, twice(H), np.zeros(H, FLOAT), tape["h"][t], R_h[t], rule, ledger)
         R_h[t - 1] += below[:H]
@@ -276,14 +308,18 @@ def rudder(layer: Layer, tape: dict[str, Array], R_h: Array, rule: Rule, ledger:
     Wg, Ug, bg = W[:, 2 * H : 3 * H], U[:, 2 * H : 3 * H], b[2 * H : 3 * H]
     R_h = np.vstack([np.zeros((1, H), FLOAT), R_h])
     q, R_x = np.zeros((T + 1, H), FLOAT), np.zeros((T + 1, D), FLOAT)
-    for u in range(1, T + 1):
+    for t in range(T, 0, -1):
+        if not tape["live"][t]:
+            R_h[t - 1], R_h[t] = R_h[t - 1] + R_h[t], 0
+    ledger.initial_state += float(R_h[0].sum())
+    for u in np.flatnonzero(tape["live"]):
         c = tape["c"][u]
         denominator = c + FLOAT(rule.eps) * sign(c)
         q[u] = R_h[u] / denominator
         written = sum(tape["i"][t] * tape["g"][t] for t in range(1, u + 1))
         ledger.unattributed += float(np.sum(q[u] * (denominator - written)))
         note_signs(c, np.abs(tape["f"][u] * tape["c"][u - 1]) + np.abs(tape["i"][u] * tape["g"][u]), ledger)
-    for t in range(1, T + 1):
+    for t in np.flatnonzero(tape["live"]):
         R_g = tape["i"][t] * tape["g"][t] * q[t:].sum(axis=0)
         left_out = tape["h"][t - 1] @ Ug
         R_x[t] = linear_rule(tape["x"][t], Wg, bg, tape["zg"][t], R_g, rule, ledger, left_out=left_out)
@@ -336,12 +372,13 @@ def dense_relevance(layer: Layer, tape: Any, R: Array, rule: Rule, ledger: Ledge
     return np.array([linear_rule(a[t], W, b, z[t], R[t], rule, ledger) for t in range(len(a))])
 
 
-def aggregated(R: Array, aggregate: str | bool, ledger: Ledger) -> Array:
-    """The part of its sequence's relevance (T, H) that a lower recurrent layer gets; the rest is unattributed."""
-    if aggregate == "sequence":
+def aggregated(R: Array, live: Array, aggregate: str | bool, ledger: Ledger) -> Array:
+    """The part of its sequence's relevance (T, H) that a lower recurrent layer gets, whose steps are ``live`` or not;
+    the rest is unattributed."""
+    if aggregate == "sequence" or not live.any():
         return R
-    kept = np.zeros_like(R)
-    kept[-1] = R.mean(axis=0) if aggregate else R[-1]
+    kept, last = np.zeros_like(R), np.flatnonzero(live)[-1]
+    kept[last] = R[live].mean(axis=0) if aggregate else R[last]
     ledger.unattributed += float(R.sum() - kept.sum())
     return kept
 
@@ -364,9 +401,10 @@ def explain(
             R = dense_relevance(layer, tape, R, rule, ledger)
         elif layer["kind"] == "static":
             R, of_static = R[:tape], R[tape:]
-        elif layer["kind"] != "dropout":
+        elif layer["kind"] in ("lstm", "gru", "bidirectional"):
             if R.ndim == 2:
-                R = aggregated(R, aggregate, ledger)
+                live = (tape[0] if layer["kind"] == "bidirectional" else tape)["live"][1:]
+                R = aggregated(R, live, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
     return Explanation(R, prediction, score=float(before[target]), **vars(ledger), static=of_static)
 
@@ -392,9 +430,11 @@ def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
     T, H = d_out.shape
     dx, dh, dc = np.zeros_like(tape["x"][1:]), np.zeros(H, FLOAT), np.zeros(H, FLOAT)
     for t in range(T, 0, -1):
+        dh = dh + d_out[t - 1]
+        if not tape["live"][t]:
+            continue
         zi, zf, zg, zo = np.split(tape["x"][t] @ W + tape["h"][t - 1] @ U + b, 4)
         i, f, g, o, c = (tape[name][t] for name in ("i", "f", "g", "o", "c"))
-        dh = dh + d_out[t - 1]
         dc = dc + dh * o * signal(c)
         dz = [dc * g * gate(zi), dc * tape["c"][t - 1] * gate(zf), dc * i * signal(zg), dh * squash(c) * gate(zo)]
         dz = np.concatenate(dz)
@@ -413,6 +453,8 @@ def gru_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
         xz, xr, _ = np.split(tape["x"][t] @ W + b, 3)
         hz, hr, hg = np.split(h @ U + rb, 3)
         dh = dh + d_out[t - 1]
+        if not tape["live"][t]:
+            continue
         dz, dg = dh * (h - g) * gate(xz + hz), dh * (1 - z) * signal(zg)
         if layer["reset_after"]:
             dr, d_last = dg * hg * gate(xr + hr), U[:, 2 * H :] @ (dg * r)
@@ -443,15 +485,17 @@ def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
     return sum(recurrent_gradient(part, tape, d) for part, tape, d in parts)
 
 
-def gradient(layers: list[Layer], x: Array, target: int = 0) -> tuple[Array, float]:
-    """d score/dx (T, D), and the score."""
-    d, _, score = gradients(layers, x, None, target)
+def gradient(layers: list[Layer], x: Array, target: int = 0, masked: Array | None = None) -> tuple[Array, float]:
+    """d score/dx (T, D), and the score; ``masked`` as ``forward`` takes it."""
+    d, _, score = gradients(layers, x, None, target, masked)
     return d, score
 
 
-def gradients(layers: list[Layer], x: Array, static: Array | None, target: int) -> tuple[Array, Array, float]:
+def gradients(
+    layers: list[Layer], x: Array, static: Array | None, target: int, masked: Array | None = None
+) -> tuple[Array, Array, float]:
     """d score/dx (T, D), d score/d static (S,), and the score."""
-    _, before, tapes = forward(layers, x, static)
+    _, before, tapes = forward(layers, x, static, masked)
     d, scored, of_static = np.eye(len(before), dtype=FLOAT)[target], False, np.zeros(0, FLOAT)
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
@@ -460,9 +504,9 @@ def gradients(layers: list[Layer], x: Array, static: Array | None, target: int) 
             d = d @ np.asarray(layer["W"], FLOAT).T
         elif layer["kind"] == "static":
             d, of_static = d[:tape], d[tape:]
-        elif layer["kind"] != "dropout":
+        elif layer["kind"] in ("lstm", "gru", "bidirectional"):
             d = recurrent_gradient(layer, tape, d)
-        scored = scored or layer["kind"] != "dropout"
+        scored = scored or layer["kind"] not in ("dropout", "masking")
     return d, of_static, float(before[target])
 
 
@@ -485,9 +529,9 @@ def integrated_gradients(
     for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
         part = (1 + node) / 2
         at, at_static = baseline + part * (x - baseline), start_static + part * (static - start_static)
-        d, d_static, _ = gradients(layers, at, at_static, target)
+        d, d_static, _ = gradients(layers, at, at_static, target, x)
         mean, mean_static = mean + weight / 2 * d, mean_static + weight / 2 * d_static
     score = gradients(layers, x, static, target)[2]
-    start = gradients(layers, baseline, start_static, target)[2]
+    start = gradients(layers, baseline, start_static, target, x)[2]
     values, beside = (x - baseline) * mean, (static - start_static) * mean_static
     return Explanation(values, predict(layers, x, static), score, 0.0, start, 1.0, beside)

@@ -96,7 +96,7 @@ def cast(layer: Layer, dtype: npt.DTypeLike) -> Layer:
 
 # -- to and from fastlrp -----------------------------------------------------------------------------------------------
 
-_CLASSES = {"lstm": fl.LSTM, "gru": fl.GRU, "dense": fl.Dense}
+_CLASSES = {"lstm": fl.LSTM, "gru": fl.GRU, "dense": fl.Dense, "masking": fl.Masking}
 
 
 def _value(layer: Layer) -> Any:
@@ -118,6 +118,8 @@ def _plain(layer: Any) -> Layer:
     kind = layer.kind.lower()
     if kind == "dropout":
         return {"kind": kind}
+    if kind == "masking":
+        return {"kind": kind, "value": layer.value}
     if kind == "bidirectional":
         halves = {"forward": _plain(layer.forward), "backward": _plain(layer.backward)}
         return {"kind": kind, **halves, "merge_mode": layer.merge_mode}

@@ -13,7 +13,7 @@ import fastlrp
 PACKAGE = Path(fastlrp.__file__).parent
 #: A room (a file or folder) may import itself, rooms before it on its floor, and anything on a floor below.
 FLOORS = (
-    ("errors", "messages", "progress", "objects", "checks", "rules", "gradient_rules", "text_tables", "whole"),
+    ("errors", "messages", "progress", "objects", "checks", "masks", "rules", "gradient_rules", "text_tables", "whole"),
     ("model", "panels"),
     ("relevance", "plot"),
     (

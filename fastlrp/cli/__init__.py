@@ -191,6 +191,12 @@ def _computed(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]
     add("--n-steps", metavar="N", type=int, help="integrated_gradients: nodes between the baseline, zero, and X "
         "(default: 32)")  # fmt: skip
     add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
+    add(
+        "--min-steps",
+        metavar="N",
+        type=int,
+        help="also explain assets with only so many rows, if the network has Masking",
+    )
     return add
 
 
@@ -246,7 +252,8 @@ def _explain(arguments: argparse.Namespace) -> int:
         net = net.with_columns(list(panel.columns))
     with as_notes():
         relevance = net.explain(
-            panel, rule=rule, steps=arguments.steps, target=as_target(arguments.target, net), dtype=arguments.dtype,
+            panel, rule=rule, steps=arguments.steps, min_steps=arguments.min_steps,
+            target=as_target(arguments.target, net), dtype=arguments.dtype,
             aggregate=arguments.aggregate, reduce=None if arguments.by_step else "steps",
             device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip

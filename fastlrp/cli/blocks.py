@@ -95,7 +95,7 @@ def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -
     try:
         with as_notes():
             return explain_file(
-                net, arguments.panel, arguments.output, steps=arguments.steps, rule=rule,
+                net, arguments.panel, arguments.output, steps=arguments.steps, min_steps=arguments.min_steps, rule=rule,
                 target=as_target(arguments.target, net), aggregate=arguments.aggregate,
                 reduce="time" if arguments.by_time else "none" if arguments.by_step else "steps",
                 partition_by=arguments.partition_by, memory=arguments.memory or "1GB",

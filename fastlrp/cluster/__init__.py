@@ -26,6 +26,7 @@ def predict(
     net: AnyNetwork,
     *,
     steps: int | None = None,
+    min_steps: int | None = None,
     index: tuple[str, str] | None = None,
     shuffle: bool = False,
     device: str = "auto",
@@ -40,7 +41,13 @@ def predict(
         For a frame one on the same index and divisions: the columns of time and asset, and ``prediction`` (or
         ``prediction[NAME]`` for each output). For an array (sample,) or (sample, output).
     """
-    options: dict[str, Any] = {"steps": steps, "device": device, "dtype": dtype, "threads": threads}
+    options: dict[str, Any] = {
+        "steps": steps,
+        "min_steps": min_steps,
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+    }
     if _is_array(data, index, shuffle):
         from fastlrp.cluster.arrays import predict_array
 
@@ -56,6 +63,7 @@ def explain(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    min_steps: int | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
     reduce: Literal["none", "steps"] | None = "none",
@@ -78,7 +86,7 @@ def explain(
         along samples only.
     net : Network or Ensemble
         It travels to each worker once. For an array, relevance is that of a Network.
-    rule, steps, target, aggregate, dtype
+    rule, steps, min_steps, target, aggregate, dtype
         As in :meth:`fastlrp.Network.explain`.
     reduce : {"none", "steps"}
         A number for every feature and step, or summed over steps.
@@ -112,7 +120,8 @@ def explain(
     >>> fl.cluster.explain(ddf, net, reduce="steps").to_parquet("relevance/")      # doctest: +SKIP
     """
     options: dict[str, Any] = {
-        "rule": rule, "steps": steps, "target": target, "aggregate": aggregate, "reduce": reduce, "device": device,
+        "rule": rule, "steps": steps, "min_steps": min_steps, "target": target, "aggregate": aggregate,
+        "reduce": reduce, "device": device,
         "dtype": dtype, "threads": threads,
     }  # fmt: skip
     if _is_array(data, index, shuffle):

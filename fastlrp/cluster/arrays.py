@@ -12,7 +12,7 @@ import numpy as np
 from fastlrp.batches import check_shape
 from fastlrp.checks import as_dtype
 from fastlrp.cluster.engine import Ask, asked, needed, shared
-from fastlrp.explain import Given, check_rule, labelled
+from fastlrp.explain import Given, check_rule, labelled, refuse_of_array
 from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
@@ -50,8 +50,11 @@ class LazyRelevance:
         return f"<LazyRelevance: {self.values!r}>"
 
 
-def predict_array(X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, **options: Any) -> Any:
+def predict_array(
+    X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, min_steps: int | None = None, **options: Any
+) -> Any:  # fmt: skip
     """:func:`fastlrp.cluster.predict` of an array."""
+    refuse_of_array(min_steps)
     ask = asked(net, **options)
     kind = _checked(X, net, steps, dtype)
     record = np.dtype([("prediction", kind, (net.n_outputs,))])
@@ -59,8 +62,11 @@ def predict_array(X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, **o
     return _one_or_many(predicted["prediction"], net)
 
 
-def explain_array(X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, **options: Any) -> LazyRelevance:
+def explain_array(
+    X: Any, net: AnyNetwork, *, steps: int | None, dtype: Any, min_steps: int | None = None, **options: Any
+) -> LazyRelevance:  # fmt: skip
     """:func:`fastlrp.cluster.explain` of an array."""
+    refuse_of_array(min_steps)
     ask = asked(net, **options)
     if not isinstance(net, Chain):
         raise ValueError("a dask array is explained by one network, not an Ensemble: explain its .networks one by one")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastlrp.cluster.engine import Ask, asked, needed, nothing, shared
-from fastlrp.explain import Given, check_rule, labelled, panel_steps, prediction_names
+from fastlrp.explain import Given, check_rule, labelled, least_steps, panel_steps, prediction_names
 from fastlrp.messages import suggest
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.calendar import Calendar, PartKeys, calendar_of, part_keys
@@ -29,6 +29,7 @@ class Form(NamedTuple):
     features: list[Any]
     steps: int
     dtype: np.dtype[Any]
+    least: int | None
 
     def rows(self, part: pd.DataFrame) -> pd.MultiIndex:
         """Times and assets of its rows."""
@@ -37,13 +38,13 @@ class Form(NamedTuple):
 
 
 def over_partitions(
-    data: Any, net: AnyNetwork, *, index: tuple[str, str] | None, shuffle: bool, steps: int | None, dtype: Any,
-    **options: Any,
+    data: Any, net: AnyNetwork, *, index: tuple[str, str] | None, shuffle: bool, steps: int | None,
+    min_steps: int | None, dtype: Any, **options: Any,
 ) -> Any:  # fmt: skip
     """:func:`fastlrp.cluster.explain` of a frame, or :func:`fastlrp.cluster.predict` where no rule is among the
     options."""
     ask = asked(net, **options)
-    form = _form(data._meta, net, index, panel_steps(net, steps), dtype)
+    form = _form(data._meta, net, index, panel_steps(net, steps), dtype, min_steps)
     if ask.rule is not None:
         check_rule(ask.rule, net, form.steps, form.dtype)
     data = data[[*form.columns, *form.features]]
@@ -56,7 +57,9 @@ def over_partitions(
     return data.map_partitions(_computed, shared(net), calendar, form, ask, meta=meta)
 
 
-def _form(meta: pd.DataFrame, net: AnyNetwork, index: Any, steps: int, dtype: Any) -> Form:
+def _form(
+    meta: pd.DataFrame, net: AnyNetwork, index: Any, steps: int, dtype: Any, min_steps: int | None
+) -> Form:  # fmt: skip
     """What a frame's names and dtypes say.
 
     Raises
@@ -71,7 +74,7 @@ def _form(meta: pd.DataFrame, net: AnyNetwork, index: Any, steps: int, dtype: An
     dtypes = list(chosen.dtypes)
     return Form(
         (time, asset), columns, [chosen.columns[k] for k in positions], steps,
-        compute_dtype({dtypes[k] for k in positions}, dtype),
+        compute_dtype({dtypes[k] for k in positions}, dtype), least_steps(net, steps, min_steps),
     )  # fmt: skip
 
 
@@ -126,7 +129,8 @@ def _computed(part: pd.DataFrame, net: AnyNetwork, calendar: Calendar | None, fo
     if len(part):
         index = form.rows(part)
         frame = part[form.features].set_axis(index)
-        panel = as_panel(frame, form.steps, net.columns, form.dtype, n_features=net.n_columns, calendar=calendar)
+        panel = as_panel(frame, form.steps, net.columns, form.dtype, n_features=net.n_columns, calendar=calendar,
+                         least=form.least)  # fmt: skip
         results, spread = ask.run(Given(net, None, panel.windows, panel.steps, panel))
     else:
         results, spread = nothing(net, form.steps, form.dtype, ask)

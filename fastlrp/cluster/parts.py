@@ -40,6 +40,7 @@ def explain_files(
     *,
     rule: str | Rule = "arras",
     steps: int | None = None,
+    min_steps: int | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
     reduce: Literal["none", "steps", "groups"] | None = "none",
@@ -65,7 +66,7 @@ def explain_files(
         it a hidden record of what it was made with.
     model : path or Network
         A Keras file, or the network, which travels to each worker once.
-    rule, steps, target, aggregate, reduce, groups, columns, index, dtype
+    rule, steps, min_steps, target, aggregate, reduce, groups, columns, index, dtype
         As in :func:`fastlrp.explain_file`.
     memory : int or str
         Most bytes for the blocks and buffers of one part; a worker has as many parts under way as threads.
@@ -101,7 +102,7 @@ def explain_files(
     out = as_path(destination, "explain_files(destination=...)").absolute()
     options: dict[str, Any] = {
         "rule": rule, "target": target, "aggregate": aggregate, "reduce": reduce, "groups": groups,
-        "steps": panel_steps(net, steps), "memory": memory, "threads": threads,
+        "steps": panel_steps(net, steps), "min_steps": min_steps, "memory": memory, "threads": threads,
     }  # fmt: skip
     if reduce not in (None, "none", "steps", "groups"):  # no "time": a part has not all assets of a period
         raise ValueError(f"explain_files' reduce= takes 'none', 'steps' or 'groups', not {reduce!r}")

@@ -17,7 +17,7 @@ from fastlrp.kernels.results import on_gpu
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
-from fastlrp.model.layers import Dense, Dropout
+from fastlrp.model.layers import WEIGHTLESS, Dense
 from fastlrp.objects import is_polars
 from fastlrp.panels.infinities import locate_infinite_array
 from fastlrp.panels.polars import from_polars
@@ -120,7 +120,7 @@ def _linear(net: AnyNetwork) -> AnyNetwork:
         members = [_linear(one) for one in net.networks]
         same = all(one is other for one, other in zip(members, net.networks, strict=True))
         return net if same else type(net)(members)
-    at = max(k for k, layer in enumerate(net.layers) if not isinstance(layer, Dropout))
+    at = max(k for k, layer in enumerate(net.layers) if not isinstance(layer, WEIGHTLESS))
     last = net.layers[at]
     if not isinstance(last, Dense) or last.activation == "linear":
         return net

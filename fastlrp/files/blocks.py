@@ -14,7 +14,7 @@ from fastlrp.files.keys import Keys
 from fastlrp.files.layout import Layout, cut
 from fastlrp.files.sources import Piece, Source, readable
 from fastlrp.kernels.memory import aligned
-from fastlrp.panels.order import sorted_order, window_ends
+from fastlrp.panels.order import sorted_order, windows_of
 from fastlrp.panels.panel import Panel
 from fastlrp.panels.windows import Windows
 
@@ -50,15 +50,17 @@ class Blocks:
         Most rows in a block, unless one asset has more.
     since : int
         The lowest rank of time that is explained.
+    least : int or None
+        Fewest rows of a window where an asset's history is short.
     """
 
     def __init__(
         self, source: Source, keys: Keys, layout: Layout, *, features: Sequence[str], dtype: np.dtype[Any], steps: int,
-        size: int, since: int,
+        size: int, since: int, least: int | None = None,
     ) -> None:  # fmt: skip
         self.source, self.keys, self.layout = source, keys, layout
         self.features, self.dtype, self.steps, self.since = list(features), dtype, steps, since
-        self.size = size
+        self.size, self.least = size, least
         if layout.by_asset:
             self.ranges = cut(layout.first, 0, len(keys), size)
         else:
@@ -112,13 +114,14 @@ class Blocks:
         order = sorted_order(asset, rank, len(self.layout.assets), len(self.layout.position))
         place = np.arange(len(time)) if order is None else order
         position = self.layout.position[rank[place]]
-        ends = window_ends(asset[place], position, self.layout.step, self.steps) & (place < n)
+        ends, lengths = windows_of(asset[place], position, self.layout.step, self.steps, self.least)
+        ends, lengths = ends & (place < n), None if lengths is None else np.where(place < n, lengths, 0)
         values = self._matrix(len(time), by_column=order is None)
         stream.fill(values[:size], stop - start, own)
         if history is not None:
             values[size:] = history.values
         index = self._index(time, asset)
-        panel = Panel(Windows(values, order, ends, wanted=n), index, tuple(self.features), self.steps)
+        panel = Panel(Windows(values, order, ends, wanted=n, lengths=lengths), index, tuple(self.features), self.steps)
         if self.layout.by_asset:
             return Block(number, panel, n, time, asset, by), None
         keep = place[self._needed(asset[place], rank[place])]

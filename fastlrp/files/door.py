@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlrp.checks import check
-from fastlrp.explain import checked_options, target_unit
+from fastlrp.explain import checked_options, least_steps, target_unit
 from fastlrp.files.layout import Layout
 from fastlrp.files.sources import Source
 from fastlrp.model.chain import Chain
@@ -37,6 +37,7 @@ class Asked(NamedTuple):
     threads: int | None
     memory: int
     n_outputs: int
+    min_steps: int | None = None
 
     @property
     def reduced(self) -> bool:
@@ -45,10 +46,11 @@ class Asked(NamedTuple):
 
     def said(self) -> dict[str, Any]:
         """What decides the numbers, ready for JSON, under the names that users know."""
-        return {
+        said = {
             "rule=": repr(self.rule), "rule= in full": rule_as_json(self.rule), "target=": self.unit,
             "aggregate=": self.aggregate, "reduce=": self.reduce, "groups=": self.groups, "steps=": self.steps,
         }  # fmt: skip
+        return said if self.min_steps is None else {**said, "min_steps=": self.min_steps}
 
     def group_names(self, features: Sequence[str]) -> list[str]:
         """Names of the groups or features of each row.
@@ -77,7 +79,7 @@ class Asked(NamedTuple):
 def asked_for(
     net: Chain, *, rule: str | Rule, target: int | str | None, aggregate: Aggregate, reduce: str | None,
     groups: Mapping[str, Sequence[str]] | None, steps: int, device: str, threads: int | None, memory: int | str,
-    partition_by: str | None,
+    partition_by: str | None, min_steps: int | None = None,
 ) -> Asked:  # fmt: skip
     """The options of a run.
 
@@ -107,7 +109,7 @@ def asked_for(
     rule = as_rule(rule)
     return Asked(
         rule, target_unit(net, target), checked_options(aggregate, None, rule), reduce, plain, int(steps), threads,
-        n_bytes(memory), net.n_outputs,
+        n_bytes(memory), net.n_outputs, least_steps(net, int(steps), min_steps),
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def explain_file(
     destination: PathLike,
     *,
     steps: int | None = None,
+    min_steps: int | None = None,
     rule: str | Rule = "arras",
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
@@ -82,7 +83,7 @@ def explain_file(
         with nulls where no full window ends: the time and the asset, relevance, and the totals. Or ``.h5``, as
         :meth:`Relevance.save` writes it. It is there once it is whole; until then it grows in ``.NAME.unfinished``
         beside it. :func:`fastlrp.load_relevance` reads Parquet and HDF5.
-    steps, rule, target, aggregate, dtype, threads
+    steps, min_steps, rule, target, aggregate, dtype, threads
         As in :meth:`fastlrp.Network.explain`. ``threads`` explain; one more reads and one more writes.
     reduce : {"none", "steps", "groups", "time"}
         Columns ``NAME_lagK`` for every feature and step; summed over steps; or also over the features of ``groups``.
@@ -139,6 +140,7 @@ def explain_file(
     asked = asked_for(
         net, rule=rule, target=target, aggregate=aggregate, reduce=reduce, groups=groups, steps=panel_steps(net, steps),
         device=device, threads=threads, memory=memory, partition_by=partition_by,
+        min_steps=min_steps,
     )  # fmt: skip
     (path, inside), out = located(source, "explain_file"), as_path(destination, "explain_file(destination=...)")
     form = check_places(path, out, asked.reduce, folder=partition_by is not None)
@@ -171,7 +173,7 @@ def explain_file(
         with Output(out, form, settings, resume=resume, folder=partition_by is not None) as output:
             blocks = Blocks(
                 tables, keys, layout, features=features, dtype=kind, steps=asked.steps, size=output.settings["size"],
-                since=first,
+                since=first, least=asked.min_steps,
             )  # fmt: skip
             form.expect(blocks.rows())
             run = Run(net, asked, blocks, output, parted, by_position=columns is None and net.columns is None)

@@ -5,12 +5,14 @@ Keras 2 writes a call as ``["lstm", 0, 0, {...}]``, Keras 3 as ``{"args": [{"cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn
 
 from fastlrp.errors import ModelFileError
+from fastlrp.keras.kinds import MASK_OPERATIONS
+from fastlrp.keras.masks import mask_tensors, masked_by
 from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Join, Node, brief
 from fastlrp.messages import count
 
@@ -31,7 +33,9 @@ def functional_chain(
     index = {layer.name: i for i, layer in enumerate(layers)}
     if len(index) != len(layers):
         raise ModelFileError(f"model {model!r} has two layers of the same name")
-    parents = {name: _inbound(entries[i], name) for name, i in index.items()}
+    masks = mask_tensors(entries)
+    beside = {name for name, i in index.items() if layers[i].class_name in MASK_OPERATIONS and masks}
+    parents = {name: _inbound(entries[i], name, masks) for name, i in index.items() if name not in beside}
     _refuse_branches(parents)
     layers = _restore_dropouts(layers, index, parents, lasts[0][0])
     trace = _Trace(model, index, parents, {name for name, _, _ in firsts})
@@ -120,7 +124,7 @@ def _tensor(value: object, where: str) -> tuple[str, int, int]:
     return value[0], value[1], value[2]
 
 
-def _inbound(entry: dict[str, Any], name: str) -> Calls:
+def _inbound(entry: dict[str, Any], name: str, masks: Collection[str]) -> Calls:
     """The tensors that each call of a layer takes: one, or two that it concatenates."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list) or len(nodes) > MAX_LAYERS:
@@ -129,6 +133,8 @@ def _inbound(entry: dict[str, Any], name: str) -> Calls:
     for node in nodes:
         if isinstance(node, dict):
             tensors, options = list(_keras3_tensors(node.get("args"), 0)), node.get("kwargs")
+            if isinstance(options, dict) and masked_by(options.get("mask"), masks):
+                options = {key: value for key, value in options.items() if key != "mask"}
         else:
             tensors, options = _keras2_tensors(node), None
             if tensors and len(tensors[0]) == 4:

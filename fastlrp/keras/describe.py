@@ -13,7 +13,7 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile, open_model, sentence
 from fastlrp.keras.folder import member_files
 from fastlrp.keras.found import Groups, all_groups, weights_found
-from fastlrp.keras.kinds import AFFINE, IDENTITIES, kind_of, refusal
+from fastlrp.keras.kinds import AFFINE, IDENTITIES, MASK_OPERATIONS, kind_of, refusal
 from fastlrp.keras.read import Architecture, model_of, network_of, read_keras
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
@@ -211,6 +211,10 @@ def _note(layer: Node) -> str:
         return "folded into the layer beside it"
     if kind in IDENTITIES:
         return "the input" if kind == "InputLayer" else "the identity at inference"
+    if kind in MASK_OPERATIONS:
+        return "part of a Masking layer"
+    if kind == "Masking":
+        return f"skips steps of {layer.config.get('mask_value', 0.0)}"
     read_as = f"read as {kind}" if kind != layer.class_name else ""
     options = [str(layer.config[key]) for key in ("activation", "merge_mode") if isinstance(layer.config.get(key), str)]
     options += ["sequences"] if layer.config.get("return_sequences") is True else []

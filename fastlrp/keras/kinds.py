@@ -23,18 +23,17 @@ IDENTITIES = {
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 #: Layers that are read or checked one by one in layers.py.
 OTHERS = {
-    "LSTM",
-    "GRU",
-    "Bidirectional",
-    "Dense",
-    "TimeDistributed",
-    "Activation",
-    "ReLU",
-    "Softmax",
-    "Flatten",
-    "Reshape",
-}
+    "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape",
+    "Masking",
+}  # fmt: skip
 KNOWN = IDENTITIES | AFFINE | OTHERS
+#: Operations by which Keras 3 lists how a Masking layer's mask is found, beside the chain of layers.
+MASK_OPERATIONS = {"NotEqual", "Any"}
+#: Layers that hand a mask on in every version of Keras; others lose it in some, without a word.
+KEEP_MASKS = {
+    "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "BatchNormalization", "Dropout",
+    "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization",
+}  # fmt: skip
 
 _NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"
 _RECURRENT = "of recurrent layers LSTM and GRU are explained: train the model with one of them instead"
@@ -45,8 +44,6 @@ REFUSED = {
     "RNN": "of recurrent cells LSTMCell and GRUCell are explained: train the model with LSTM or GRU instead",
     "Lambda": "it holds program code, which is never run: replace it by a layer of Keras, such as Rescaling, or "
     "compute it before the model",
-    "Masking": "masked steps are not explained: train on full windows without Masking, or, if no step is ever masked, "
-    "save the same model without it and the same weights",
     "Embedding": "it takes whole numbers, and relevance is computed for real features: embed before the model",
     "Flatten": "relevance follows the last step of the last recurrent layer: give that layer return_sequences=False "
     "instead of Flatten",
@@ -56,8 +53,9 @@ REFUSED = {
         "attention is not explained: train the model with LSTM and Dense layers",
     ),
 }  # fmt: skip
-_ELSE = (
-    "it is not among the layers that are explained (LSTM, GRU, Bidirectional, Dense, Dropout and what folds into them)"
+ELSE = (
+    "it is not among the layers that are explained (LSTM, GRU, Bidirectional, Dense, Dropout, Masking and what folds "
+    "into them)"
 )
 
 
@@ -75,7 +73,7 @@ def kind_of(node: Node) -> str:
 def refusal(node: Node) -> str | None:
     """Why a layer's class cannot be explained and what to do, or None where it can."""
     kind = kind_of(node)
-    if kind in KNOWN:
+    if kind in KNOWN or kind in MASK_OPERATIONS:
         return None
     reason = REFUSED.get(kind)
     if reason is None and kind.startswith(("Conv", "DepthwiseConv", "SeparableConv")):
@@ -86,7 +84,7 @@ def refusal(node: Node) -> str | None:
         reason = (
             "its class is not known; if it computes what Keras' own does, pass architecture= with that class's name"
         )
-    return reason or _ELSE
+    return reason or ELSE
 
 
 def cannot(node: Node, reason: str) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.cudnn import from_cudnn
 from fastlrp.keras.fold import Affine, Array, Weights, affine_of
-from fastlrp.keras.kinds import AFFINE, RECURRENT, cannot, kind_of, refusal
+from fastlrp.keras.kinds import AFFINE, ELSE, KEEP_MASKS, MASK_OPERATIONS, RECURRENT, cannot, kind_of, refusal
 from fastlrp.keras.options import activation, backward_of, input_shape, label, option, recurrent_options, wrapped
 from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
 from fastlrp.keras.static import Joined, static_way
 from fastlrp.keras.tree import Node, Use
-from fastlrp.model.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Layer, Recurrent
+from fastlrp.model.layers import GRU, LSTM, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking, Recurrent
 
 Shape = tuple[int | None, ...]
 #: Layers that TimeDistributed may wrap: they treat every step as they treat a single one.
@@ -58,6 +58,7 @@ class _Builder:
         self.width: int | None = None
         self.affine: Affine | None = None
         self.joined: Joined | None = None
+        self.masked = False
 
     def add(self, use: Use) -> None:
         """Add one more layer."""
@@ -65,7 +66,12 @@ class _Builder:
         if use.beside:
             self._join(use)
             return
-        reason = refusal(node)
+        reason = refusal(node) or (ELSE if kind in MASK_OPERATIONS else None)
+        if reason is None and self.masked and self.sequence and kind not in KEEP_MASKS | {"Masking"}:
+            reason = (
+                "it stands above a Masking layer, whose mask it loses in some versions of Keras, without a word: "
+                "put it below that layer, or leave it out"
+            )
         if reason:
             raise ModelFileError(cannot(node, reason))
         if self.window is None:
@@ -80,6 +86,8 @@ class _Builder:
             self._dense(node)
         elif kind == "TimeDistributed":
             self._time_distributed(node)
+        elif kind == "Masking":
+            self._masking(node)
         elif kind in AFFINE:
             self._fold(affine_of(kind, node, self.width, self.sequence, self.weights))
         elif kind in {"Activation", "ReLU", "Softmax"}:
@@ -152,6 +160,11 @@ class _Builder:
         )  # output 1 is h of the last step
         arrays = self.weights(node, self._shapes(node, config))
         backwards = option(node, "go_backwards", False, bool, config)
+        if backwards and sequences and self.masked:
+            raise ModelFileError(
+                cannot(node, "it returns its steps newest first, but Keras hands the mask on oldest first, so that "
+                             "layers above skip others: use Bidirectional, or no Masking")
+            )  # fmt: skip
         layer = self._read(node, config, arrays, return_sequences=sequences, go_backwards=backwards)
         self._grow(layer, layer.units)
 
@@ -244,7 +257,23 @@ class _Builder:
         self.width += static.width
 
     def _weighted(self) -> list[Layer]:
-        return [layer for layer in self.layers if not isinstance(layer, Dropout)]
+        return [layer for layer in self.layers if not isinstance(layer, WEIGHTLESS)]
+
+    # ------------------------------------------------------------------ masks
+
+    def _masking(self, node: Node) -> None:
+        """Put the layer below all others: those that stand there do nothing at inference."""
+        if self.masked or self.affine is not None or not all(isinstance(layer, Dropout) for layer in self.layers):
+            raise ModelFileError(
+                cannot(node, "masked steps are told from the model's input, which other layers below it change: put it "
+                             "first")
+            )  # fmt: skip
+        value = option(node, "mask_value", 0.0, (int, float))
+        try:
+            self.layers.insert(0, Masking(value, node.name))
+        except ValueError as error:
+            raise ModelFileError(f"{label(node)}: {error}") from None
+        self.masked = True
 
     def _needs_sequence(self, node: Node) -> None:
         if not self.sequence:

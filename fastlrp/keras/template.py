@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlrp.keras.tree import Join, Node
-from fastlrp.model.layers import GRU, Bidirectional, Dense, Layer, Recurrent
+from fastlrp.model.layers import GRU, Bidirectional, Dense, Layer, Masking, Recurrent
 from fastlrp.network import Network
 
 
@@ -36,6 +36,8 @@ def _node(layer: Layer, i: int) -> Node:
     if isinstance(layer, Dense):
         options = {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": layer.activation}
         return Node("Dense", name, {**options, "kernel_shape": layer.W.shape})
+    if isinstance(layer, Masking):
+        return Node("Masking", name, {"mask_value": layer.value})
     return Node("Dropout", name, {"rate": layer.rate})
 
 

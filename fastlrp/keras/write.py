@@ -18,7 +18,7 @@ from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
 from fastlrp.keras.template import recurrent_config
 from fastlrp.keras.v3 import snake_case
-from fastlrp.model.layers import Bidirectional, Dense, Layer, Recurrent
+from fastlrp.model.layers import Bidirectional, Dense, Layer, Masking, Recurrent
 from fastlrp.network import Network
 from fastlrp.objects import as_path
 from fastlrp.whole import whole
@@ -68,6 +68,7 @@ def _member(network: Network) -> tuple[str, bytes]:
 
 def _data(network: Network, suffix: str) -> bytes:
     """The contents of a file with this ending."""
+    _refuse_reversed_masks(network)
     names = _layer_names(network)
     version = _version(network, suffix)
     return _legacy(network, names, version) if suffix == ".h5" else _archive(network, names)
@@ -85,6 +86,17 @@ def _layer_names(network: Network) -> list[str]:
             name = f"{base}_{count}"
         names.append(name)
     return names
+
+
+def _refuse_reversed_masks(network: Network) -> None:
+    if network.mask_value is None:
+        return
+    for layer in network:
+        if isinstance(layer, Recurrent) and layer.go_backwards and layer.return_sequences:
+            raise ValueError(
+                f"layer {layer.name or layer.kind!r} returns its steps newest first below a Masking layer, whose mask "
+                "Keras hands on oldest first: it would predict otherwise, so the network cannot be written"
+            )
 
 
 def _activations(network: Network) -> set[str | None]:
@@ -128,6 +140,8 @@ def _options(layer: Layer, name: str) -> dict[str, Any]:
             prefix = "forward" if key == "layer" else "backward"
             config[key] = _entry(part.kind, _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
         config["merge_mode"] = layer.merge_mode
+    elif isinstance(layer, Masking):
+        config["mask_value"] = layer.value
     else:
         config["rate"] = layer.rate
     for key in ("activation", "recurrent_activation"):
@@ -143,8 +157,11 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
     """The configuration of a Sequential model, or of a functional one with two inputs, in terms that both Keras 2 and 3
     know."""
-    entries = [_input("features", [None, network.steps, network.n_features], network.layers[0])]
+    first = network.layers[network.mask_value is not None]
+    entries = [_input("features", [None, network.steps, network.n_features], first)]
     entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    if network.mask_value is not None:  # in the dtype of what it feeds, or it would round X
+        entries[1]["config"]["dtype"] = _dtype(first)
     if network.n_static:
         return _functional(network, entries)
     config = {"name": network.name or "network", "layers": entries}

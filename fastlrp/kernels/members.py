@@ -232,7 +232,7 @@ def run_members(
 def _blocks(windows: Windows, steps: int, most: int) -> Iterator[tuple[Windows, int, slice | Array]]:
     """Windows of at most ``most`` samples, or of rows of a panel in sorted order: the results to skip, of rows that
     only the first windows read, and the places of the others among all results."""
-    rows, order, ends = windows.rows, windows.order, windows.ends
+    rows, order, ends, lengths = windows.rows, windows.order, windows.ends, windows.lengths
     for first in range(0, windows.n(steps), most):
         last = first + most
         if ends is None:
@@ -240,7 +240,9 @@ def _blocks(windows: Windows, steps: int, most: int) -> Iterator[tuple[Windows, 
             continue
         begin = max(0, first - steps + 1)
         block = rows[begin:last] if order is None else rows[order[begin:last]]
-        mine = ends[begin:last].copy()
-        mine[: first - begin] = False
+        mine, short = ends[begin:last].copy(), None if lengths is None else lengths[begin:last].copy()
+        for marks in (mine, short):
+            if marks is not None:
+                marks[: first - begin] = 0
         places = slice(first, last) if order is None else order[first:last]
-        yield Windows(np.ascontiguousarray(block), None, mine), first - begin, places
+        yield Windows(np.ascontiguousarray(block), None, mine, lengths=short), first - begin, places

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import LSTM, Array, Bidirectional, Dense, Dropout, Layer, Masking
 from fastlrp.network import Network
+
+#: The value of steps before a short history, of every feature. It is the usual code for a missing number; 0, Keras'
+#: default, is what standardised features have where nothing is unusual, and such a month would be masked.
+PADDING = -999.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Architecture:
     bidirectional: bool = False
     dropout: float = 0.0
     dense_activation: str = "relu"
+    masks: bool = False
 
     def network(
         self,
@@ -35,7 +40,7 @@ class Architecture:
         outputs: Sequence[str] | None = None,
     ) -> Network:
         """A network with first weights as in Keras: Glorot W, orthogonal U, zero biases but 1 at forget gates."""
-        layers: list[Layer] = []
+        layers: list[Layer] = [Masking(PADDING)] if self.masks else []
         width = n_features
         for k, units in enumerate(self.units):
             more = k < len(self.units) - 1

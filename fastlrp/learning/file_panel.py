@@ -89,6 +89,7 @@ class FilePanel:
     period: Array
     times: pd.Index
     order: None = None
+    lengths: None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

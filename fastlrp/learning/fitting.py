@@ -33,6 +33,7 @@ class Fitting(TakesTargets):
     """An estimator of networks that are trained, with the parameters and attributes of ``LSTMRegressor``."""
 
     n_members: int
+    min_steps: int | None
     batch_size: int
     shuffle: bool
     max_iter: int
@@ -80,6 +81,9 @@ class Fitting(TakesTargets):
 
     def _begin(self, samples: Samples, n_outputs: int) -> None:
         """Set the initial weights, and everything that counts from here."""
+        if self.min_steps is not None and self.min_steps > samples.steps:
+            has = count(samples.steps, "step")
+            raise ValueError(f"{type(self).__name__}(min_steps={self.min_steps}) is more than the {has} of X")
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.steps_, self.n_outputs_ = samples.steps, n_outputs
         self._networks = [

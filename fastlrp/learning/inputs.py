@@ -93,14 +93,18 @@ class TakesWindows:
     def _panel_samples(self, X: pd.DataFrame, reset: bool) -> Samples:
         if not reset:
             width = None if self._features else self._width
-            return from_panel(X, self.steps_, self._features, self._dtype, width, len(self._static))
+            return from_panel(
+                X, self.steps_, self._features, self._dtype, width, n_static=len(self._static), **self._short
+            )
         if self._asked_steps is None:
             raise ValueError(
                 f"steps= is missing: X is a panel, which needs the length of its windows, as {type(self).__name__}"
                 "(steps=12) says it for 12 periods"
             )
         chosen = self._columns_of(X)
-        samples = from_panel(X, self._asked_steps, chosen, self._dtype, n_static=len(self._static))
+        samples = from_panel(
+            X, self._asked_steps, chosen, self._dtype, n_static=len(self._static), **self._short
+        )
         names = chosen or [name for name in X.columns if isinstance(name, str)]
         width = samples.rows.shape[1]
         self._learn_features(width, names if len(names) == width else None)
@@ -134,6 +138,11 @@ class TakesWindows:
         if not static:
             return self._chosen
         return [*(self._chosen or [str(name) for name in X.columns if str(name) not in static]), *static]
+
+    @property
+    def _short(self) -> dict[str, Any]:
+        """How short windows of a panel are taken, as ``from_panel`` has it; nothing: not at all."""
+        return {}
 
     @property
     def _dtype(self) -> type[Any]:

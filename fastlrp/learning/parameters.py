@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlrp.checks import PARAMETERS, check
-from fastlrp.learning.architecture import Architecture
+from fastlrp.learning.architecture import PADDING, Architecture
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.messages import count, foreign_network
 from fastlrp.model.chain import as_names
@@ -40,7 +40,30 @@ def check_parameters(model: Any) -> None:
         raise ValueError(f"{me}(network=...) takes a fastlrp.Network or None, not {given}")
     if net is not None and net.steps is not None and model.steps not in (None, net.steps):
         raise ValueError(f"{me}(steps={model.steps}) was given, but its network takes {count(net.steps, 'step')}")
+    T = asked_steps(model)
+    if model.min_steps is not None and T is not None and model.min_steps > T:
+        raise ValueError(f"{me}(min_steps={model.min_steps}) is more than the {count(T, 'step')} of a window")
+    if model.min_steps is not None and net is not None and net.mask_value is None:
+        raise ValueError(
+            f"{me}(min_steps={model.min_steps}) was given, but its network has no Masking layer, expected one as the "
+            "first: fastlrp.Network([fastlrp.Masking(value), ...])"
+        )
     static_names(model)
+
+
+def padding_of(model: Any) -> float:
+    """The value of steps before a short history, which the network masks."""
+    own = None if model.network is None else model.network.mask_value
+    return PADDING if own is None else float(own)
+
+
+def refuse_short(model: Any, door: str) -> None:
+    """Refuse ``min_steps`` where panels in files are read, whose windows are all full."""
+    if model.min_steps is not None:
+        raise ValueError(
+            f"{type(model).__name__}(min_steps={model.min_steps}) was given, but {door} trains on full windows alone: "
+            "leave it out, or fit a panel in memory"
+        )
 
 
 def static_names(model: Any) -> list[str]:
@@ -128,7 +151,10 @@ def first_network(
         n_features, features = n_features - len(static), None if features is None else features[: -len(static)]
     if model.network is None:
         units, dense = (tuple(map(int, sizes)) for sizes in (model.units, model.dense_units))
-        chosen = Architecture(units, dense, bool(model.bidirectional), float(model.dropout), model.dense_activation)
+        chosen = Architecture(
+            units, dense, bool(model.bidirectional), float(model.dropout), model.dense_activation,
+            model.min_steps is not None,
+        )  # fmt: skip
         rng = np.random.default_rng((seed,))
         return chosen.network(
             n_features, n_outputs, rng, dtype, steps=steps, features=features, static=static, outputs=outputs

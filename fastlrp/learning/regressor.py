@@ -15,7 +15,15 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from fastlrp.ensemble import Ensemble
 from fastlrp.learning.fitting import Fitting
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import asked_steps, check_parameters, known_steps, refuse_static, static_names
+from fastlrp.learning.parameters import (
+    asked_steps,
+    check_parameters,
+    known_steps,
+    padding_of,
+    refuse_short,
+    refuse_static,
+    static_names,
+)
 from fastlrp.learning.scoring import PanelPrediction, scored
 from fastlrp.learning.training import all_or_nothing
 from fastlrp.messages import count
@@ -103,6 +111,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     static : list of str or None
         Columns of a panel that are static features, such as sectors and size: a window has one value of each, that of
         its last period, which joins the last LSTM's output. None: those that ``network`` names, if it has some.
+    min_steps : int or None
+        Train on, predict and explain short histories of a panel, too: where an asset has no earlier row within
+        ``steps`` periods, from so many on. The network then begins with :class:`fastlrp.Masking`, and the steps before
+        them are masked. In arrays, masked steps have its value (-999, unless ``network`` has another) in every feature.
 
     Attributes
     ----------
@@ -169,6 +181,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         network: Network | None = None,
         dense_activation: str = "relu",
         static: Sequence[str] | None = None,
+        min_steps: int | None = None,
     ) -> None:
         self.units = units
         self.dense_units = dense_units
@@ -202,6 +215,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         self.network = network
         self.dense_activation = dense_activation
         self.static = static
+        self.min_steps = min_steps
 
     # ---------------------------------------------------------------------------------------------------- training
 
@@ -281,6 +295,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         refuse_static(self)
         with all_or_nothing(self):
             first = self._starts_anew()
+            refuse_short(self, "fit_file")
             steps = known_steps(self) if first else self.steps_
             known = self._chosen if first else self._features
             if not first and columns is not None and known is not None and list(columns) != known:
@@ -350,7 +365,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
             In y's units; with ``target_transform`` "rank" or "demean", in those.
         """
         X = self._input(X)
-        given = self.network_.predict(X, device=self.device, dtype=self._dtype, threads=self.threads)
+        least = self.min_steps if is_panel(X) else None
+        given = self.network_.predict(
+            X, min_steps=least, device=self.device, dtype=self._dtype, threads=self.threads
+        )  # fmt: skip
         predicted = np.asarray(given).reshape(len(given), -1)
         if self._transform is not None:
             predicted = self._transform.undo(predicted)
@@ -407,6 +425,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
         X = self._input(X)
         return self.network_.explain(
             X,
+            min_steps=self.min_steps if is_panel(X) else None,
             rule=self.rule if rule is None else rule,
             target=target,
             aggregate=aggregate,
@@ -471,6 +490,10 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     def _static(self) -> list[str]:
         """Columns of a panel that are static features."""
         return static_names(self)
+
+    @property
+    def _short(self) -> dict[str, Any]:
+        return {} if self.min_steps is None else {"least": self.min_steps, "padding": padding_of(self)}
 
     @property
     def _chosen(self) -> list[str] | None:

@@ -21,7 +21,7 @@ from fastlrp.explain import checked_options, labelled, target_unit, warn_if_infi
 from fastlrp.kernels.results import Results, Spread
 from fastlrp.learning.checkpoints import Checkpoints
 from fastlrp.learning.notebook import ShowsFit
-from fastlrp.learning.parameters import check_parameters, known_steps, refuse_static
+from fastlrp.learning.parameters import check_parameters, known_steps, refuse_short, refuse_static
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling_data import RollingData, Span, as_frame
 from fastlrp.learning.rolling_fit import Fits, Kept
@@ -43,7 +43,7 @@ Array = npt.NDArray[Any]
 #: Parameters of the estimator that every window has in common, so that ``settings`` cannot choose them.
 _COMMON = {
     "network", "static", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state",
-    "rule", "device", "threads", "verbose", "validation_fraction",
+    "rule", "device", "threads", "verbose", "validation_fraction", "min_steps",
 }  # fmt: skip
 #: Parameters that describe a network, which a user's own does by itself.
 _ARCHITECTURE = {"units", "dense_units", "dense_activation", "bidirectional", "dropout"}
@@ -202,6 +202,7 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         from fastlrp.learning.file_panel import Asked, file_panel
 
         models = self._models()
+        refuse_short(models[0], "fit_file")
         asked = Asked(source, target, sample_weight, columns, index, where, memory, scratch)
         refuse_static(models[0])
         with (
@@ -502,7 +503,9 @@ class RollingLSTM(ShowsFit, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         def model_of(times: pd.Index) -> Array:
             return predictors(times, self.times_, self._first, self._step, len(self.networks_))
 
-        return RollingPanel.read(as_frame(X), models, self._net_names["features"], model_of)
+        return RollingPanel.read(
+            as_frame(X), models, self._net_names["features"], model_of, self._model().min_steps
+        )  # fmt: skip
 
     def _members(self, m: int) -> list[Network | None]:
         """Each window's m-th network."""

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from fastlrp.learning.inputs import Targets, refuse_panel_in_columns
-from fastlrp.learning.parameters import known_steps
+from fastlrp.learning.parameters import known_steps, padding_of
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
 from fastlrp.panels.periods import of_one_asset, periods
-from fastlrp.panels.samples import Samples, is_panel, refuse_other_index
+from fastlrp.panels.samples import Samples, is_panel, padded, refuse_other_index
 from fastlrp.panels.static import fill_static
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class RollingData:
     trains: Array  # whether a sorted row ends a complete window and has a target and a weight
     at_once: int = AT_ONCE_BYTES
     n_static: int = 0  # the last columns
+    padding: float = 0.0  # the value of steps before a short history
 
     @classmethod
     def read(cls, X: Any, y: Any, weight: Any, model: LSTMRegressor) -> RollingData:
@@ -70,13 +71,13 @@ class RollingData:
         frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        panel, n_static = unread_panel(frame, steps, model._columns_of(frame), None), len(model._static)
+        panel, n_static = unread_panel(frame, steps, model._columns_of(frame), None, model.min_steps), len(model._static)
         targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
         trains = _complete(panel, frame, steps, n_static)
         trains &= targets.usable if panel.order is None else targets.usable[panel.order]
         period = (rank if panel.order is None else rank[panel.order]).astype(np.int32)
-        return cls(panel, steps, targets, times, period, trains, n_static=n_static)
+        return cls(panel, steps, targets, times, period, trains, n_static=n_static, padding=padding_of(model))
 
     @classmethod
     def of_file(cls, panel: FilePanel) -> RollingData:
@@ -85,13 +86,18 @@ class RollingData:
         at_once = min(AT_ONCE_BYTES, panel.rows.at_once)
         return cls(panel, panel.steps, panel.targets, panel.times, panel.period, trains, at_once)
 
-    def ends(self, first: int, stop: int) -> Array:
-        """Sorted rows of the periods [first, stop) that end a sample with a target."""
-        return np.flatnonzero(self.trains & (self.period >= first) & (self.period < stop))
+    def ends(self, span: Span, first: int, stop: int) -> Array:
+        """Sorted rows of the periods [first, stop) that end a sample with a target, all of it inside the window."""
+        last = np.flatnonzero(self.trains & (self.period >= first) & (self.period < stop))
+        return last[self.period[last] - self.lengths(last) + 1 >= span.start]
+
+    def lengths(self, last: Array) -> Array | int:
+        """How many rows the samples have that end in some sorted rows."""
+        return self.steps if self.panel.lengths is None else self.panel.lengths[last]
 
     def n_trains(self, span: Span) -> int:
         """Number of samples that train a window."""
-        return len(self.ends(span.start + self.steps - 1, span.cut))
+        return len(self.ends(span, span.start, span.cut))
 
     def rows(self, first: int, stop: int) -> Array:
         """Sorted rows of the periods [first, stop)."""
@@ -119,13 +125,15 @@ class RollingData:
             values[where] = scaled(block, center, scale, center.dtype)
         if self.n_static:
             fill_static(values, self.n_static)
-        first = span.start + self.steps - 1
-        trains = self._part(rows, values, self.ends(first, span.cut))
-        held = self._part(rows, values, self.ends(max(span.held, first), span.stop))
+        trains = self._part(rows, values, self.ends(span, span.start, span.cut))
+        held = self._part(rows, values, self.ends(span, span.held, span.stop))
         return trains, held if span.held < span.stop else None
 
     def _part(self, rows: Array, values: Array, ends: Array) -> Part:
-        starts, caller = np.searchsorted(rows, ends) - (self.steps - 1), self.caller(ends)
+        last, caller = np.searchsorted(rows, ends), self.caller(ends)
+        starts = last - (self.steps - 1)
+        if self.panel.lengths is not None:
+            values, starts = padded(values, last, self.panel.lengths[ends], self.steps, self.padding)
         y, weight = self.targets.y, self.targets.weight
         samples = Samples(values, starts, caller, len(y), self.steps, self.period[ends])
         if weight is not None:  # a mean of one in each window: none may look at another
@@ -143,22 +151,23 @@ class RollingData:
     def fit_transform(self, span: Span, transform: TargetTransform | None) -> None:
         """Fit a finished window's target transform anew, as it was fitted when the window was trained."""
         if transform is not None:
-            caller = self.caller(self.ends(span.start + self.steps - 1, span.cut))
+            caller = self.caller(self.ends(span, span.start, span.cut))
             transform.fit(self.targets.y[caller], self.panel.index[caller])
 
 
 def _complete(panel: Unread, frame: pd.DataFrame, steps: int, n_static: int) -> Array:
     """Whether each sorted row ends a full window without a missing value; of static features, in the row itself."""
     n, D = len(panel.ends), len(panel.features) - n_static
-    usable, ends = np.empty(n, bool), panel.ends.copy()
+    usable, fine = np.empty(n, bool), np.empty(n, bool)
     for k in range(0, n, _BLOCK):
         rows = np.arange(k, min(k + _BLOCK, n)) if panel.order is None else panel.order[k : k + _BLOCK]
         values = panel.read(rows)
         if np.isinf(values).any():
             locate_infinite(as_panel(frame, steps, panel.features))
         usable[k : k + len(rows)] = np.isfinite(values[:, :D]).all(axis=1)
-        ends[k : k + len(rows)] &= np.isfinite(values[:, D:]).all(axis=1)
-    return complete_ends(ends, usable, steps)
+        fine[k : k + len(rows)] = np.isfinite(values[:, D:]).all(axis=1)
+    lengths = None if panel.lengths is None else np.where(fine, panel.lengths, 0)
+    return complete_ends(panel.ends & fine, usable, steps, lengths)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

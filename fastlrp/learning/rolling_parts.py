@@ -66,15 +66,17 @@ class RollingPanel:
 
     @classmethod
     def read(
-        cls, frame: pd.DataFrame, models: Models, features: Sequence[str] | None, model_of: Callable[[pd.Index], Array]
-    ) -> RollingPanel:
-        """Check a frame; ``model_of`` gives the position of the network that predicts each of some times, or -1."""
-        panel = unread_panel(frame, models.steps, features, models.centers.shape[1])
+        cls, frame: pd.DataFrame, models: Models, features: Sequence[str] | None,
+        model_of: Callable[[pd.Index], Array], least: int | None = None,
+    ) -> RollingPanel:  # fmt: skip
+        """Check a frame; ``model_of`` gives the position of the network that predicts each of some times, or -1, and
+        ``least`` the fewest rows of a short history."""
+        panel = unread_panel(frame, models.steps, features, models.centers.shape[1], least)
         rank, times = periods(panel.index)
         of = model_of(times).astype(np.int32)
         of[[k >= 0 and models.networks[k] is None for k in of]] = -1
         who = of[rank if panel.order is None else rank[panel.order]]
-        who[~panel.ends] = -1
+        who[~panel.ends if panel.lengths is None else panel.lengths == 0] = -1
         if n_static := next((net.n_static for net in models.networks if net is not None), 0):
             _miss_static(panel, who, n_static)
         return cls(frame, panel, models, who)
@@ -156,8 +158,12 @@ class RollingPanel:
         size = stop - begin + more
         first = np.cumsum(size) - size
         at = np.arange(size.sum()) + np.repeat(begin - more - first, size)
-        ends = np.ones(len(at), bool)
+        ends, lengths = np.ones(len(at), bool), None
         ends[first[:, None] + np.arange(more)] = False
+        if self.panel.lengths is not None:  # rows before a short history are another asset's, and read by no window
+            at = np.maximum(at, 0)
+            lengths = np.where(ends, self.panel.lengths[at], 0)
+            ends = lengths == self.models.steps
         places = at if self.panel.order is None else self.panel.order[at]
         center, scale, block = self.models.centers[k], self.models.scales[k], self.panel.columns.block
         if block is not None and block.dtype == self.panel.dtype:
@@ -167,14 +173,15 @@ class RollingPanel:
             rows = scaled(self.panel.read(places), center, scale, center.dtype)
         if (net := self.models.networks[k]) is not None and net.n_static:
             fill_static(rows, net.n_static)
-        return Windows(rows, None, ends, places)
+        return Windows(rows, None, ends, places, lengths=lengths)
 
     def _aside(self, results: Results) -> Iterator[Callable[[], int]]:
         """Tasks for rows that no kernel sees: to refuse infinities in those that no window reads, and to fill the
         results where no window ends with NaN."""
         begin, stop = runs_of(self.who)
         reads = np.zeros(len(self.who) + 1, np.int32)
-        reads[begin - (self.models.steps - 1)] += 1
+        lengths = self.panel.lengths
+        reads[begin - ((self.models.steps if lengths is None else lengths[begin]) - 1)] += 1
         reads[stop] -= 1
 
         def look(rows: Array) -> int:

@@ -122,7 +122,7 @@ class PanelSplit(BaseCrossValidator):  # type: ignore[misc]  # scikit-learn has 
 
     def _opens(self, index: pd.MultiIndex) -> tuple[Array, Array]:
         """The first period of the windows that end in each period, and each row's period."""
-        order, ends = find_windows(index, int(self.steps))
+        order, ends, _ = find_windows(index, int(self.steps))
         rank, times = periods(index)
         ordered = rank if order is None else rank[order]
         last = np.flatnonzero(ends)

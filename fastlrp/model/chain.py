@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import GRU, Bidirectional, Dropout, Layer, Recurrent
+from fastlrp.model.layers import GRU, WEIGHTLESS, Bidirectional, Dropout, Layer, Masking, Recurrent
 from fastlrp.text_tables import text_table
 
 
@@ -70,7 +70,7 @@ class Chain:
         self._layers: tuple[Layer, ...] = tuple(layers)
         self._n_static, self._static = as_static(static)
         self._check_chain()
-        weighted = [layer for layer in self._layers if not isinstance(layer, Dropout)]
+        weighted = [layer for layer in self._layers if not isinstance(layer, WEIGHTLESS)]
         check("steps", steps, "Network")
         self._steps = None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
@@ -91,11 +91,16 @@ class Chain:
         for i, layer in enumerate(self._layers):
             if not isinstance(layer, Layer):
                 given = foreign_network(layer)
-                expected = "expected fastlrp's LSTM, GRU, Bidirectional, Dense or Dropout"
+                expected = "expected fastlrp's LSTM, GRU, Bidirectional, Dense, Dropout or Masking"
                 if given is not None:
                     raise ValueError(f"Network: layer {i}, {expected}, is {given}")
                 raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
-        weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
+            if isinstance(layer, Masking) and i:
+                raise ValueError(
+                    f"Network: {self._label(i)} stands above {self._label(i - 1)}, but the network's input alone shows "
+                    "which steps are masked: give it as the first layer"
+                )
+        weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, WEIGHTLESS)]
         if not weighted:
             raise ValueError("Network: no layer with weights was given, expected at least one LSTM or GRU and its head")
         sequence, join = True, self.join if self._n_static else None
@@ -132,7 +137,7 @@ class Chain:
         ValueError
             If there is none.
         """
-        recurrent = [i for i, layer in enumerate(self._layers) if isinstance(layer, LSTM | Bidirectional)]
+        recurrent = [i for i, layer in enumerate(self._layers) if isinstance(layer, Recurrent | Bidirectional)]
         above = range(recurrent[-1] + 1, len(self._layers)) if recurrent else range(0)
         found = next((i for i in above if isinstance(self._layers[i], Dense)), None)
         if found is None:
@@ -160,13 +165,22 @@ class Chain:
     @property
     def cpu_only(self) -> str | None:
         """The part of the network that is computed on the CPU alone, in a few words, or None."""
-        has = {"a GRU": any(isinstance(cell, GRU) for cell in self.cells), "static features": self._n_static > 0}
+        has = {
+            "a GRU": any(isinstance(cell, GRU) for cell in self.cells), "static features": self._n_static > 0,
+            "Masking": self.mask_value is not None,
+        }  # fmt: skip
         return next((f"a network with {part}" for part, there in has.items() if there), None)
 
     @property
     def steps(self) -> int | None:
         """T if it is fixed, else None."""
         return self._steps
+
+    @property
+    def mask_value(self) -> float | None:
+        """The value of all features of a step that is skipped, if the first layer is :class:`fastlrp.Masking`."""
+        first = self._layers[0]
+        return first.value if isinstance(first, Masking) else None
 
     @property
     def n_features(self) -> int:
@@ -330,4 +344,6 @@ class Chain:
 
 
 def _width(layer: Layer) -> str:
+    if isinstance(layer, Masking):
+        return f"{layer.value:g}"
     return f"{layer.rate:g}" if isinstance(layer, Dropout) else str(layer.n_outputs)

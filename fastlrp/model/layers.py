@@ -381,4 +381,38 @@ class Dropout(_Layer):
             raise ValueError(f"Dropout: rate takes a number from 0 to below 1, not {self.rate!r}")
 
 
-Layer = LSTM | GRU | Bidirectional | Dense | Dropout
+@dataclass(frozen=True, eq=False, repr=False)
+class Masking(_Layer):
+    """Steps to skip: where every feature equals a value, recurrent layers above carry their state on, as in Keras.
+
+    It is a network's first layer, and has no weights. A skipped step changes nothing: predictions and relevance are
+    those of the window without it, and its own relevance is zero. Networks that have one explain short histories of a
+    panel, too: ``min_steps`` of :meth:`fastlrp.Network.explain`.
+
+    Parameters
+    ----------
+    value : float
+        The value of all features of a step to skip, compared in float32, as Keras does.
+    name : str or None
+        Used in messages and summaries.
+
+    Raises
+    ------
+    ValueError
+        If the value is no finite number of float32.
+    """
+
+    value: float = 0.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        value = self.value
+        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if not number or not abs(float(value)) <= float(np.finfo(np.float32).max):
+            raise ValueError(f"Masking: value takes a finite number, not {value!r}")
+        object.__setattr__(self, "value", float(value))
+
+
+Layer = LSTM | GRU | Bidirectional | Dense | Dropout | Masking
+#: Layers that compute nothing at inference: programs leave them out.
+WEIGHTLESS = (Dropout, Masking)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import GRU, LSTM, Array, Bidirectional, Dense, Dropout, Layer, Recurrent
+from fastlrp.model.layers import GRU, LSTM, Array, Bidirectional, Dense, Dropout, Layer, Masking, Recurrent
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound=Chain)
 
-_KINDS: dict[str, type[LSTM] | type[GRU] | type[Dense] | type[Dropout]] = {
-    "LSTM": LSTM, "GRU": GRU, "Dense": Dense, "Dropout": Dropout,
+_KINDS: dict[str, type[LSTM] | type[GRU] | type[Dense] | type[Dropout] | type[Masking]] = {
+    "LSTM": LSTM, "GRU": GRU, "Dense": Dense, "Dropout": Dropout, "Masking": Masking,
 }  # fmt: skip
 
 

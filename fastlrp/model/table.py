@@ -6,7 +6,7 @@ import html
 from typing import Any
 
 from fastlrp.messages import count, shown
-from fastlrp.model.layers import Bidirectional, Dense, Dropout, Layer, Recurrent
+from fastlrp.model.layers import WEIGHTLESS, Bidirectional, Dense, Layer, Masking, Recurrent
 from fastlrp.text_tables import html_table
 
 HEAD = ("layer", "kind", "output", "activation", "parameters")
@@ -22,7 +22,7 @@ def rows_of(net: Any) -> list[tuple[str, ...]]:
     for i, layer in enumerate(net):
         if isinstance(layer, Recurrent | Bidirectional):
             sequence = layer.return_sequences
-        if not isinstance(layer, Dropout):
+        if not isinstance(layer, WEIGHTLESS):
             width = layer.n_outputs
         if i == joins:
             rows.append(("static", "", f"({net.n_static},)", "", ""))
@@ -53,4 +53,6 @@ def _activations(layer: Layer) -> str:
         return layer.merge_mode
     if isinstance(layer, Recurrent):
         return f"{layer.activation}, {layer.recurrent_activation}"
+    if isinstance(layer, Masking):
+        return f"skips steps of {layer.value:g}"
     return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fastlrp.panels.order import sorted_rows, window_ends
+from fastlrp.panels.order import Found, sorted_rows, windows_of
 from fastlrp.panels.periods import Jumps, grid, label, ranked_times
 
 Array = npt.NDArray[Any]
@@ -72,12 +72,12 @@ class Calendar:
         """
         return np.asarray(self.position[self._ranks(times)])
 
-    def windows(self, index: pd.MultiIndex, steps: int) -> tuple[Array | None, Array]:
-        """Row order and window ends of a part, as :func:`fastlrp.panels.order.find_windows` has them of a panel."""
+    def windows(self, index: pd.MultiIndex, steps: int, least: int | None = None) -> Found:
+        """The windows of a part, as :func:`fastlrp.panels.order.find_windows` has them of a panel."""
         index = index.remove_unused_levels()
         rank = self._ranks(index.levels[0])[index.codes[0]]
         order, time, asset = sorted_rows(index, 0, rank, len(self.position))
-        return order, window_ends(asset, self.position[time], self.step, steps)
+        return Found(order, *windows_of(asset, self.position[time], self.step, steps, least))
 
     def _ranks(self, times: pd.Index) -> Array:
         at = self.times.get_indexer(times)

@@ -55,6 +55,7 @@ def as_panel(
     *,
     n_features: int | None = None,
     calendar: Calendar | None = None,
+    least: int | None = None,
 ) -> Panel:
     """Check a frame and describe its windows.
 
@@ -77,6 +78,8 @@ def as_panel(
         Number of columns expected.
     calendar : Calendar or None
         Which times follow each other, where the frame is a part of a panel; its index is then (time, asset).
+    least : int or None
+        Fewest rows of a window where an asset's history is short; None: all ``steps``.
 
     Raises
     ------
@@ -84,16 +87,19 @@ def as_panel(
         If the frame is not such a panel. The message is one sentence, with the first offending row or column.
     """
     index, frame, positions, names = _checked(frame, steps, features, n_features)
-    order, ends = find_windows(index, int(steps)) if calendar is None else calendar.windows(index, int(steps))
+    order, ends, lengths = (
+        find_windows(index, int(steps), least) if calendar is None else calendar.windows(index, int(steps), least)
+    )
     values = matrix(frame, positions, _dtype(frame, positions, dtype), row_major=order is not None)
-    return Panel(Windows(values, order, ends), index, names, int(steps))
+    return Panel(Windows(values, order, ends, lengths=lengths), index, names, int(steps))
 
 
 @dataclass(frozen=True, eq=False)
 class Unread:
     """A frame as :class:`Panel` has it, but with its columns where they lie: rows are read part by part.
 
-    ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``: as in ``Windows``.
+    ``dtype``: the smaller of float32 and float64 that holds the columns. ``order``, ``ends``, ``lengths``: as
+    ``Windows`` has them.
     """
 
     columns: Columns
@@ -102,6 +108,7 @@ class Unread:
     ends: Array
     index: pd.MultiIndex
     features: tuple[str, ...]
+    lengths: Array | None = None
 
     def read(self, rows: Array) -> Array:
         """A copy of some of the caller's rows."""
@@ -110,11 +117,14 @@ class Unread:
         return values
 
 
-def unread_panel(frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None) -> Unread:
+def unread_panel(
+    frame: pd.DataFrame, steps: int, features: Sequence[str] | None, n_features: int | None, least: int | None = None
+) -> Unread:
     """Check a frame and describe its windows, as :func:`as_panel` does, without a copy of its values."""
     index, frame, positions, names = _checked(frame, steps, features, n_features)
     columns, dtype = Columns.of(frame, positions), _dtype(frame, positions, None)
-    return Unread(columns, dtype, *find_windows(index, int(steps)), index, names)
+    order, ends, lengths = find_windows(index, int(steps), least)
+    return Unread(columns, dtype, order, ends, index, names, lengths)
 
 
 def _checked(

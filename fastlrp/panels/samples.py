@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastlrp.messages import count
 from fastlrp.panels.infinities import locate_infinite
+from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import as_panel
 from fastlrp.panels.periods import label, periods
 from fastlrp.panels.static import fill_static
@@ -39,8 +40,6 @@ class Samples:
         Rank of the time at which each sample ends, for panels.
     features : tuple of str or None
         Names of the D features.
-    row_period : int array (R,) or None
-        Rank of each row's time, for panels.
     """
 
     rows: Array
@@ -50,7 +49,6 @@ class Samples:
     steps: int
     period: Array | None = None
     features: tuple[str, ...] | None = None
-    row_period: Array | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -87,35 +85,61 @@ def from_panel(
     dtype: npt.DTypeLike,
     n_features: int | None = None,
     n_static: int = 0,
+    *,
+    least: int | None = None,
+    padding: float = 0.0,
 ) -> Samples:
     """The complete windows of a panel: full, and without a missing value; of the last ``n_static`` columns, without one
-    in the last row.
+    in the last row. With ``least``, also those of so many rows and more where an asset has no earlier one, behind steps
+    of ``padding``.
 
     Raises
     ------
     ValueError
         If X is not a panel, or holds an infinite value; the message says where.
     """
-    panel = as_panel(X, steps, features, dtype, n_features=n_features)
+    panel = as_panel(X, steps, features, dtype, n_features=n_features, least=least)
     # Made contiguous once, not in every epoch; a frame's own memory is often column-major.
     given, order = panel.windows.rows, panel.windows.order
     rows = np.ascontiguousarray(given if order is None else given[order])
     usable = np.isfinite(rows).all(axis=1)
     if np.isinf(rows[~usable]).any():
         locate_infinite(panel)
-    ends = usable
+    ends, lengths = panel.windows.ends, panel.windows.lengths
+    assert ends is not None
     if n_static:
-        usable, rows = np.isfinite(rows[:, :-n_static]).all(axis=1), np.array(rows)
+        fine, usable, rows = usable, np.isfinite(rows[:, :-n_static]).all(axis=1), np.array(rows)
         fill_static(rows, n_static)
-    bad = np.concatenate([[0], np.cumsum(~usable)])
-    starts = panel.windows.starts(steps)
-    starts = starts[bad[starts + steps] == bad[starts]]
-    starts = starts[ends[starts + (steps - 1)]]
-    last = starts + (steps - 1)
+        ends, lengths = ends & fine, None if lengths is None else np.where(fine, lengths, 0)
+    complete = complete_ends(ends, usable, steps, lengths)
+    last = np.flatnonzero(complete)
     caller = last if order is None else order[last]
     rank, _ = periods(panel.index)
-    row_period = rank if order is None else rank[order]
-    return Samples(rows, starts, caller, len(X), steps, rank[caller], panel.features, row_period)
+    if lengths is None:
+        starts = last - (steps - 1)
+    else:
+        rows, starts = padded(rows, last, lengths[last], steps, padding)
+    return Samples(rows, starts, caller, len(X), steps, rank[caller], panel.features)
+
+
+def padded(rows: Array, last: Array, lengths: Array, steps: int, padding: float) -> tuple[Array, Array]:
+    """Rows with steps of ``padding`` before those where short windows begin, and the starts of all windows.
+
+    Parameters
+    ----------
+    rows : array (row, feature), sorted
+    last, lengths : int array (window,)
+        The row where a window ends, and how many it has; short ones begin where no other reads an earlier row.
+    """
+    more, short = np.zeros(len(rows), np.int64), np.flatnonzero(lengths < steps)
+    if not short.size:
+        return rows, last - (steps - 1)
+    first = last[short] - lengths[short] + 1
+    np.maximum.at(more, first, steps - lengths[short])
+    at = np.arange(len(rows)) + np.cumsum(more)
+    whole = np.full((len(rows) + int(more.sum()), rows.shape[1]), padding, rows.dtype)
+    whole[at] = rows
+    return whole, at[last] - (steps - 1)
 
 
 def refuse_other_index(X: pd.DataFrame, y: object, name: str) -> None:

@@ -73,6 +73,7 @@ def counted_at_end(windows: Windows, n_static: int) -> Windows:
     lacks = missing.any(axis=1)
     if not lacks.any():
         return windows
-    rows = windows.rows.copy(order="K")
+    rows, fine = windows.rows.copy(order="K"), ~(lacks if windows.order is None else lacks[windows.order])
     fill_static(rows, n_static)
-    return replace(windows, rows=rows, ends=windows.ends & ~(lacks if windows.order is None else lacks[windows.order]))
+    lengths = None if windows.lengths is None else np.where(fine, windows.lengths, 0)
+    return replace(windows, rows=rows, ends=windows.ends & fine, lengths=lengths)

@@ -28,6 +28,9 @@ class Windows:
     wanted : int or None
         Only the first so many of ``rows`` get results; those after them are others' history, and end no window. On
         the CPU alone. None: all rows.
+    lengths : int array or None
+        How many rows the window has that ends in row r: T of a full one, fewer of a short history, whose steps before
+        them are masked, 0 where none ends. For networks with Masking. None: all windows are full.
     """
 
     rows: Array
@@ -35,6 +38,7 @@ class Windows:
     ends: Array | None = None
     places: Array | None = None
     wanted: int | None = None
+    lengths: Array | None = None
 
     def starts(self, steps: int) -> Array:
         """Sorted rows at which full windows begin, if each row may end one."""

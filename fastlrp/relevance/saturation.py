@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlrp.masks import masked_rows
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import Bidirectional, Dropout, Recurrent
+from fastlrp.model.layers import WEIGHTLESS, Bidirectional, Recurrent
 from fastlrp.relevance.arrays import RelevanceArrays
 
 Array = npt.NDArray[Any]
@@ -40,6 +41,7 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
     with np.errstate(over="ignore", invalid="ignore"):
         gates = [~(np.abs(z) <= limit) for net in relevance.origin for z in _gates(net, rows)]
         size = np.sqrt(np.square(rows).mean(axis=0))
+    gates = [gate for gate in gates if gate.size]
     share = np.mean([gate.mean() for gate in gates]) if gates else 0.0
     if share <= _SHARE:
         return None
@@ -53,7 +55,9 @@ def saturation(relevance: RelevanceArrays, rows: Array | None) -> str | None:
 
 def _gates(net: Chain, rows: Array) -> Iterator[Array]:
     """What rows of X give the sigmoid gates of the LSTMs or GRUs that read them."""
-    first = next(layer for layer in net.layers if not isinstance(layer, Dropout))
+    if net.mask_value is not None and (masked := masked_rows(rows, net.mask_value)) is not None:
+        rows = rows[~masked]
+    first = next(layer for layer in net.layers if not isinstance(layer, WEIGHTLESS))
     for cell in (first.forward, first.backward) if isinstance(first, Bidirectional) else (first,):
         if isinstance(cell, Recurrent) and cell.recurrent_activation == "sigmoid":
             z = rows @ cell.W + (0.0 if cell.b is None else np.atleast_2d(cell.b).sum(axis=0))

@@ -31,7 +31,6 @@ FOLDED = {"batchnorm", "identities", "activations", "last_state"}
 REFUSED = {
     "refused_simple_rnn": r"'rnn' \(SimpleRNN\).*LSTM and GRU are explained",
     "refused_conv": r"'conv' \(Conv1D\).*convolutions",
-    "refused_masking": r"'mask' \(Masking\).*save the same model without it",
     "refused_lambda": r"'twice' \(Lambda\).*never run",
     "refused_attention": r"'attention' \(MultiHeadAttention\).*attention",
     "refused_two_outputs": r"2 outputs \('mean', 'risk'\).*keras.Model",
@@ -149,7 +148,11 @@ def test_precision_is_that_of_the_file(version: str) -> None:
         assert load(version, f"{case}.keras").dtype == dtype
 
 
-@pytest.mark.parametrize(("version", "name"), [(v, n) for v in VERSIONS for n in names(v) if case_of(n) in REFUSED])
+#: Masking was refused when these archives were made.
+STILL = [(v, n) for v in VERSIONS for n in names(v) if case_of(n) in REFUSED and case_of(n) != "refused_masking"]
+
+
+@pytest.mark.parametrize(("version", "name"), STILL)
 def test_refused_by_name_with_what_to_do(version: str, name: str) -> None:
     path = folder(version) / name
     with pytest.raises(fl.ModelFileError, match=REFUSED[case_of(name)]) as caught:

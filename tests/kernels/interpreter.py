@@ -279,6 +279,14 @@ class Interpreter:
         function = reference.ACTIVATIONS[do_.ACTIVATIONS[do["activation"]]]
         out[:] = np.stack([function(lane) for lane in a.T], axis=1)
 
+    def differs(self, do: Any) -> None:
+        a = self.read(do, "a", int(do["units"])).astype(np.float32)
+        self.rows[do["out"]] = (a != np.float32(do["factor"])).any(axis=0)
+
+    def blend(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        out[:] = np.where(self.rows[do["b"]] == 0, a, out)
+
     def simple(self, kind: str, do: Any) -> None:
         out = self.read(do, "out", 1 if kind == "SUM" else int(do["units"]))
         a = None if kind in ("FILL", "SCALE") else self.read(do, "a", int(do["units"])).copy()

@@ -41,8 +41,8 @@ ACTIVATIONS = {
 }
 
 
-def lstm_outputs(layer, weights, x):
-    """h of every step in reading order, from x (n, T, D) in that order."""
+def lstm_outputs(layer, weights, x, live):
+    """h of every step in reading order, from x (n, T, D) in that order; steps that are not live keep c and h."""
     W, U = next(weights), next(weights)
     b = next(weights) if layer.b is not None else 0
     act, gate = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.recurrent_activation]
@@ -50,13 +50,13 @@ def lstm_outputs(layer, weights, x):
     hs = []
     for t in range(x.shape[1]):
         i, f, g, o = np.split(x[:, t] @ W + h @ U + b, 4, axis=1)
-        c = gate(f) * c + gate(i) * act(g)
-        h = gate(o) * act(c)
+        new = gate(f) * c + gate(i) * act(g)
+        c, h = np.where(live[:, t, None], new, c), np.where(live[:, t, None], gate(o) * act(new), h)
         hs.append(h)
     return np.stack(hs, axis=1)
 
 
-def gru_outputs(layer, weights, x):
+def gru_outputs(layer, weights, x, live):
     """The same of a GRU."""
     W, U = next(weights), next(weights)
     b = next(weights) if layer.b is not None else np.zeros((2, 1))
@@ -67,28 +67,34 @@ def gru_outputs(layer, weights, x):
         into, past = x[:, t] @ W + b, h @ U + rb
         z, r = gate((into + past)[:, :H]), gate((into + past)[:, H : 2 * H])
         last = r * past[:, 2 * H :] if layer.reset_after else (r * h) @ U[:, 2 * H :]
-        h = z * h + (1 - z) * act(into[:, 2 * H :] + last)
+        new = z * h + (1 - z) * act(into[:, 2 * H :] + last)
+        h = np.where(live[:, t, None], new, h)
         hs.append(h)
     return np.stack(hs, axis=1)
 
 
-def cell_outputs(layer, weights, x):
-    return (lstm_outputs if isinstance(layer, fl.LSTM) else gru_outputs)(layer, weights, x)
+def cell_outputs(layer, weights, x, live):
+    return (lstm_outputs if isinstance(layer, fl.LSTM) else gru_outputs)(layer, weights, x, live)
 
 
 def outputs(net, weights, x, masks=()):
     """The network's output for complex or real weights, in the order of the layers' arrays; static features are the
     last columns of x at the last step."""
     weights, masks = iter(weights), iter(masks)
-    x, static = x[:, :, : net.n_features], x[:, -1, net.n_features :]
+    x, static, live = x[:, :, : net.n_features], x[:, -1, net.n_features :], np.ones(x.shape[:2], bool)
     for k, layer in enumerate(net.layers):
         if net.n_static and k == net.join:
             x = np.concatenate([x, static], axis=1)
-        if isinstance(layer, fl.LSTM | fl.GRU):
-            hs = cell_outputs(layer, weights, x[:, ::-1] if layer.go_backwards else x)
+        if isinstance(layer, fl.Masking):
+            live = (x.astype(np.float32) != np.float32(layer.value)).any(axis=2)
+        elif isinstance(layer, fl.LSTM | fl.GRU):
+            if layer.go_backwards:
+                x, live = x[:, ::-1], live[:, ::-1]
+            hs = cell_outputs(layer, weights, x, live)
             x = hs if layer.return_sequences else hs[:, -1]
         elif isinstance(layer, fl.Bidirectional):
-            one, other = cell_outputs(layer.forward, weights, x), cell_outputs(layer.backward, weights, x[:, ::-1])
+            one = cell_outputs(layer.forward, weights, x, live)
+            other = cell_outputs(layer.backward, weights, x[:, ::-1], live[:, ::-1])
             one, other = (one, other[:, ::-1]) if layer.return_sequences else (one[:, -1], other[:, -1])
             x = {
                 "concat": lambda a, b: np.concatenate([a, b], axis=-1),
@@ -198,6 +204,18 @@ NETWORKS = {
         gru(r, 3, 3, True, reset_after=False, activation="sigmoid", recurrent_activation="hard_sigmoid_keras2"),
         gru(r, 3, 2, activation="linear", recurrent_activation="tanh"),
     ],
+    "masked": lambda r: [fl.Masking(-1.1), lstm(r, 3, 5), dense(r, 5, 1)],
+    "masked, all kinds": lambda r: [
+        fl.Masking(-1.1), dense(r, 3, 4, "tanh"), lstm(r, 4, 3, True, go_backwards=True), both(r, 3, 3, "sum", True),
+        dense(r, 3, 4, "relu"), lstm(r, 4, 2, True, activation="sigmoid"), both(r, 2, 3, "concat"), dense(r, 6, 2),
+    ],
+    "masked, grus": lambda r: [
+        fl.Masking(-1.1), gru(r, 3, 4, True), both(r, 4, 3, "sum", True, gru, reset_after=False),
+        gru(r, 3, 3, True, reset_after=False, go_backwards=True), both(r, 3, 3, "concat", False, gru), dense(r, 6, 2),
+    ],
+    "static, masked": lambda r: [
+        fl.Masking(-1.1), lstm(r, 3, 4, True), gru(r, 4, 4), dense(r, 6, 3, "tanh"), dense(r, 3, 1),
+    ],
 }  # fmt: skip
 CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, the last one padded
     ("lstm", 4, 150, "squared_error", True, 0.5),
@@ -222,12 +240,21 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
     ("grus", 3, 20, "squared_error", True, 0.0),
     ("grus both ways", 4, 33, "huber", True, 0.3),
     ("grus, other activations", 4, 30, "squared_error", True, 0.0),
+    ("masked", 5, 150, "squared_error", True, 0.2),
+    ("masked", 1, 7, "squared_error", False, 0.0),
+    ("masked, all kinds", 4, 33, "huber", True, 0.1),
+    ("masked, all kinds", 2, 10, "squared_error", False, 0.0),
+    ("masked, grus", 4, 33, "huber", True, 0.1),
+    ("static, masked", 4, 33, "squared_error", True, 0.0),
 ]
 
 
 def make(rng, name, T, n):
     net = fl.Network(NETWORKS[name](rng), steps=T, static=2 * name.startswith("static"))
     X, y = rng.standard_normal((n, T, net.n_columns)), rng.standard_normal((n, net.n_outputs))
+    if net.mask_value is not None:
+        X[rng.random((n, T)) < 0.4, : net.n_features] = net.mask_value
+        X[0, :, : net.n_features], X[-1, 0, : net.n_features] = net.mask_value, net.mask_value
     return net, X, y, rng.uniform(0.1, 3.0, n)
 
 

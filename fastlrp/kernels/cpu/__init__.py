@@ -5,6 +5,7 @@
 share their months. ``product`` and ``transpose`` are vector code.
 """
 
-from fastlrp.kernels.cpu.host import profile, run, run_into, run_tasks, threads_of
+from fastlrp.kernels.cpu.host import profile, run_tasks, threads_of
+from fastlrp.kernels.cpu.masked import run, run_into
 
 __all__ = ["profile", "run", "run_into", "run_tasks", "threads_of"]

@@ -138,11 +138,12 @@ def run_into(
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
     threads: int | None = None,
+    kept: bool = False,
 ) -> None:
     """Do what :func:`run` does for a part of a whole, and write each result to its window's place in ``results``;
     other rows stay as they are."""
     threads = threads_of(threads)
-    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=False)
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, kept=kept)
     _run_plan(plan, windows, cut, rule, target, threads, None, results)
 
 

@@ -18,7 +18,7 @@ from fastlrp.kernels.program.recurrent import recurrent
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import Bidirectional, Dropout, Recurrent
+from fastlrp.model.layers import WEIGHTLESS, Bidirectional, Recurrent
 from fastlrp.rules import Aggregate, Rule, program_of
 
 
@@ -145,13 +145,13 @@ def _plan_of_many(net: Chain, ask: Ask) -> Plan:
 def _plan(net: Chain, ask: Ask) -> Plan:
     """Walk up the network for the forward pass; each layer writes its own way back."""
     T, D, S = ask.steps, net.n_features, net.n_static
-    weighted = [layer for layer in net.layers if not isinstance(layer, Dropout)]
+    weighted = [layer for layer in net.layers if not isinstance(layer, WEIGHTLESS)]
     walk = Walk(ask, max(layer.n_outputs for layer in weighted), D + S if ask.shared else 0, len(weighted) + (S > 0))
     x, width = 0 if ask.shared else walk.rows(T * (D + S)), (1 if ask.reduced else T) * D
     rel_x = walk.rows(width + S) if ask.rule else 0
     below = Rows(x, D + S, rel_x, 0 if ask.reduced else D, D, sequence=True, kept=T, months=ask.shared)
     static = Rows(x + D, D + S, rel_x + width, 0, S, sequence=False, kept=T, months=ask.shared)
-    joins = sum(not isinstance(layer, Dropout) for layer in net.layers[: net.join]) if S else -1
+    joins = sum(not isinstance(layer, WEIGHTLESS) for layer in net.layers[: net.join]) if S else -1
     if ask.rule:
         walk.away = ask.rule.depart(walk, below)
     pre = 0

@@ -31,7 +31,7 @@ KINDS = (
     # gradients: of rules and of training; then of rules alone
     "GATES", "GATES_GRADIENT", "SLOPE", "ALONG",
     # training
-    "CONTRACT", "MOVE", "TIMES", "DRAW",
+    "CONTRACT", "MOVE", "TIMES", "DRAW", "DIFFERS", "BLEND",
     # a GRU: its step forward and its rule, which a processor knows; then its gradients
     "GRU_CELL", "RESET_RULE", "RESET_LEFT_OUT",
     "GRU_GATES", "GRU_GATES_GRADIENT",
@@ -41,7 +41,7 @@ KINDS = (
     CELL, LSTM_STEP, PRODUCTS,
     LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
     GATES, GATES_GRADIENT, SLOPE, ALONG,
-    CONTRACT, MOVE, TIMES, DRAW,
+    CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND,
     GRU_CELL, RESET_RULE, RESET_LEFT_OUT,
     GRU_GATES, GRU_GATES_GRADIENT,
 ) = range(len(KINDS))  # fmt: skip
@@ -51,7 +51,7 @@ INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP, PRODUCTS}
 GRUS = frozenset({GRU_CELL, RESET_RULE, RESET_LEFT_OUT, GRU_GATES, GRU_GATES_GRADIENT})
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
 TRAINING = GRADIENTS - {ALONG} | {
-    PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW, GRU_GATES, GRU_GATES_GRADIENT,
+    PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND, GRU_GATES, GRU_GATES_GRADIENT,
 }  # fmt: skip
 
 #: Activations by their code, which is their place among those that layers accept.
@@ -375,6 +375,16 @@ def draw(units: int, *, out: int, rate: float, stream: int) -> Instruction:
     return Instruction(DRAW, given, 1.0 / (1.0 - rate))
 
 
+def differs(units: int, *, a: int, out: int, value: float) -> Instruction:
+    """out (one row) = 1 where any of the rows of a is not ``value``, compared in float32, else 0."""
+    return Instruction(DIFFERS, {"units": units, "a": a, "out": out}, value)
+
+
+def blend(units: int, *, a: int, b: int, out: int) -> Instruction:
+    """out = a where b (one row) is 0, whatever stood there; elsewhere it stays."""
+    return Instruction(BLEND, {"units": units, "a": a, "b": b, "out": out})
+
+
 def _located(places: dict[str, int | At]) -> dict[str, int]:
     """Operands for rows of the tile, and for rows of months with their shift; an instruction has only one shift."""
     found: dict[str, int] = {}
@@ -454,6 +464,8 @@ _REACH: dict[int, dict[str, _Reach]] = {
     MOVE: {"a": _units(), "out": _units()},
     TIMES: {"a": _units(), "b": _units(), "out": _units()},
     DRAW: {"out": _units()},
+    DIFFERS: {"a": _units(), "out": _one},
+    BLEND: {"a": _units(), "b": _one, "out": _units()},
     GRU_CELL: {
         "z": _units(4), "before": _units(), "a": _where(lambda do: do["stage"] == WHOLE, _units()),
         "h": _where(lambda do: do["stage"] != RESET, _units()),

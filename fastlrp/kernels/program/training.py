@@ -24,7 +24,9 @@ from fastlrp.kernels.program.instructions import (
     activate,
     add,
     assemble,
+    blend,
     contract,
+    differs,
     draw,
     fill,
     gates,
@@ -37,7 +39,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import GRU, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import GRU, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
 
 #: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
@@ -62,11 +64,14 @@ class _Spec(NamedTuple):
     rate: float = 0.0
     resets_after: tuple[bool, ...] = ()  # of GRUs, whether their reset gates work after the product with U
     static: int = 0  # how many of the inputs are static features
+    value: float = 0.0  # of masked steps
 
 
 def _spec(layer: Layer, static: int = 0) -> _Spec:
     if isinstance(layer, Dropout):
         return _Spec("dropout", rate=layer.rate)
+    if isinstance(layer, Masking):
+        return _Spec("masking", value=layer.value)
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
         biases = (layer.b is not None,)
@@ -162,7 +167,10 @@ class _TrainWalk:
         self.decays: list[Array] = []
         self.n_packed = self.n_params = self.n_rows = 0
         self.flops = 0.0
-        self.n_zeros = max(spec.units for spec in specs)
+        #: Of each step of the present sequence, the row that is 0 where it is masked; empty without Masking.
+        self.live: list[int] = []
+        masks = any(spec.kind == "masking" for spec in specs)
+        self.n_zeros = max(spec.units for spec in specs) * (4 if masks else 1)  # a masked step's dz is 0
         self.zeros, self.ones = self.rows(self.n_zeros), self.rows(1)
 
     def rows(self, n: int) -> int:
@@ -185,7 +193,7 @@ class _TrainWalk:
 
     def plan(self) -> TrainPlan:
         T, D = self.T, next(spec.inputs for spec in self.specs if spec.inputs)
-        S = sum(spec.static for spec in self.specs)
+        S, self.D = sum(spec.static for spec in self.specs), D
         x = self.rows(T * (D + S))
         below, self.static = _Rows(x, -1, D + S, T), x + (T - 1) * (D + S) + D
         write = {
@@ -193,6 +201,7 @@ class _TrainWalk:
             "bidirectional": self.bidirectional,
             "dense": self.dense,
             "dropout": self.dropout,
+            "masking": self.masking,
         }
         for spec in self.specs:
             self.backward.append([])
@@ -217,6 +226,8 @@ class _TrainWalk:
         out = _Rows(h + (T - kept) * H, self.rows(H * kept), H, kept)
         order = range(T - 1, -1, -1) if spec.reverse else range(T)
         self.run_cell(spec, 0, below, order, [h + k * H for k in range(T)], out, adds=False)
+        if spec.reverse:
+            self.live.reverse()
         return out
 
     def bidirectional(self, spec: _Spec, below: _Rows) -> _Rows:
@@ -257,6 +268,7 @@ class _TrainWalk:
         z, c, tanh_c = self.rows(4 * H * T), self.rows(H * T), self.rows(H * T)
         signal, gate = spec.activations[part]
         first, later = self.matrix(W.T, b), self.matrix(np.concatenate([W, U]).T, b)  # h_0 = 0
+        live = [self.live[t] for t in order] if self.live else []
         for k, t in enumerate(order):
             self.forward += [
                 product(4 * H, out=z + k * 4 * H, weights=later if k else first, a=below.row(t), a_depth=D,
@@ -264,20 +276,33 @@ class _TrainWalk:
                 gates(H, z=z + k * 4 * H, before=c + (k - 1) * H if k else self.zeros, c=c + k * H,
                       tanh_c=tanh_c + k * H, h=h[k], activation=signal, gate=gate),
             ]  # fmt: skip
+            if live:
+                self.keep(H, c + (k - 1) * H if k else self.zeros, live[k], c + k * H)
+                self.keep(H, h[k - 1] if k else self.zeros, live[k], h[k])
         back = self.backward[-1]
         dc, dh, spare = self.rows(H), self.rows(H), self.rows(4 * H)
+        other, dc_after = (self.rows(H), self.rows(H)) if live else (dh, dc)
         to_h, to_x = self.matrix(U), self.matrix(W) if below.grad >= 0 else -1
         back.append(fill(H, out=dc))
+        at_h = dh
         for k in range(T - 1, -1, -1):
             dz = z + k * 4 * H
             arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0) if out.steps > 1 or k == T - 1 else None
             if k < T - 1:
-                back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=arrived))
+                init = arrived
+                if live:
+                    back += self.passed_on(H, at_h, live[k + 1], other, arrived)
+                    init, dh, other = other, other, dh
+                back.append(product(H, out=dh, weights=to_h, a=dz + 4 * H, a_depth=4 * H, init=init))
+            at_h = dh if k < T - 1 or arrived is None else arrived
+            if live:
+                back.append(move(H, a=dc, out=dc_after))
             back.append(
                 gates_gradient(H, z=dz, before=c + (k - 1) * H if k else self.zeros, tanh_c=tanh_c + k * H,
-                               dh=dh if k < T - 1 or arrived is None else arrived, dc=dc, spare=spare,
-                               activation=signal, gate=gate)
+                               dh=at_h, dc=dc, spare=spare, activation=signal, gate=gate)
             )  # fmt: skip
+            if live:
+                back += [blend(4 * H, a=self.zeros, b=live[k], out=dz), blend(H, a=dc_after, b=live[k], out=dc)]
             if to_x >= 0:
                 down = below.slope(order[k])
                 back.append(product(D, out=down, weights=to_x, a=dz, a_depth=4 * H, init=down if adds else None))
@@ -288,6 +313,24 @@ class _TrainWalk:
         self.contract_bias(b, z, 4 * H, T)
         self.flops += 8.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
 
+    def masking(self, spec: _Spec, below: _Rows) -> _Rows:
+        """Note which steps are masked; X itself goes on as it is."""
+        first = self.rows(below.steps)
+        self.live = [first + t for t in range(below.steps)]
+        self.forward += [
+            differs(self.D, a=below.row(t), out=row, value=spec.value) for t, row in enumerate(self.live)
+        ]
+        return below
+
+    def keep(self, units: int, before: int, live: int, now: int) -> None:
+        """Leave a step's state, any recurrent layer's, as it was before where the step is masked."""
+        self.forward.append(blend(units, a=before, b=live, out=now))
+
+    def passed_on(self, units: int, after: int, live: int, out: int, arrived: int | None) -> list[Instruction]:
+        """out = a step's own gradient, if any has arrived, and, where the step after is masked, that one's as well."""
+        own = [] if arrived is None else [add(units, a=arrived, out=out)]
+        return [fill(units, out=out), blend(units, a=after, b=live, out=out), *own]
+
     def run_gru(
         self, spec: _Spec, part: int, below: _Rows, order: Sequence[int], h: list[int], out: _Rows, *, adds: bool
     ) -> None:
@@ -296,8 +339,10 @@ class _TrainWalk:
         W, U = self.params(D, 3 * H, decays=True), self.params(H, 3 * H)
         b = self.params(2 if reset_after else 1, 3 * H) if spec.biases[part] else None
         z, (signal, gate) = self.rows(4 * H * T), spec.activations[part]
-        to_gates = self.gru_forward(W, U, b, below, order, h, z, signal, gate, reset_after=reset_after)
+        live = [self.live[t] for t in order] if self.live else []
+        to_gates = self.gru_forward(W, U, b, below, order, live, h, z, signal, gate, reset_after=reset_after)
         back, dh, d_reset, spare = self.backward[-1], self.rows(H), self.rows(H), self.rows(3 * H)
+        dh_after = self.rows(H) if live else dh
         to_x, to_reset = self.matrix(W) if below.grad >= 0 else -1, -1 if reset_after else self.matrix(U[:, 2 * H :])
         back.append(fill(H, out=dh))
         for k in range(T - 1, -1, -1):
@@ -305,15 +350,19 @@ class _TrainWalk:
             if out.steps > 1 or k == T - 1:
                 arrived = out.slope((h[k] - out.at) // H if out.steps > 1 else 0)
                 back.append(add(H, a=arrived, out=dh))
+            if live:
+                back.append(move(H, a=dh, out=dh_after))
             back += gru_backward(H, (signal, gate), reset_after=reset_after, z=dz, before=h[k - 1] if k else self.zeros,
                                  dh=dh, d_reset=d_reset, spare=spare, U=to_reset)  # fmt: skip
+            if live:
+                back += [blend(4 * H, a=self.zeros, b=live[k], out=dz), blend(H, a=dh_after, b=live[k], out=dh)]
             if k:
                 back.append(gru_to_past(H, reset_after=reset_after, z=dz, dh=dh, U=to_gates))
             if to_x >= 0:
                 down = below.slope(order[k])
                 back.append(product(D, out=down, weights=to_x, a=dz, a_depth=3 * H, init=down if adds else None))
         by, h_by, later = (order[1] - order[0], h[1] - h[0], z + 4 * H) if T > 1 else (0, 0, z)
-        self.contract(W, below.row(order[0]), by * D, z, 4 * H, T)
+        self.contract(W, below.row(order[0]), by * below.width, z, 4 * H, T)
         self.contract(U[:, : 2 * H], h[0], h_by, later, 4 * H, T - 1, stride=3 * H)
         if reset_after:
             self.contract(U[:, 2 * H :], h[0], h_by, later + 3 * H, 4 * H, T - 1, stride=3 * H)
@@ -327,8 +376,8 @@ class _TrainWalk:
         self.flops += 6.0 * H * T * ((D + H) * 2 + H + (D if to_x >= 0 else 0))
 
     def gru_forward(
-        self, W: Array, U: Array, b: Array | None, below: _Rows, order: Sequence[int], h: list[int], z: int,
-        signal: str, gate: str, *, reset_after: bool,
+        self, W: Array, U: Array, b: Array | None, below: _Rows, order: Sequence[int], live: list[int], h: list[int],
+        z: int, signal: str, gate: str, *, reset_after: bool,
     ) -> int:  # fmt: skip
         """Write a GRU's forward pass; returns the place of U as the way back to h_{t-1} reads it."""
         H, D, emit = len(U), len(W), self.forward.append
@@ -359,11 +408,13 @@ class _TrainWalk:
                 weights, depth = (last, H) if k else (start, 0)
                 emit(product(H, out=at + 3 * H, weights=weights, a=0, a_depth=0, b=before, b_depth=depth))
                 emit(gru_gates(H, **of, stage=WHOLE))
-                continue
-            emit(gru_gates(H, **of, stage=RESET))
-            weights, depth = (last, H) if k else (alone, 0)
-            emit(product(H, out=at + 2 * H, weights=weights, **x, b=at + 3 * H, b_depth=depth))
-            emit(gru_gates(H, **of, stage=UPDATE))
+            else:
+                emit(gru_gates(H, **of, stage=RESET))
+                weights, depth = (last, H) if k else (alone, 0)
+                emit(product(H, out=at + 2 * H, weights=weights, **x, b=at + 3 * H, b_depth=depth))
+                emit(gru_gates(H, **of, stage=UPDATE))
+            if live:
+                self.keep(H, before, live[k], h[k])
         return self.matrix(U if reset_after else U[:, gates])
 
     def contract(self, places: Array, a: int, a_step: int, b: int, b_step: int, steps: int, stride: int = 0) -> None:
@@ -442,7 +493,7 @@ def train_plan(net: Chain, steps: int) -> TrainPlan:
     ValueError
         If the network has a softmax output: training is for regression.
     """
-    last = next(layer for layer in reversed(net.layers) if not isinstance(layer, Dropout))
+    last = next(layer for layer in reversed(net.layers) if not isinstance(layer, WEIGHTLESS))
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")
     joins = net.join if net.n_static else -1

@@ -18,7 +18,9 @@ from fastlrp.kernels.lanes import at, distinct
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
+    BLEND,
     CONTRACT,
+    DIFFERS,
     DRAW,
     FILL,
     GATES,
@@ -85,6 +87,28 @@ def move(n, source, out, factor):
         out[k] = factor * source[k]
 
 
+@compiled
+def differs(units, lanes, rows, value, out):
+    """out (one row) = 1 where any of the rows is not the value, else 0."""
+    distinct()
+    one = type(out[0])(1)
+    for k in range(lanes):
+        out[k] = one - one
+    for j in range(units):
+        for k in range(lanes):
+            out[k] = one if np.float32(rows[j * lanes + k]) != value else out[k]
+
+
+@compiled
+def blend(units, lanes, other, live, out):
+    """out = other where live (one row) is 0."""
+    distinct()
+    for j in range(units):
+        for k in range(lanes):
+            p = j * lanes + k
+            out[p] = out[p] if live[k] != 0 else other[p]
+
+
 @merged
 def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
     """Run a program on a tile. ``first`` is the tile's first sample in its batch; with ``key`` 0 nothing is dropped.
@@ -119,6 +143,10 @@ def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
             add(n, a, out, number(do.factor))
         elif kind == TIMES:
             times(n, a, at(s, do.b * lanes), out)
+        elif kind == DIFFERS:
+            differs(do.units, lanes, a, np.float32(do.factor), out)
+        elif kind == BLEND:
+            blend(do.units, lanes, a, at(s, do.b * lanes), out)
         elif kind == DRAW:
             if key == 0:
                 fill(n, out, number(1))
