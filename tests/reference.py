@@ -6,7 +6,7 @@ A network is a list of plain dicts, from the input up::
     {"kind": "lstm", "W": (D, 4H), "U": (H, 4H), "b": (4H,) or None, "return_sequences": bool, "go_backwards": bool,
      "activation": str, "recurrent_activation": str}
     {"kind": "bidirectional", "forward": lstm, "backward": lstm, "merge_mode": "concat", "sum" or "ave"}
-    {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
+    {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str, "alpha": float, where the activation has one}
     {"kind": "dropout"}
 
 Gradients, and what they are multiplied with, follow below the rules of LRP.
@@ -16,6 +16,7 @@ Sources: Arras et al. 2017 (arXiv:1706.07206) and 2019 (arXiv:1909.12114); RUDDE
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,35 @@ ACTIVATIONS = {
     "relu": lambda z: np.maximum(z, 0),
     "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0), 6) / 6,
     "hard_sigmoid_keras2": lambda z: np.clip(FLOAT(0.2) * z + FLOAT(0.5), 0, 1),
-    "softmax": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
+    "softmax": lambda z: np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum(-1)[..., None],
 }
+
+
+def _normal(z: Array) -> Array:
+    """The standard normal distribution function."""
+    return np.array([math.erfc(-float(v) / math.sqrt(2)) / 2 for v in np.ravel(z)], FLOAT).reshape(np.shape(z))
+
+
+#: Activations of Dense layers, some with a parameter alpha.
+CURVES = {
+    "leaky_relu": lambda z, alpha: np.maximum(z, 0) + alpha * np.minimum(z, 0),
+    "relu6": lambda z, _: np.clip(z, 0, 6),
+    "elu": lambda z, alpha: np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0)),
+    "selu": lambda z, _: SELU * CURVES["elu"](z, 1.6732632423543772),
+    "silu": lambda z, _: z * ACTIVATIONS["sigmoid"](z),
+    "gelu": lambda z, _: z * _normal(z),
+    "gelu_tanh": lambda z, _: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "softplus": lambda z, _: np.logaddexp(z, 0),
+    "softsign": lambda z, _: z / (1 + np.abs(z)),
+    "exponential": lambda z, _: np.exp(z),
+}
+SELU = 1.0507009873554805
+
+
+def activated(layer: Layer, z: Array) -> Array:
+    """A Dense layer's output."""
+    name = layer["activation"]
+    return CURVES[name](z, layer.get("alpha")) if name in CURVES else ACTIVATIONS[name](z)
 
 
 @dataclass(frozen=True)
@@ -149,7 +177,10 @@ def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
 
 
 def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
-    """Prediction (K,), the same before the last activation, and a tape for each layer."""
+    """Prediction (K,), or (T, K) where sequences are returned to the end; the same before the last activation; and a
+    tape for each layer. Without a recurrent layer x (1, D) is a row of features."""
+    if not any(layer["kind"] in ("lstm", "bidirectional") for layer in layers):
+        (x,) = x
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
     for layer in layers:
@@ -159,7 +190,7 @@ def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
             W = np.asarray(layer["W"], FLOAT)
             before = out @ W + bias(layer, W.shape[1])
             tapes.append((out, before))
-            out = ACTIVATIONS[layer["activation"]](before)
+            out = activated(layer, before)
         else:
             out, tape = recurrent_forward(layer, out)
             before = out
@@ -168,7 +199,7 @@ def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
 
 
 def predict(layers: list[Layer], x: Array) -> Array:
-    """Prediction (K,) of one sample x (T, D)."""
+    """Prediction (K,) of one sample x (T, D), or (T, K)."""
     return forward(layers, x)[0]
 
 
@@ -280,21 +311,24 @@ def aggregated(R: Array, aggregate: str | bool, ledger: Ledger) -> Array:
 
 
 def explain(
-    layers: list[Layer], x: Array, rule: Rule, target: int = 0, aggregate: str | bool = "sequence"
+    layers: list[Layer], x: Array, rule: Rule, target: int = 0, aggregate: str | bool = "sequence", at_step: int = -1
 ) -> Explanation:
-    """Relevance of one sample x (T, D) for one output unit's score."""
+    """Relevance of one sample x (T, D) for one output unit's score; of a sequence, for that at one step."""
     prediction, before, tapes = forward(layers, x)
     ledger = Ledger()
-    R = np.zeros_like(before)
-    R[target] = before[target]
+    R, scored = np.zeros_like(before), (at_step, target) if before.ndim == 2 else target
+    R[scored] = before[scored]
+    below_a_recurrent_layer = False
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             R = dense_relevance(layer, tape, R, rule, ledger)
         elif layer["kind"] != "dropout":
-            if R.ndim == 2:
+            if R.ndim == 2 and below_a_recurrent_layer:
                 R = aggregated(R, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
-    return Explanation(R, prediction, score=float(before[target]), **vars(ledger))
+            below_a_recurrent_layer = True
+    prediction = prediction[at_step] if before.ndim == 2 else prediction
+    return Explanation(np.atleast_2d(R), prediction, score=float(before[scored]), **vars(ledger))
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
@@ -308,6 +342,31 @@ SLOPES = {
     "hard_sigmoid": lambda z: np.where(np.abs(z) < 3, FLOAT(1) / 6, FLOAT(0)),
     "hard_sigmoid_keras2": lambda z: np.where(np.abs(z) < 2.5, FLOAT(0.2), FLOAT(0)),
 }
+
+
+#: Derivatives of the activations that may have a parameter.
+CURVE_SLOPES = {
+    "leaky_relu": lambda z, alpha: np.where(z > 0, FLOAT(1), FLOAT(alpha)),
+    "relu6": lambda z, _: np.where((z > 0) & (z < 6), FLOAT(1), FLOAT(0)),
+    "elu": lambda z, alpha: np.where(z >= 0, FLOAT(1), alpha * np.exp(np.minimum(z, 0))),
+    "selu": lambda z, _: SELU * CURVE_SLOPES["elu"](z, 1.6732632423543772),
+    "silu": lambda z, _: ACTIVATIONS["sigmoid"](z) * (1 + z * ACTIVATIONS["sigmoid"](-z)),
+    "gelu": lambda z, _: _normal(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+    "gelu_tanh": lambda z, _: _gelu_tanh_slope(z, np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "softplus": lambda z, _: ACTIVATIONS["sigmoid"](z),
+    "softsign": lambda z, _: (1 + np.abs(z)) ** -2.0,
+    "exponential": lambda z, _: np.exp(z),
+}
+
+
+def _gelu_tanh_slope(z: Array, t: Array) -> Array:
+    return (1 + t) / 2 + z / 2 * (1 - t**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+
+
+def activation_slope(layer: Layer, z: Array) -> Array:
+    """The derivative of a Dense layer's activation at its pre-activation."""
+    name = layer["activation"]
+    return CURVE_SLOPES[name](z, layer.get("alpha")) if name in CURVES else SLOPES[name](z)
 
 
 def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
@@ -347,33 +406,44 @@ def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
     return sum(recurrent_gradient(part, tape, d) for part, tape, d in parts)
 
 
-def gradient(layers: list[Layer], x: Array, target: int = 0) -> tuple[Array, float]:
-    """d score/dx (T, D), and the score."""
+def gradient(layers: list[Layer], x: Array, target: int = 0, at_step: int = -1) -> tuple[Array, float]:
+    """d score/dx (T, D), and the score; of a sequence, that at one step."""
     _, before, tapes = forward(layers, x)
-    d, scored = np.eye(len(before), dtype=FLOAT)[target], False
+    place = (at_step, target) if before.ndim == 2 else target
+    d, scored = np.zeros_like(before), False
+    d[place] = 1
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             if scored:
-                d = d * SLOPES[layer["activation"]](tape[1])
+                d = d * activation_slope(layer, tape[1])
             d = d @ np.asarray(layer["W"], FLOAT).T
         elif layer["kind"] != "dropout":
             d = recurrent_gradient(layer, tape, d)
         scored = scored or layer["kind"] != "dropout"
-    return d, float(before[target])
+    return np.atleast_2d(d), float(before[place])
 
 
-def gradient_x_input(layers: list[Layer], x: Array, target: int = 0) -> Explanation:
+def explained_prediction(layers: list[Layer], x: Array, at_step: int) -> Array:
+    """Prediction (K,); of a sequence, that at one step."""
+    prediction = predict(layers, x)
+    return prediction[at_step] if prediction.ndim == 2 else prediction
+
+
+def gradient_x_input(layers: list[Layer], x: Array, target: int = 0, at_step: int = -1) -> Explanation:
     """x * d score/dx; what is missing in the score is unattributed."""
-    d, score = gradient(layers, x, target)
-    values = np.asarray(x, FLOAT) * d
-    return Explanation(values, predict(layers, x), score, 0.0, score - float(values.sum()), 1.0)
+    d, score = gradient(layers, x, target, at_step)
+    values, prediction = np.asarray(x, FLOAT) * d, explained_prediction(layers, x, at_step)
+    return Explanation(values, prediction, score, 0.0, score - float(values.sum()), 1.0)
 
 
-def integrated_gradients(layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0) -> Explanation:
+def integrated_gradients(
+    layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0, at_step: int = -1
+) -> Explanation:
     """(x - baseline) * the mean gradient at n Gauss-Legendre nodes; the score of the baseline is unattributed."""
     baseline = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x))
     mean = np.zeros(np.shape(x), FLOAT)
     for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
-        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target)[0]
-    score, start = (gradient(layers, at, target)[1] for at in (x, baseline))
-    return Explanation((x - baseline) * mean, predict(layers, x), score, 0.0, start, 1.0)
+        mean += weight / 2 * gradient(layers, baseline + (1 + node) / 2 * (x - baseline), target, at_step)[0]
+    score, start = (gradient(layers, at, target, at_step)[1] for at in (x, baseline))
+    prediction = explained_prediction(layers, x, at_step)
+    return Explanation((x - baseline) * mean, prediction, score, 0.0, start, 1.0)

@@ -108,7 +108,7 @@ class RollingPanel:
         products = float(len(self) * self.models.steps * net.n_params)
         try:
             run_on_device(
-                lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule
+                lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule, net=net
             )
         except FloatingPointError:
             self._refuse_infinite()

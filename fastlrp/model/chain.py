@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import CURVES, LSTM, Bidirectional, Dense, Dropout, Layer
 from fastlrp.text_tables import text_table
 
 
@@ -55,7 +55,10 @@ class Chain:
         self._check_chain()
         weighted = [layer for layer in self._layers if not isinstance(layer, Dropout)]
         check("steps", steps, "Network")
-        self._steps = None if steps is None else int(steps)
+        self._recurrent = any(isinstance(layer, LSTM | Bidirectional) for layer in weighted)
+        if not self._recurrent and steps not in (None, 1):
+            raise ValueError(f"Network(steps={steps}) was given, but without a recurrent layer a window is one step")
+        self._steps = 1 if not self._recurrent else None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
         self._n_params = sum(layer.n_params for layer in self._layers)
         self._features = as_names(
@@ -77,8 +80,8 @@ class Chain:
                 raise ValueError(f"Network: layer {i} is {type(layer).__name__}, {expected}")
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
         if not weighted:
-            raise ValueError("Network: no layer with weights was given, expected at least one LSTM and its head")
-        sequence = True
+            raise ValueError("Network: no layer with weights was given, expected at least one LSTM or Dense")
+        sequence, recurrent = True, False
         for (i, below), (k, above) in itertools.pairwise(weighted):
             if above.n_inputs != below.n_outputs:
                 raise ValueError(
@@ -92,14 +95,10 @@ class Chain:
                         f"Network: {self._label(i)} needs a sequence, but the recurrent layer below it gives only its "
                         "last step: set return_sequences=True there"
                     )
-                sequence = layer.return_sequences
+                sequence, recurrent = layer.return_sequences, True
             elif layer.activation == "softmax" and i != weighted[-1][0]:
                 raise ValueError(f"Network: {self._label(i)} has softmax, which only the last layer may have")
-        if sequence:
-            raise ValueError(
-                "Network: the output is a sequence, expected one row a sample: the last recurrent layer must have "
-                "return_sequences=False"
-            )
+        self._sequence = sequence and recurrent
 
     def _label(self, i: int) -> str:
         layer = self._layers[i]
@@ -119,6 +118,27 @@ class Chain:
     def n_features(self) -> int:
         """D, the number of inputs per step."""
         return self._n_features
+
+    @property
+    def sequence(self) -> bool:
+        """Whether it predicts at every step, since its last recurrent layer returns sequences."""
+        return self._sequence
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it has a recurrent layer; else it takes one step, a row of features."""
+        return self._recurrent
+
+    @property
+    def cpu_only(self) -> str | None:
+        """Why only a processor computes it, in a few words; None where a GPU does, too."""
+        if self._sequence:
+            return "a network that returns sequences"
+        if not self._recurrent:
+            return "a network without a recurrent layer"
+        used = [layer.activation for layer in self._layers if isinstance(layer, Dense)]
+        curve = next((name for name in used if name in CURVES), None)
+        return None if curve is None else f"the activation {curve}"
 
     @property
     def n_outputs(self) -> int:

@@ -84,6 +84,7 @@ def title(relevance: RelevanceArrays) -> str:
     steps = f"{count(relevance.steps, 'step')}{' (summed)' if relevance.reduced else ''}"
     shape = f"{count(len(relevance), 'sample')} x {steps} x {count(len(relevance.features), 'feature')}"
     target = "" if relevance.target is None else f", target {relevance.target!r}"
+    target += "" if relevance.at_step is None else f", output of step {relevance.at_step}"
     of = "" if relevance.n_members is None else f", mean of {relevance.n_members:,} networks"
     return f"<Relevance: {shape}{of}, {relevance.rule!r}{target}>"
 

@@ -56,6 +56,9 @@ class Relevance(RelevanceArrays):
         that were explained; None for some of them, as it is not known.
     n_members : int or None
         The number of an ensemble's members.
+    at_step : int or None
+        The step whose output was explained, 0 the first, of a network that predicts at every step; ``prediction`` and
+        ``score`` are that step's. None for others.
     origin : tuple of Network, str or None
         The networks that were explained, or their fingerprint; :attr:`network` is the fingerprint of either.
     """

@@ -21,8 +21,10 @@ from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
     Array,
+    Instruction,
     add,
     copy,
+    curve_slope,
     fill,
     gates_gradient,
     product,
@@ -32,7 +34,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Fed, Map, Meeting, Pass, RuleProgram, Walk
-from fastlrp.model.layers import Dense
+from fastlrp.model.layers import CURVES, Dense
 
 
 class _Gradient(RuleProgram):
@@ -49,10 +51,11 @@ class _Gradient(RuleProgram):
         W, U = (walk.matrix(walk.cast(weights)) for weights in (p.layer.W, p.layer.U))
         (dc, dh, _), spare = walk.work, walk.rows(4 * H)
         emit(fill(H, out=dc))
-        for k in range(T - 1, -1, -1):
-            dz, t, last, arrived = p.state(k), p.read(k, T), k == T - 1, p.out.relevance(p.written(k, T))
+        for k in range(p.arrivals.stop - 1, -1, -1):
+            dz, t, arrived = p.state(k), p.read(k, T), p.out.relevance(p.written(k, T))
+            last = k == p.arrivals.stop - 1
             if not last:
-                init = arrived if p.out.sequence else None
+                init = arrived if k in p.arrivals else None
                 emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=4 * H, init=init))
             emit(
                 gates_gradient(H, z=dz, before=p.cell(k - 1) if k else walk.zeros, tanh_c=p.cell(k) + H,
@@ -66,7 +69,7 @@ class _Gradient(RuleProgram):
         """The slope of the activation, which the last layer's score is taken before, then W dz."""
         for m in steps:
             if layer.activation != "linear" and not walk.last:
-                walk.down.append(slope(m.units, a=m.out, out=m.relevance, activation=layer.activation))
+                walk.down.append(_slope(layer, m))
             self.linear(walk, m)
 
     def linear(self, walk: Walk, m: Map) -> None:
@@ -90,6 +93,13 @@ class _Gradient(RuleProgram):
             walk.down.append(copy(units, a=at.rel, out=into))
             if weight != 1.0:
                 walk.down.append(scale(units, out=into, factor=weight))
+
+
+def _slope(layer: Dense, m: Map) -> Instruction:
+    """The derivative of a layer's activation, from its output or, of a curve, from its pre-activation."""
+    if layer.activation in CURVES:
+        return curve_slope(m.units, a=m.z, out=m.relevance, activation=layer.activation, alpha=layer.alpha)
+    return slope(m.units, a=m.out, out=m.relevance, activation=layer.activation)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastlrp.kernels.program.packing import Packing, packing_of, shape_of
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dropout
+from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
 from fastlrp.rules import Aggregate, Rule, program_of
 
 
@@ -37,6 +38,7 @@ class Plan:
     lost, initial, zeros : rows of relevance handed to nobody, of relevance that reaches h_0 and c_0, and of ``n_zeros``
         zeros
     bad : row that is NaN where a window misses a value
+    n_outputs : numbers of a prediction, those of all steps one after the other where the network predicts at each
     explains : whether there is relevance
     """
 
@@ -88,14 +90,16 @@ def make_plan(
     shared: bool = False,
     layout: Layout = BLOCKS,
     kept: bool = True,
+    at_step: int | None = None,
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
     ``shared``: whether its windows are a panel's, and share their months. ``kept``: False for one of many networks of
-    the same shape: only its weights are packed, anew each time, in a twentieth of the time of a plan.
+    the same shape: only its weights are packed, anew each time, in a twentieth of the time of a plan. ``at_step``: the
+    step that is explained, 0 to T - 1, of a network that predicts at each.
     """
     program = None if rule is None else program_of(rule)
-    ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
+    ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout, at_step if program else None)
     plan = net._plans.get(ask)
     if plan is None and not kept:
         return _plan(net, ask) if program is not None and program.mixes else _plan_of_many(net, ask)
@@ -141,8 +145,10 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     if ask.rule:
         walk.away = ask.rule.depart(walk, below)
     pre = 0
-    for layer in weighted:
+    top = max((i for i, layer in enumerate(weighted) if not isinstance(layer, Dense)), default=-1)
+    for i, (layer, arrivals) in enumerate(zip(weighted, _arrivals(weighted, ask), strict=True)):
         walk.back.append([])
+        walk.arrivals, walk.uppermost = arrivals, i == top
         if isinstance(layer, LSTM):
             below = lstm(walk, layer, below)
             pre = below.at
@@ -165,8 +171,26 @@ def _plan(net: Chain, ask: Ask) -> Plan:
             (walk.end, walk.n_rows),
         )
     )
+    outputs = net.n_outputs * (T if net.sequence else 1)
     return Plan(
         before, start, forward, back, end, nodes, np.concatenate(walk.packed), walk.n_rows, walk.n_month_rows, x, rel_x,
-        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, net.n_outputs,
+        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D, outputs,
         ask.reduced, ask.rule is not None,
     )  # fmt: skip
+
+
+def _arrivals(layers: Sequence[Layer], ask: Ask) -> list[range]:
+    """The steps of each layer's output that get relevance, where it is a sequence, from the step that is explained
+    down: an LSTM hands on to all steps that it read before."""
+    every = range(ask.steps)
+    found, here = [], every if ask.at_step is None else range(ask.at_step, ask.at_step + 1)
+    for layer in reversed(layers):
+        found.append(here)
+        if isinstance(layer, Dense):
+            continue
+        if isinstance(layer, LSTM) and layer.return_sequences:
+            last = here.stop
+            here = range(ask.steps - last, ask.steps) if layer.go_backwards else range(last)
+        else:
+            here = every
+    return found[::-1]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, Array, At
+from fastlrp.kernels.program.instructions import CELL, CURVED, GRADIENTS, INFERENCE, LSTM_STEP, Array, At
 
 #: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
 LANES = 16
@@ -112,5 +112,5 @@ def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
 
 #: Layouts of a processor, whose product leaves the gates in rows for a separate loop, and of a GPU, whose product also
 #: computes the cell.
-BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | {CELL})
+BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | CURVED | {CELL})
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)

@@ -79,13 +79,13 @@ class _Epsilon(RuleProgram):
         r_c, r_g, _ = walk.work
         walk.down.append(fill(H, out=r_c))
         walk.down.append(fill(1, out=walk.share_c))
-        for k in range(T - 1, -1, -1):
+        for k in range(p.arrivals.stop - 1, -1, -1):
             z, t = p.state(k), p.read(k, T)
-            if p.out.sequence or k == T - 1:
+            if k in p.arrivals:
                 self.arrival(walk, H, z, p.out.relevance(p.written(k, T)))
             self.cell(walk, H, z)
             inputs = D + H if self.recurrent else D
-            adds = p.adds or (p.below.rel_step == 0 and k < T - 1)
+            adds = p.adds or (p.below.rel_step == 0 and k < p.arrivals.stop - 1)
             self.linear(walk, Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, adds, -1, None))
             self._past(walk, p, k, U)
 

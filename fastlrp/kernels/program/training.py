@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from fastlrp.kernels.program.instructions import (
     add,
     assemble,
     contract,
+    curve,
+    curve_slope,
     draw,
     fill,
     gates,
@@ -32,7 +34,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import LSTM, Bidirectional, Dense, Dropout, Layer
+from fastlrp.model.layers import CURVES, LSTM, Bidirectional, Dense, Dropout, Layer
 
 #: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
@@ -55,6 +57,7 @@ class _Spec(NamedTuple):
     activations: tuple[tuple[str, str], ...] = ()
     merge: str = ""
     rate: float = 0.0
+    alpha: float | None = None
 
 
 def _spec(layer: Layer) -> _Spec:
@@ -62,7 +65,8 @@ def _spec(layer: Layer) -> _Spec:
         return _Spec("dropout", rate=layer.rate)
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
-        return _Spec("dense", layer.n_inputs, layer.n_outputs, (layer.b is not None,), activations=activations)
+        biases = (layer.b is not None,)
+        return _Spec("dense", layer.n_inputs, layer.n_outputs, biases, activations=activations, alpha=layer.alpha)
     parts = (layer,) if isinstance(layer, LSTM) else (layer.forward, layer.backward)
     return _Spec(
         "lstm" if isinstance(layer, LSTM) else "bidirectional",
@@ -286,9 +290,15 @@ class _TrainWalk:
         b = self.params(M) if spec.biases[0] else None
         out, (activation, _) = self.output(M, steps), spec.activations[0]
         forward, back = self.matrix(W.T, b), self.matrix(W) if below.grad >= 0 else -1
+        curved = activation in CURVES
+        z = self.rows(M * steps) if curved else out.at
         for t in range(steps):
-            self.forward.append(product(M, out=out.row(t), weights=forward, a=below.row(t), a_depth=K))
-        if activation != "linear":
+            self.forward.append(product(M, out=z + t * M, weights=forward, a=below.row(t), a_depth=K))
+        if curved:
+            how: dict[str, Any] = {"a": z, "activation": activation, "alpha": spec.alpha}
+            self.forward.append(curve(M * steps, out=out.at, **how))
+            self.backward[-1].append(curve_slope(M * steps, out=out.grad, **how))
+        elif activation != "linear":
             self.forward.append(activate(M * steps, a=out.at, out=out.at, activation=activation))
             self.backward[-1].append(slope(M * steps, a=out.at, out=out.grad, activation=activation))
         if back >= 0:
@@ -337,8 +347,13 @@ def train_plan(net: Chain, steps: int) -> TrainPlan:
     Raises
     ------
     ValueError
-        If the network has a softmax output: training is for regression.
+        If the network has a softmax output, as training is for regression, or predicts at every step.
     """
+    if net.sequence:
+        raise ValueError(
+            "training takes networks that predict once a sample, not one that returns sequences: the last recurrent "
+            "layer must have return_sequences=False"
+        )
     last = next(layer for layer in reversed(net.layers) if not isinstance(layer, Dropout))
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastlrp.kernels import gradients
+from fastlrp.kernels.cpu.curves import curve, curve_slope
 from fastlrp.kernels.cpu.elementwise import activate, add, fill
 from fastlrp.kernels.cpu.gates import gates_step, slope, times
 from fastlrp.kernels.cpu.product import product
@@ -18,6 +19,8 @@ from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
     CONTRACT,
+    CURVE,
+    CURVE_SLOPE,
     DRAW,
     FILL,
     GATES,
@@ -106,6 +109,10 @@ def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
             activate(do.activation, n, a, out)
         elif kind == SLOPE:
             slope(do.activation, n, a, out)
+        elif kind == CURVE:
+            curve(do.activation, n, a, out, number(do.factor))
+        elif kind == CURVE_SLOPE:
+            curve_slope(do.activation, n, a, out, number(do.factor))
         elif kind == FILL:
             fill(n, out, number(0))
         elif kind == MOVE:
