@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
-    from fastlrp.errors import ConservationWarning, ModelFileError, OverflowWarning
+    from fastlrp.errors import ArchitectureWarning, ConservationWarning, ModelFileError, OverflowWarning
     from fastlrp.evidence.compare import compare
     from fastlrp.evidence.faithfulness import faithfulness
     from fastlrp.files.explain_file import explain_file
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "LSTM",
+    "ArchitectureWarning",
     "Arras",
     "Bidirectional",
     "ConservationWarning",
@@ -73,6 +74,7 @@ __all__ = [
 #: The module of each public name.
 _HOMES = {
     "LSTM": "model.layers",
+    "ArchitectureWarning": "errors",
     "Arras": "rules",
     "Bidirectional": "model.layers",
     "ConservationWarning": "errors",

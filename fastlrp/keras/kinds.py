@@ -15,8 +15,10 @@ IDENTITIES = {
 #: Layers that are folded into a neighbouring layer's weights.
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 #: Layers that are read or checked one by one in layers.py.
-OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape"}
-KNOWN = IDENTITIES | AFFINE | OTHERS
+OTHERS = {"LSTM", "Bidirectional", "Dense", "TimeDistributed", "Flatten", "Reshape"}
+#: Layers that are an activation of the Dense layer below.
+ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
+KNOWN = IDENTITIES | AFFINE | OTHERS | ACTIVATIONS
 
 _NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"
 _RECURRENT = "only LSTMs are explained: train the model with LSTM instead"

@@ -7,8 +7,9 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.fold import Array
 from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
-from fastlrp.keras.template import lstm_config
+from fastlrp.keras.template import ACTIVATION_LAYERS, lstm_config
 from fastlrp.keras.v3 import snake_case
 from fastlrp.model.layers import LSTM, Bidirectional, Dense, Layer
 from fastlrp.network import Network
@@ -25,6 +26,8 @@ from fastlrp.whole import whole
 
 #: The version that a legacy file states decides what its hard_sigmoid means to a reader.
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}
+#: Activations that Keras' files call otherwise; both versions know the older name of silu.
+_SPELLED = {"hard_sigmoid_keras2": "hard_sigmoid", "silu": "swish"}
 
 
 def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> None:
@@ -44,7 +47,8 @@ def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> No
     ------
     ValueError
         If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras supports,
-        or a name holds control characters; of an ensemble, if the folder exists and holds anything else.
+        or has gelu_tanh, for which Keras has no name, or a name holds control characters; of an ensemble, if the folder
+        exists and holds anything else.
     """
     where = Path(path)
     if isinstance(network, Ensemble):
@@ -68,16 +72,46 @@ def _member(network: Network) -> tuple[str, bytes]:
 
 def _data(network: Network, suffix: str) -> bytes:
     """The contents of a file with this ending."""
-    names = _layer_names(network)
-    version = _version(network, suffix)
-    return _legacy(network, names, version) if suffix == ".h5" else _archive(network, names)
+    version, layers = _version(network, suffix), _keras_layers(network)
+    names = _layer_names(layers)
+    return _legacy(network, layers, names, version) if suffix == ".h5" else _archive(network, layers, names)
 
 
-def _layer_names(network: Network) -> list[str]:
+class _Activation(NamedTuple):
+    """A layer of Keras' that is the activation of the Dense layer below."""
+
+    kind: str
+    options: dict[str, float]
+    name: str
+    arrays: tuple[Array, ...] = ()
+
+
+Written = Layer | _Activation
+
+
+def _keras_layers(network: Network) -> list[Written]:
+    """The layers as Keras has them: an activation that its names leave open stands in a layer of its own."""
+    layers: list[Written] = []
+    for layer in network:
+        own = _own_activation(layer) if isinstance(layer, Dense) else None
+        layers += [layer] if own is None else [replace(layer, activation="linear", alpha=None), own]
+    return layers
+
+
+def _own_activation(layer: Dense) -> _Activation | None:
+    name = f"{layer.name or 'dense'}_activation"
+    if layer.activation == "relu6":  # Keras 2 has no such name
+        return _Activation("ReLU", {"max_value": 6.0}, name)
+    if layer.alpha is None or (layer.activation, layer.alpha) == ("elu", 1.0):
+        return None
+    return _Activation(ACTIVATION_LAYERS[layer.activation], {"alpha": layer.alpha}, name)
+
+
+def _layer_names(layers: Sequence[Written]) -> list[str]:
     """A name for each layer, its own where possible; Keras requires unique names without slashes."""
     names: list[str] = []
-    for layer in network:
-        base = (layer.name or type(layer).__name__.lower()).replace("/", "_")
+    for layer in layers:
+        base = (layer.name or layer.kind.lower()).replace("/", "_")
         name, count = base, 0
         while name in names or name == "features":
             count += 1
@@ -93,6 +127,8 @@ def _activations(network: Network) -> set[str | None]:
 def _version(network: Network, suffix: str) -> int:
     """The major version of Keras whose functions the network uses."""
     used = _activations(network)
+    if "gelu_tanh" in used:
+        raise ValueError("the network has gelu_tanh, for which Keras' files have no name, expected gelu or another one")
     if {"hard_sigmoid", "hard_sigmoid_keras2"} <= used:
         raise ValueError("the network has hard_sigmoid both as Keras 2 and as Keras 3 defines it, expected one of them")
     if "hard_sigmoid_keras2" in used and suffix == ".keras":
@@ -113,10 +149,14 @@ def _plain(network: Network) -> list[Layer]:
 # ------------------------------------------------------------------ the configuration
 
 
-def _options(layer: Layer, name: str) -> dict[str, Any]:
+def _options(layer: Written, name: str, *, keras3: bool) -> dict[str, Any]:
     """Keras' options for a layer; weights are stored in its own dtype."""
     config: dict[str, Any] = {"name": name, "trainable": True, "dtype": _dtype(layer)}
-    if isinstance(layer, LSTM):
+    if isinstance(layer, _Activation):
+        config |= layer.options
+        if keras3 and layer.kind == "LeakyReLU":  # in .h5 files both versions read Keras 2's name
+            config["negative_slope"] = config.pop("alpha")
+    elif isinstance(layer, LSTM):
         options = lstm_config(layer, name)
         options.pop("kernel_shape")
         config |= options | {"return_state": False, "stateful": False, "unroll": False}
@@ -125,13 +165,13 @@ def _options(layer: Layer, name: str) -> dict[str, Any]:
     elif isinstance(layer, Bidirectional):
         for key, part, backwards in (("layer", layer.forward, False), ("backward_layer", layer.backward, True)):
             prefix = "forward" if key == "layer" else "backward"
-            config[key] = _entry("LSTM", _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
+            options = _options(part, f"{prefix}_{name}", keras3=keras3)
+            config[key] = _entry("LSTM", options | {"go_backwards": backwards})
         config["merge_mode"] = layer.merge_mode
     else:
         config["rate"] = layer.rate
     for key in ("activation", "recurrent_activation"):
-        if config.get(key) == "hard_sigmoid_keras2":
-            config[key] = "hard_sigmoid"
+        config |= {key: _SPELLED[config[key]]} if config.get(key) in _SPELLED else {}
     return config
 
 
@@ -139,35 +179,37 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
 
 
-def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
+def _model(network: Network, layers: Sequence[Written], names: Sequence[str], *, keras3: bool) -> dict[str, Any]:
     """The configuration of a Sequential model, in terms that both Keras 2 and 3 know."""
-    shape = {"batch_input_shape": [None, network.steps, network.n_features]}
+    window = [network.steps, network.n_features] if network.recurrent else [network.n_features]
+    shape = {"batch_input_shape": [None, *window]}
     entries = [_entry("InputLayer", {**shape, "dtype": _dtype(network.layers[0]), "sparse": False, "name": "features"})]
-    entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    for layer, name in zip(layers, names, strict=True):
+        entries.append(_entry(layer.kind, _options(layer, name, keras3=keras3)))
     config = {"name": network.name or "network", "layers": entries}
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
 
 
-def _dtype(layer: Layer) -> str:
+def _dtype(layer: Written) -> str:
     return str(np.result_type(*layer.arrays)) if layer.arrays else "float32"
 
 
 # ------------------------------------------------------------------ the two formats
 
 
-def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
+def _legacy(network: Network, layers: Sequence[Written], names: Sequence[str], version: int) -> bytes:
     """A legacy whole-model file, as Keras 2 wrote it."""
     import h5py
 
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
-        config = json.dumps(_model(network, names))
+        config = json.dumps(_model(network, layers, names, keras3=False))
         for group in (file, root := file.create_group("model_weights")):
             group.attrs["keras_version"], group.attrs["backend"] = _VERSIONS[version], "tensorflow"
         file.attrs["model_config"] = config
         file.attrs.update(name_attributes(network))
         root.attrs["layer_names"] = list(names)
-        for layer, name in zip(network, names, strict=True):
+        for layer, name in zip(layers, names, strict=True):
             group = root.create_group(name)
             weights = [(f"{name}/{where}:0", array) for where, array in _named_arrays(layer, name)]
             group.attrs["weight_names"] = [where for where, _ in weights]
@@ -177,7 +219,7 @@ def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
     return out.getvalue()
 
 
-def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
+def _named_arrays(layer: Written, name: str) -> list[tuple[str, Array]]:
     """The arrays of a layer under the names that Keras 2 gives them."""
     roles = ("kernel", "recurrent_kernel", "bias")
     if isinstance(layer, LSTM):
@@ -188,15 +230,15 @@ def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
     return list(zip(("kernel", "bias"), layer.arrays, strict=False))
 
 
-def _archive(network: Network, names: Sequence[str]) -> bytes:
+def _archive(network: Network, layers: Sequence[Written], names: Sequence[str]) -> bytes:
     """A ``.keras`` archive, as Keras 3 writes it."""
     import h5py
 
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         used: dict[str, int] = {}
-        for layer, name in zip(network, names, strict=True):
-            kind = snake_case(type(layer).__name__)
+        for layer, name in zip(layers, names, strict=True):
+            kind = snake_case(layer.kind)
             count = used[kind] = used.get(kind, -1) + 1
             base = f"layers/{kind}_{count}" if count else f"layers/{kind}"
             file.create_group(f"{base}/vars").attrs["name"] = name
@@ -207,7 +249,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
         file.attrs.update(name_attributes(network))
     members = {
         "metadata.json": json.dumps({"keras_version": _VERSIONS[3], "date_saved": "2000-01-01@00:00:00"}).encode(),
-        "config.json": json.dumps(_model(network, names)).encode(),
+        "config.json": json.dumps(_model(network, layers, names, keras3=True)).encode(),
         "model.weights.h5": weights.getvalue(),
     }
     out = io.BytesIO()
@@ -217,7 +259,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
     return out.getvalue()
 
 
-def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], str]]:
+def _variable_groups(layer: Written, base: str) -> list[tuple[tuple[Array, ...], str]]:
     """A layer's arrays and the groups that hold them."""
     if isinstance(layer, LSTM):
         return [(layer.arrays, f"{base}/cell/vars")]
