@@ -21,8 +21,8 @@ _S = np.float32
 
 #: Self-normalising networks (Klambauer et al. 2017): elu's limit below zero, times the factor of all of it, and that.
 SELU_ALPHA, SELU_SCALE = 1.7580993408473766, 1.0507009873554805
-#: gelu by tanh (Hendrycks & Gimpel 2016, section 2) is x sigmoid(x (A + B x^2)) with these.
-_GATE_A, _GATE_B = 1.5957691216057308, 0.07135481282624127
+#: gelu by tanh (Hendrycks & Gimpel 2016, section 2) is x sigmoid(x (A + B x^2)), A = 2 sqrt(2/pi) and B = 0.044715 A.
+_GATE_A, _GATE_B = 1.5957691216057308, 0.07135481627260025
 _DENSITY = 0.3989422804014327  # 1/sqrt(2 pi)
 
 # The normal distribution's upper tail is e^(-x^2/2) P(q)/(x + k) with q = (x - k)/(x + k): P is smooth on the whole

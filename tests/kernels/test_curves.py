@@ -71,7 +71,8 @@ def exact(name, x, dtype):
                 bell = np.exp(-x * x / 2) / np.sqrt(2 * np.arccos(L(-1)))
                 return x * _normal(x), _normal(x) + x * bell
             case "gelu_tanh":
-                a, b = L(dtype(1.5957691216057308)), L(dtype(0.07135481282624127))
+                a = 2 * np.sqrt(2 / np.arccos(L(-1)))
+                b = a * L("0.044715")
                 v = x * (a + b * x * x)
                 return x * _sigmoid(v), _sigmoid(v) * (1 + x * _sigmoid(-v) * (a + 3 * b * x * x))
             case "softplus":
