@@ -26,7 +26,7 @@ from fastlrp.network import Network
 #: The word that asks for it, in place of an architecture.
 CHAIN = "chain"
 #: Most layers that are put in order, and most steps of the search for all orders that fit.
-MAX_CHAIN, MAX_STEPS = 64, 100_000
+MAX_CHAIN, MAX_STEPS = 64, 10_000
 _TODO = "give the architecture as the model's json or as a fastlrp.Network of its layers"
 
 
@@ -132,8 +132,8 @@ def _fits(chain: Sequence[_Part]) -> bool:
 def _only_order(file: HDF5File, parts: Sequence[_Part]) -> list[_Part]:
     """The one order in which widths fit and groups of one name follow their numbers."""
     found: list[list[_Part]] = []
-    for order in _orders(file, parts, [], [0]):
-        found.append(order)
+    for order in _orders(file, parts):
+        found.append([parts[k] for k in order])
         if len(found) > 1:
             one, other = (" - ".join(printable(part.name) for part in each) for each in found)
             raise ModelFileError(f"{file.label} allows more than one order of its layers, {one} or {other}: {_TODO}")
@@ -145,21 +145,22 @@ def _only_order(file: HDF5File, parts: Sequence[_Part]) -> list[_Part]:
     return found[0]
 
 
-def _orders(file: HDF5File, parts: Sequence[_Part], below: list[_Part], steps: list[int]) -> Iterator[list[_Part]]:
-    """All orders that begin with ``below``; ``steps`` counts the search's."""
-    steps[0] += 1
-    if steps[0] > MAX_STEPS:
-        raise ModelFileError(
-            f"{file.label} holds {count(len(parts), 'layer')} of widths that fit in too many orders: {_TODO}"
-        )
-    if len(below) == len(parts):
-        yield list(below)
-        return
-    left = [part for part in parts if part not in below]
-    for part in left:
-        earlier = any(other.series == part.series and other.number < part.number for other in left)
-        if not earlier and (not below or below[-1].outputs == part.inputs):
-            yield from _orders(file, parts, [*below, part], steps)
+def _orders(file: HDF5File, parts: Sequence[_Part]) -> Iterator[tuple[int, ...]]:
+    """All orders of the parts, by their positions, in which widths and numbers fit."""
+    every = range(len(parts))
+    earlier = [{j for j in every if parts[j].series == part.series and parts[j].number < part.number} for part in parts]
+    above = [[j for j in every if parts[j].inputs == part.outputs] for part in parts]
+    steps, begun = 0, [((k,), frozenset((k,))) for k in reversed(every) if not earlier[k]]
+    while begun:
+        order, used = begun.pop()
+        steps += 1
+        if steps > MAX_STEPS:
+            raise ModelFileError(
+                f"{file.label} holds {count(len(parts), 'layer')} that fit in too many orders: {_TODO}"
+            )
+        if len(order) == len(parts):
+            yield order
+        begun += [((*order, k), used | {k}) for k in reversed(above[order[-1]]) if k not in used and earlier[k] <= used]
 
 
 def _layer(file: HDF5File, part: _Part, *, sequences: bool) -> Layer:
