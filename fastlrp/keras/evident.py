@@ -116,13 +116,17 @@ def _kind(
     if len(kernels) == 3 and kernels[0][1] == 3 * kernels[1][0]:
         raise ModelFileError(f"{where}, are those of a GRU, which shapes alone do not tell apart: {_TODO}")
     if len(kernels) == 1 and list(shapes) == [*kernels, (kernels[0][1],)]:
-        return "Dense", *kernels[0]  # type: ignore[return-value]  # a kernel has two sizes
+        return "Dense", *_two(kernels[0])
     if len(shapes) == len(kernels) == 1:
         if legacy and paths[0].rsplit("/", 1)[-1].split(":")[0] == "kernel":
-            return "Dense", *kernels[0]  # type: ignore[return-value]
+            return "Dense", *_two(kernels[0])
         raise ModelFileError(f"{where}, may be a Dense layer's without a bias or an Embedding's: {_TODO}")
     raise ModelFileError(f"{where}, are neither an LSTM's, (D, 4H), (H, 4H), (4H,), nor a Dense layer's, (N, M), (M,): "
                          f"{_TODO}")  # fmt: skip
+
+
+def _two(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[0], shape[1]
 
 
 def _fits(chain: Sequence[_Part]) -> bool:
@@ -164,11 +168,12 @@ def _orders(file: HDF5File, parts: Sequence[_Part]) -> Iterator[tuple[int, ...]]
 
 
 def _layer(file: HDF5File, part: _Part, *, sequences: bool) -> Layer:
-    arrays = [file.read(path) for path in part.paths]
+    kernel, *others = (file.read(path) for path in part.paths)
     name = part.name.rpartition("/")[2]
     if part.kind == "LSTM":
-        return LSTM(*arrays, return_sequences=sequences, name=name)
-    return Dense(*arrays, name=name)
+        U, *bias = others
+        return LSTM(kernel, U, bias[0] if bias else None, return_sequences=sequences, name=name)
+    return Dense(kernel, others[0] if others else None, name=name)
 
 
 def _assumed(chain: Sequence[_Part], last: int) -> str:

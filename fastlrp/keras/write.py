@@ -93,8 +93,10 @@ def _keras_layers(network: Network) -> list[Written]:
     """The layers as Keras has them: an activation that its names leave open stands in a layer of its own."""
     layers: list[Written] = []
     for layer in network:
-        own = _own_activation(layer) if isinstance(layer, Dense) else None
-        layers += [layer] if own is None else [replace(layer, activation="linear", alpha=None), own]
+        if isinstance(layer, Dense) and (own := _own_activation(layer)) is not None:
+            layers += [replace(layer, activation="linear", alpha=None), own]
+        else:
+            layers.append(layer)
     return layers
 
 
