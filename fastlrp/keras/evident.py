@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile
@@ -61,10 +61,10 @@ def evident_chain(file: ModelFile) -> tuple[Network, str]:
             f"{weights.label} holds {len(groups)} layers, more than the {MAX_CHAIN} put in order: {_TODO}"
         )
     parts = _parts(weights, groups, legacy=legacy)
-    chain = parts if legacy and _fits(parts) else _only_order(weights, parts)
+    chain, listed = _order(weights, parts, legacy=legacy)
     last = max((k for k, part in enumerate(chain) if part.kind == "LSTM"), default=-1)
     layers = [_layer(weights, part, sequences=k < last) for k, part in enumerate(chain)]
-    return with_stored_names(Network(layers), weights), _assumed(chain, last)
+    return with_stored_names(Network(layers), weights), _assumed(chain, last, listed=listed)
 
 
 def _of_seeds(name: str, paths: Sequence[str]) -> bool:
@@ -129,39 +129,41 @@ def _two(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _fits(chain: Sequence[_Part]) -> bool:
-    return all(below.outputs == above.inputs for below, above in pairwise(chain))
+def _order(file: HDF5File, parts: Sequence[_Part], *, legacy: bool) -> tuple[list[_Part], bool]:
+    """The parts in order, and whether the file's own order decided between several that widths allow.
 
-
-def _only_order(file: HDF5File, parts: Sequence[_Part]) -> list[_Part]:
-    """The one order in which widths fit and groups of one name follow their numbers."""
-    found: list[list[_Part]] = []
-    for order in _orders(file, parts):
-        found.append([parts[k] for k in order])
-        if len(found) > 1:
-            one, other = (" - ".join(printable(part.name) for part in each) for each in found)
-            raise ModelFileError(f"{file.label} allows more than one order of its layers, {one} or {other}: {_TODO}")
-    if not found:
+    Widths come first: layers are numbered, and listed, as they are made, which need not be as they are called.
+    """
+    by_width = list(islice(_orders(file, parts, numbered=False), 2))
+    if not by_width:
         held = "; ".join(f"{printable(part.name)} {part.kind} {part.inputs} to {part.outputs}" for part in parts[:8])
-        raise ModelFileError(
-            f"{file.label} holds layers that make no chain, as their widths do not fit ({held}): {_TODO}"
-        )
-    return found[0]
+        raise ModelFileError(f"{file.label} holds layers whose widths make no chain ({held}): {_TODO}")
+    if len(by_width) == 1:
+        return [parts[k] for k in by_width[0]], False
+    if legacy and all(below.outputs == above.inputs for below, above in pairwise(parts)):
+        return list(parts), True
+    numbered = [] if legacy else list(islice(_orders(file, parts, numbered=True), 2))
+    if len(numbered) == 1:
+        return [parts[k] for k in numbered[0]], True
+    one, other = (" - ".join(printable(parts[k].name) for k in order) for order in by_width)
+    raise ModelFileError(f"{file.label} allows more than one order of its layers, {one} or {other}: {_TODO}")
 
 
-def _orders(file: HDF5File, parts: Sequence[_Part]) -> Iterator[tuple[int, ...]]:
-    """All orders of the parts, by their positions, in which widths and numbers fit."""
+def _orders(file: HDF5File, parts: Sequence[_Part], *, numbered: bool) -> Iterator[tuple[int, ...]]:
+    """All orders of the parts, by their positions, in which widths fit and, if asked for, numbers of a series rise."""
     every = range(len(parts))
-    earlier = [{j for j in every if parts[j].series == part.series and parts[j].number < part.number} for part in parts]
+    earlier = [
+        {j for j in every if numbered and parts[j].series == part.series and parts[j].number < part.number}
+        for part in parts
+    ]
     above = [[j for j in every if parts[j].inputs == part.outputs] for part in parts]
     steps, begun = 0, [((k,), frozenset((k,))) for k in reversed(every) if not earlier[k]]
     while begun:
         order, used = begun.pop()
         steps += 1
         if steps > MAX_STEPS:
-            raise ModelFileError(
-                f"{file.label} holds {count(len(parts), 'layer')} that fit in too many orders: {_TODO}"
-            )
+            held = count(len(parts), "layer")
+            raise ModelFileError(f"{file.label} holds {held} that fit in too many orders: {_TODO}")
         if len(order) == len(parts):
             yield order
         begun += [((*order, k), used | {k}) for k in reversed(above[order[-1]]) if k not in used and earlier[k] <= used]
@@ -176,9 +178,9 @@ def _layer(file: HDF5File, part: _Part, *, sequences: bool) -> Layer:
     return Dense(kernel, others[0] if others else None, name=name)
 
 
-def _assumed(chain: Sequence[_Part], last: int) -> str:
+def _assumed(chain: Sequence[_Part], last: int, *, listed: bool) -> str:
     """What shapes do not tell, as one sentence."""
-    listed = ", ".join(f"{part.kind}({part.outputs}) {printable(part.name.rpartition('/')[2])!r}" for part in chain)
+    layers = ", ".join(f"{part.kind}({part.outputs}) {printable(part.name.rpartition('/')[2])!r}" for part in chain)
     assumed = []
     if last >= 0:
         assumed.append("tanh and sigmoid in LSTMs")
@@ -187,7 +189,9 @@ def _assumed(chain: Sequence[_Part], last: int) -> str:
     if last >= 0:
         lower = "sequences from all LSTMs but the last, which gives" if last else "an LSTM that gives"
         assumed.append(f"{lower} its last step")
+    if listed:
+        assumed.append("the order in which the file has its layers")
     return (
-        f"read as the chain {listed}, assuming {', '.join(assumed)}: compare its predictions with Keras', or give "
+        f"read as the chain {layers}, assuming {', '.join(assumed)}: compare its predictions with Keras', or give "
         "check=(X, predictions)"
     )

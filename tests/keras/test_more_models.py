@@ -150,7 +150,7 @@ def test_what_allows_more_than_one_reading_is_refused(version: str) -> None:
     for name, words in (("bidirectional", "belong to a Bidirectional layer"), ("batchnorm", None)):
         for file in names(VERSIONS[-1]):
             if case_of(file) == name and file.endswith((".weights.h5", ".keras")):
-                with pytest.raises(fl.ModelFileError, match=words or "are neither an LSTM's, .* nor a Dense layer's"):
+                with pytest.raises(fl.ModelFileError, match=words or "are neither an LSTM's|belong to a Bid"):
                     read_keras(folder(VERSIONS[-1]) / file, architecture="chain")
 
 
@@ -176,9 +176,12 @@ LSTM4, HEAD = [(3, 16), (4, 16), (16,)], [(4, 1), (1,)]
         ({"a": [(5,), (5,)]}, r"'a', \(5,\), \(5,\), are neither an LSTM's"),
         ({"a": [(3, 16), (4, 16), (32,)]}, "are neither an LSTM's"),
         ({"a": [(3, 12), (4, 12), (12,)]}, "are those of a GRU"),
-        ({"a": LSTM4, "b": [(5, 1), (1,)]}, r"layers .*make no chain.* \(a LSTM 3 to 4; b Dense 5 to 1\)"),
+        ({"a": LSTM4, "b": [(5, 1), (1,)]}, r"layers whose widths make no chain \(.*Dense 5 to 1"),
         ({"a": LSTM4, "b": HEAD, "c": HEAD}, "make no chain"),
-        ({"a": [(4, 4), (4,)], "b": [(4, 16), (4, 16), (16,)]}, "more than one order of its layers, a - b or b - a"),
+        (
+            {"a": [(4, 4), (4,)], "b": [(4, 16), (4, 16), (16,)]},
+            r"more than one order of its layers, [ab] - [ab] or [ab] - [ab]:",
+        ),
         ({f"a{k}": [(4, 4), (4,)] for k in range(65)}, "holds 65 layers, more than"),
         ({"a": [(2, 3, 4)]}, "are neither"),
     ],
@@ -190,7 +193,7 @@ def test_shapes_that_tell_no_chain_are_refused(tmp_path: Path, groups: dict, mes
 
 
 def test_a_search_without_end_ends(tmp_path: Path) -> None:
-    """Sixty layers of one width fit in any order, but none of them fits the last one."""
+    """Sixty layers of one width fit in any order, but none of them fits the last."""
     groups = {f"x{k}y": [(4, 4), (4,)] for k in range(60)} | {"z": [(7, 7), (7,)]}
     with pytest.raises(fl.ModelFileError, match=r"holds 61 layers .*fit in too many orders"):
         read_keras(weights(tmp_path, **groups), architecture="chain")
@@ -199,7 +202,7 @@ def test_a_search_without_end_ends(tmp_path: Path) -> None:
 def test_numbers_of_groups_give_the_order_of_equal_layers(tmp_path: Path) -> None:
     second = [(4, 16), (4, 16), (16,)]
     path = weights(tmp_path, lstm=LSTM4, lstm_1=second, lstm_2=second, dense=HEAD)
-    with pytest.warns(fl.ArchitectureWarning, match="sequences from all LSTMs but the last"):
+    with pytest.warns(fl.ArchitectureWarning, match=r"all LSTMs but the last.*the order in which the file has its"):
         net = read_keras(path, architecture="chain")
     assert [layer.name for layer in net] == ["lstm", "lstm_1", "lstm_2", "dense"]
 
