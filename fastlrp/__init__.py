@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlrp.ensemble import Ensemble
-    from fastlrp.errors import ConservationWarning, ModelFileError, OverflowWarning
+    from fastlrp.errors import ArchitectureWarning, ConservationWarning, ModelFileError, OverflowWarning
     from fastlrp.evidence.compare import compare
     from fastlrp.evidence.faithfulness import faithfulness
     from fastlrp.files.explain_file import explain_file
@@ -39,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "ArchitectureWarning",
     "Arras",
     "Bidirectional",
     "ConservationWarning",
@@ -76,6 +77,7 @@ __all__ = [
 _HOMES = {
     "GRU": "model.layers",
     "LSTM": "model.layers",
+    "ArchitectureWarning": "errors",
     "Arras": "rules",
     "Bidirectional": "model.layers",
     "ConservationWarning": "errors",

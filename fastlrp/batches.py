@@ -18,7 +18,8 @@ _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
-    """An array (sample, step, feature) of the compute dtype, in C order; one on the GPU stays there.
+    """An array (sample, step, feature) of the compute dtype, in C order; one on the GPU stays there. For a network
+    without a recurrent layer X may be (sample, feature), which is one step.
 
     Raises
     ------
@@ -37,7 +38,11 @@ def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
     kind = array.dtype
     if kind.kind not in "fiub":
         raise ValueError(f"X must hold float32 or float64 numbers, not dtype {kind}")
-    check_shape(net, array.shape, steps)
+    if not net.recurrent and array.ndim == 2:
+        check_rows(net, array.shape, steps)
+        array = array[:, None]
+    else:
+        check_shape(net, array.shape, steps)
     if (dtype is None or dtype == kind) and kind in _KINDS and array.flags.c_contiguous and array.flags.aligned:
         return array  # as it is: what follows takes several microseconds to find that out
     if dtype is None:
@@ -99,12 +104,27 @@ def _on_gpu(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Any:
     return array
 
 
+def check_rows(net: AnyNetwork, shape: tuple[int, ...], steps: int | None) -> None:
+    """Refuse a shape that is not (sample, feature) of this network, which takes one step."""
+    n, D = shape
+    if steps not in (None, 1):
+        raise ValueError(f"steps={steps!r} was given, but X (sample, feature) is one step: leave it out")
+    if net.n_features != D:
+        due = count(net.n_features, "feature")
+        raise ValueError(
+            f"X has {count(D, 'feature')}, expected {due}: shape {shape} where (n, {net.n_features}) is due"
+        )
+    if n == 0:
+        raise ValueError(f"X is empty: shape {shape}, expected at least one sample")
+
+
 def check_shape(net: AnyNetwork, shape: tuple[int, ...], steps: int | None) -> None:
     """Refuse a shape that is not (sample, step, feature) of this network."""
     D, wanted = net.n_features, net.steps if steps is None else steps
     T = "T" if wanted is None else wanted
     if len(shape) != 3:
-        raise ValueError(f"X has shape {shape}, expected 3 dimensions (sample, step, feature): (n, {T}, {D})")
+        flat = "" if net.recurrent else f"(sample, feature), (n, {D}), or "
+        raise ValueError(f"X has shape {shape}, expected {flat}3 dimensions (sample, step, feature): (n, {T}, {D})")
     if shape[2] != D:
         due = count(D, "feature")
         raise ValueError(

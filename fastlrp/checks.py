@@ -10,7 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 #: Activations of hidden Dense layers that are trained; softmax is for outputs.
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")
+ACTIVATIONS = (
+    "linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "leaky_relu", "relu6", "elu", "selu",
+    "silu", "gelu", "gelu_tanh", "softplus", "softsign", "exponential",
+)  # fmt: skip
 LOSSES = ("squared_error", "absolute_error", "huber")
 
 

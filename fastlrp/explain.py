@@ -47,6 +47,7 @@ class Given(NamedTuple):
     windows: Windows
     steps: int
     panel: Panel | None = None
+    flat: bool = False  # X is (sample, feature), or a panel, of a network that takes one step
 
 
 def predict(
@@ -63,7 +64,10 @@ def predict(
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
     given = _given(net, X, steps, dtype, min_steps, static)
-    prediction = _one_or_many(run(given, device, threads, progress)[0].prediction)
+    prediction = run(given, device, threads, progress)[0].prediction
+    if net.sequence:
+        prediction = prediction.reshape(len(prediction), given.steps, net.n_outputs)
+    prediction = _one_or_many(prediction)
     warn_if_infinite(prediction, None if given.panel is None else given.panel.index)
     if given.panel is None:
         return prediction
@@ -73,10 +77,15 @@ def predict(
     if is_polars(X):
         from fastlrp.panels.polars import to_polars
 
-        return to_polars(index, dict(zip(prediction_names(net), prediction.reshape(len(index), -1).T, strict=True)))
+        names = prediction_names(net, given.steps)
+        return to_polars(index, dict(zip(names, prediction.reshape(len(index), -1).T, strict=True)))
     if prediction.ndim == 1:
         return pd.Series(prediction, index=index, name="prediction")
-    return pd.DataFrame(prediction, index=index, columns=list(net.outputs or range(net.n_outputs)))
+    columns: Any = list(net.outputs or range(net.n_outputs))
+    if net.sequence:
+        steps_ = pd.RangeIndex(given.steps, name="step")
+        columns = steps_ if net.n_outputs == 1 else pd.MultiIndex.from_product([steps_, columns], names=["step", None])
+    return pd.DataFrame(prediction.reshape(len(index), -1), index=index, columns=columns)
 
 
 def warn_if_infinite(prediction: Array, index: pd.Index | None) -> None:
@@ -99,6 +108,7 @@ def explain(
     static: Sequence[str] | None = None,
     target: int | str | None = None,
     aggregate: Aggregate = "sequence",
+    at_step: int = -1,
     reduce: Literal["steps"] | None = None,
     device: str = "auto",
     dtype: npt.DTypeLike | None = None,
@@ -106,17 +116,28 @@ def explain(
     progress: bool = False,
 ) -> Relevance:
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
-    check_network(net)
+    check_network(net, sequences=True)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
-    given, reduced = _given(net, X, steps, dtype, min_steps, static), reduce is not None
+    check_at_step(net, at_step)
+    given = _given(net, X, steps, dtype, min_steps, static)
+    step, reduced = _explained_step(net, at_step, given.steps, aggregate), reduce is not None or given.flat
     check_rule(chosen, net, given.steps, np.dtype(given.windows.rows.dtype))
     ask: dict[str, Any] = {"rule": chosen, "target": unit, "aggregate": aggregate, "reduced": reduced}
+    if step is not None:
+        ask["at_step"] = step
     results, spread = run(given, device, threads, progress, **ask)
+    if step is not None:
+        of_step = slice(step * net.n_outputs, (step + 1) * net.n_outputs)
+        results = results._replace(prediction=np.ascontiguousarray(results.prediction[:, of_step]))
+        if spread is not None:
+            spread = spread._replace(prediction=np.ascontiguousarray(spread.prediction[:, of_step]))
     of_panel: dict[str, Any] = {}
     if given.panel is not None:
         of_panel = {"index": given.panel.index, "features": given.panel.features, "by_position": net.features is None}
-    relevance = labelled(net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, **of_panel)
+    relevance = labelled(
+        net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, at_step=step, **of_panel
+    )
     if isinstance(given.windows.rows, np.ndarray):
         object.__setattr__(relevance, "_inputs", some_rows(given.windows.rows))
     warn_if_unattributed(relevance)
@@ -167,6 +188,7 @@ def labelled(
     by_position: bool = False,
     spread: Spread | None = None,
     origin: Sequence[AnyNetwork] | None = None,
+    at_step: int | None = None,
 ) -> Relevance:
     """Kernel results as the Relevance that users get, named by ``features``, of which static ones are the last, or by
     the network's names; ``origin`` are the networks that were explained, if there are several."""
@@ -194,6 +216,7 @@ def labelled(
         outputs=net.outputs,
         reduced=reduced,
         by_position=by_position,
+        at_step=at_step,
         origin=_chains(origin) if origin else (net,) if isinstance(net, Chain) else tuple(net.networks),
         **beside,
     )
@@ -220,16 +243,20 @@ def _fields(spread: Spread | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def prediction_names(net: AnyNetwork) -> list[str]:
-    """Names of the columns of predictions, in tables that hold others, too."""
+def prediction_names(net: AnyNetwork, steps: int = 1) -> list[str]:
+    """Names of the columns of predictions, in tables that hold others, too; ``steps`` is T."""
     outputs = net.outputs or range(net.n_outputs)
+    if net.sequence:
+        each = [""] if net.n_outputs == 1 else [f", {output}" for output in outputs]
+        return [f"prediction[{step}{output}]" for step in range(steps) for output in each]
     return ["prediction"] if net.n_outputs == 1 else [f"prediction[{output}]" for output in outputs]
 
 
 def _one_or_many(prediction: Array) -> Array:
-    if prediction.shape[1] > 1:
+    """Without the axis of outputs, the last one, where there is one output."""
+    if prediction.shape[-1] > 1:
         return prediction
-    return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[:, 0]
+    return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[..., 0]
 
 
 def run(
@@ -242,14 +269,16 @@ def run(
     target: int = 0,
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
+    **step: int,
 ) -> tuple[Results, Spread | None]:
-    """Results of what was given, explained if there is a rule; of an ensemble, their mean and spread."""
+    """Results of what was given, explained if there is a rule; of an ensemble, their mean and spread. ``step`` is the
+    ``at_step`` of a network that predicts at every step."""
     check("threads", threads)
     net, windows, steps = given.net, given.windows, given.steps
     if net.n_static:
         windows = counted_at_end(windows, net.n_static)
     ask: dict[str, Any] = {
-        "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads,
+        "rule": rule, "target": target, "aggregate": aggregate, "reduced": reduced, "threads": threads, **step,
     }  # fmt: skip
 
     def compute(backend: ModuleType) -> tuple[Results, Spread | None]:
@@ -283,7 +312,8 @@ def run_on_device(
     net: AnyNetwork | None = None,
 ) -> R:
     """Run on the backend of a device; where "auto" has chosen a GPU that fails, on the CPU. ``products`` of weights
-    and inputs, over all samples and steps, are about half of the operations."""
+    and inputs, over all samples and steps, are about half of the operations. What only the CPU computes, a ``rule`` or
+    a ``net``, runs there."""
     alone = net.cpu_only if isinstance(net, Chain) else None
     if alone is None and rule is not None and not rule.hands_down:
         alone = f"the rule {rule.name!r}"
@@ -343,8 +373,7 @@ def _cpu_for(what: str, device: str, rows: object) -> str:
     check("device", device)
     if device == "cuda" or on_gpu(rows):
         given = "X lives on the GPU" if on_gpu(rows) else "device='cuda' was given"
-        raise ValueError(f"{given}, but {what} is computed on the CPU alone: give X there, and "
-                         "device='cpu' or 'auto'")  # fmt: skip
+        raise ValueError(f"{given}, but {what} is computed on the CPU alone: give X there, and device='cpu' or 'auto'")
     return "cpu"
 
 
@@ -374,10 +403,41 @@ def _refuse_infinite(given: Given) -> NoReturn:
     )
 
 
-def check_network(net: object) -> None:
-    """Refuse what is no network."""
+def check_network(net: object, *, sequences: bool = False) -> None:
+    """Refuse what is no network or, unless ``sequences``, one that predicts at every step."""
     if not isinstance(net, Chain | Chains):
         raise ValueError(f"expected a fastlrp.Network, not {foreign_network(net) or type(net).__name__}")
+    if net.sequence and not sequences:
+        raise ValueError(
+            "the network returns sequences, expected one that predicts once a sample: its own predict and "
+            "explain(at_step=...) take it"
+        )
+
+
+def check_at_step(net: AnyNetwork, at_step: object) -> None:
+    """Refuse what is no whole number, and any but the default for a network that predicts once a sample."""
+    if isinstance(at_step, bool) or not isinstance(at_step, int | np.integer):
+        raise ValueError(f"at_step= takes a whole number, the step whose output is explained, not {at_step!r}")
+    if at_step != -1 and not net.sequence:
+        raise ValueError(
+            f"at_step={at_step} was given, but the network predicts once a sample, not at every step: leave it out"
+        )
+
+
+def _explained_step(net: AnyNetwork, at_step: int, steps: int, aggregate: Aggregate) -> int | None:
+    """The step that is explained, 0 to T - 1; None where the network predicts once."""
+    if not net.sequence:
+        return None
+    if not -steps <= at_step < steps:
+        raise ValueError(f"at_step={at_step} is outside of a window of {count(steps, 'step')}, expected "
+                         f"{-steps} to {steps - 1}")  # fmt: skip
+    step = int(at_step) % steps
+    if aggregate != "sequence" and step != steps - 1:
+        raise ValueError(
+            f"aggregate= hands relevance to the last step of a window, but at_step={at_step} explains an earlier one: "
+            "leave it at 'sequence'"
+        )
+    return step
 
 
 def target_unit(net: AnyNetwork, target: int | str | None) -> int:
@@ -402,7 +462,7 @@ def _given(
     net: AnyNetwork, X: Any, steps: int | None, dtype: Any, min_steps: int | None = None, static: Any = None
 ) -> Given:
     """X, checked, as windows of rows, with T and, if X is one, its panel."""
-    check_network(net)
+    check_network(net, sequences=True)
     if static is not None and not net.n_static:
         raise ValueError("static= was given, but the network has no static features: leave it out")
     if dtype is not None:
@@ -417,13 +477,13 @@ def _given(
         T, names = panel_steps(net, steps), column_names(X, net, static) if net.n_static else net.features
         least = least_steps(net, T, min_steps)
         panel = as_panel(X, T, names, dtype, n_features=net.n_columns, least=least)
-        return Given(net, X, panel.windows, panel.steps, panel)
+        return Given(net, X, panel.windows, panel.steps, panel, flat=not net.recurrent)
     if static is not None:
         raise ValueError("static= names columns of a panel, but X is none: give the two arrays as [X, S]")
     refuse_of_array(min_steps)
     batch = joined_batch(net, X, steps, dtype) if net.n_static else batch_of(net, X, steps, dtype)
     n, T, D = batch.shape
-    return Given(net, X, Windows(batch.reshape((n * T, D))), T)
+    return Given(net, X, Windows(batch.reshape((n * T, D))), T, flat=not net.recurrent and np.ndim(X) == 2)
 
 
 def panel_steps(net: AnyNetwork, steps: int | None) -> int:

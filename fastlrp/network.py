@@ -39,6 +39,7 @@ class Explains:
         Parameters
         ----------
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
+            Or, for a network without a recurrent layer, an array (sample, feature).
             In the units that the network was trained on. A missing value (NaN) makes its sample's prediction NaN. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it, as
             Numba arrays that ``cupy.asarray`` and ``torch.as_tensor(..., device="cuda")`` read in place. For a network
@@ -64,9 +65,10 @@ class Explains:
         Returns
         -------
         array (sample,) or (sample, output), or for a panel Series or DataFrame
-            In the units of the network's target, after the output's activation. For a panel, on its own index and in
-            its order, with NaN where no full window ends; for a polars frame one of time, asset and prediction.
-            Infinite where the network's numbers were too large.
+            Of a network that predicts at every step, (sample, step) or (sample, step, output); of a panel then a column
+            a step, as ``at_step`` counts them, or a step and output. In the units of the network's target, after the
+            output's activation. For a panel, on its own index and in its order, with NaN where no full window ends; for
+            a polars frame one of time, asset and prediction. Infinite where the network's numbers were too large.
 
         Raises
         ------
@@ -104,6 +106,7 @@ class Explains:
         static: Sequence[str] | None = None,
         target: int | str | None = None,
         aggregate: Aggregate = "sequence",
+        at_step: int = -1,
         reduce: Literal["steps"] | None = None,
         device: str = "auto",
         dtype: npt.DTypeLike | None = None,
@@ -119,6 +122,7 @@ class Explains:
         Parameters
         ----------
         X : array (sample, step, feature), oldest step first, or DataFrame with a (time, asset) index; or a polars one
+            Or, for a network without a recurrent layer, an array (sample, feature).
             In the units that the network was trained on. A sample with a missing value (NaN) is NaN throughout. An
             array on a GPU (CuPy, torch, JAX, Numba) is neither moved nor copied, and results stay beside it. For a
             network with static features a pair ``[X, S]`` of arrays, (sample, step, feature) and (sample, static), or a
@@ -140,6 +144,10 @@ class Explains:
             The relevance that a lower LSTM gets from the one above: each step's own (conserves), the average over
             steps at the last step, or the most recent step's at the last step. True means "average", False "last".
             Gradients take "sequence" alone.
+        at_step : int
+            Of a network that predicts at every step (its last recurrent layer returns sequences), the step whose output
+            is explained: 0 is the first, -1 the last. Steps that it does not depend on get zero. Other networks take
+            -1 alone.
         reduce : {"steps", None}
             "steps" sums over steps inside the kernel: values are (sample, feature), and nothing larger is allocated.
         device : {"auto", "cpu", "cuda"}
@@ -155,10 +163,10 @@ class Explains:
         Returns
         -------
         Relevance
-            ``values`` (sample, step, feature), or (sample, feature) if reduced, and ``static`` (sample, static) of
-            static features; ``prediction``, ``score``,
-            ``initial_state`` and ``unattributed``, one number per sample; for an ensemble, the means over its members,
-            and their ``spread``. For a panel, samples are its rows in their
+            ``values`` (sample, step, feature), or (sample, feature) if reduced, or if X is (sample, feature) or a panel
+            of a network without a recurrent layer; ``static`` (sample, static) of static features; ``prediction``,
+            ``score``, ``initial_state`` and ``unattributed``, one number per sample, of the explained step; for an
+            ensemble, the means over its members, and their ``spread``. For a panel, samples are its rows in their
             order, NaN where no full window ends. ``summary()``, ``to_frame()`` and other methods make tables of it.
 
         Raises
@@ -195,6 +203,7 @@ class Explains:
             static=static,
             target=target,
             aggregate=aggregate,
+            at_step=at_step,
             reduce=reduce,
             device=device,
             dtype=dtype,
@@ -209,9 +218,10 @@ class Network(Explains, Chain):
     Parameters
     ----------
     layers : sequence of LSTM, GRU, Bidirectional, Dense, Dropout, Masking
-        From the input up. The last recurrent layer must not return sequences.
+        From the input up. If the last recurrent layer returns sequences, the network predicts at every step. Without a
+        recurrent layer it takes one step: X is (sample, feature), or a panel's rows.
     steps : int or None
-        T, the length of a window, where it is fixed; panels then need no ``steps=``.
+        T, the length of a window, where it is fixed; panels then need no ``steps=``. Without a recurrent layer it is 1.
     features : list of str or None
         Names of the D input features, in the order of W's rows.
     static : list of str, int or None

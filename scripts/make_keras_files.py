@@ -416,18 +416,13 @@ def refused_branch() -> Any:
 
 
 @case("h5")
-def refused_sequence_output() -> Any:
-    return chain(L.LSTM(UNITS, return_sequences=True, name="lstm"), L.TimeDistributed(L.Dense(1)))
-
-
-@case("h5")
 def refused_flatten() -> Any:
     return chain(L.LSTM(UNITS, return_sequences=True), L.Flatten(name="flat"), L.Dense(1))
 
 
 @case("h5")
 def refused_activation() -> Any:
-    return chain(L.LSTM(UNITS), L.Dense(3, activation="elu", name="hidden"), L.Dense(1))
+    return chain(L.LSTM(UNITS), L.Dense(3, activation="mish", name="hidden"), L.Dense(1))
 
 
 @case("h5")
@@ -444,7 +439,7 @@ def refused_layer_norm() -> Any:
 
 @case("h5")
 def refused_no_lstm() -> Any:
-    return chain(L.Dense(3), L.Dense(1), shape=(FEATURES,))
+    return chain(L.Dense(3), L.Dense(1))
 
 
 @case("h5", "legacy")
@@ -456,6 +451,96 @@ def cudnn() -> Any:
     return chain(
         CuDNNLSTM(UNITS, return_sequences=True, name="lower"), CuDNNLSTM(3, name="upper"), L.Dense(1, name="dense")
     )
+
+
+# Networks that predict at every step, other activations, rows of features, and models without a description.
+
+
+@case("h5", "keras", "weights", "legacy")
+def every_step() -> Any:
+    return chain(L.LSTM(UNITS, return_sequences=True), L.LSTM(3, return_sequences=True), L.TimeDistributed(L.Dense(1)))
+
+
+@case("h5", "keras")
+def every_step_two_ways() -> Any:
+    head = [L.Dropout(0.1), L.Dense(3, activation="tanh"), L.Dense(2, activation="softmax")]
+    return chain(L.Bidirectional(L.LSTM(UNITS, return_sequences=True)), *head, shape=(None, FEATURES))
+
+
+@case("h5", "keras", "weights")
+def curves() -> Any:
+    names = ["leaky_relu", "elu", "selu", "swish", "gelu", "softplus", "softsign", "exponential", "relu6"]
+    own = [
+        L.Dense(3),
+        L.LeakyReLU(),
+        L.Dense(3),
+        L.ELU(0.7),
+        L.Dense(3),
+        L.ReLU(negative_slope=0.1),
+        L.Dense(3),
+        L.ReLU(6),
+    ]
+    layer = L.Dense(2, activation=L.LeakyReLU(0.05))
+    return chain(L.LSTM(UNITS), *(L.Dense(3, activation=name) for name in names), *own, layer)
+
+
+@case("h5", "keras", "weights", "legacy")
+def rows() -> Any:
+    lower = [L.BatchNormalization(), L.Dense(UNITS, activation="relu"), L.Dropout(0.1), L.BatchNormalization()]
+    return chain(*lower, L.Dense(3), L.Activation("gelu"), L.Dense(2), shape=(FEATURES,))
+
+
+@case("h5", "keras")
+def rows_sequential() -> Any:
+    return keras.Sequential([keras.Input((FEATURES,)), L.Dense(UNITS, activation="silu"), L.Dense(1)])
+
+
+class SubclassedChain(keras.Model):
+    """An imperative model, whose layers are attributes that say nothing of their order."""
+
+    def __init__(self, sizes: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.top = L.Dense(1)
+        self.upper = L.LSTM(sizes[1])
+        self.middle = L.Dense(sizes[2])
+        self.lower = L.LSTM(sizes[0], return_sequences=True)
+
+    def call(self, inputs: Any) -> Any:
+        """One layer after the other."""
+        return self.top(self.middle(self.upper(self.lower(inputs))))
+
+
+def _built(model: Any, *shape: int) -> Any:
+    model(np.zeros((1, *shape), "float32"))
+    return model
+
+
+@case("weights", "legacy")
+def subclassed_chain() -> Any:
+    return _built(SubclassedChain((UNITS, 5, 2)), STEPS, FEATURES)
+
+
+@case("weights", "legacy")
+def subclassed_unclear() -> Any:
+    return _built(SubclassedChain((FEATURES, FEATURES, FEATURES)), STEPS, FEATURES)
+
+
+class SubclassedGRU(keras.Model):
+    """An imperative model of a GRU."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.recurrent = L.GRU(UNITS)
+        self.head = L.Dense(1)
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the head to the recurrent layer."""
+        return self.head(self.recurrent(inputs))
+
+
+@case("weights", "legacy")
+def subclassed_gru() -> Any:
+    return _built(SubclassedGRU(), STEPS, FEATURES)
 
 
 def without_gpu(model: Any) -> Any:
@@ -518,7 +603,7 @@ def save(model: Any, stem: Path, formats: tuple[str, ...]) -> list[str]:
         except Exception as error:  # users cannot have a file that this version cannot write
             path.unlink(missing_ok=True)
             failed.append(f"{path.name}: {type(error).__name__}: {str(error).strip().splitlines()[0][:150]}")
-    if {"weights", "legacy"} & set(formats) and stem.name not in {"unusable", "subclassed"}:
+    if {"weights", "legacy"} & set(formats) and not stem.name.startswith(("unusable", "subclassed")):
         Path(f"{stem}.json").write_text(model.to_json(), encoding="utf-8")
     return failed
 
@@ -540,6 +625,8 @@ def write_all(folder: Path, only: list[str] | None) -> None:
         if not name.startswith("refused"):
             X = rng.normal(0.0, 1.0, (SAMPLES, STEPS, FEATURES)).astype("float32")
             X = masked(rng, -99.9) if name.startswith("masking") else X
+            if len(getattr(model, "input_shape", None) or X.shape) == 2:
+                X = X[:, -1]
             try:
                 kept.update({f"{name}/{key}": value for key, value in outputs_of(without_gpu(model), X).items()})
             except Exception as error:

@@ -7,7 +7,7 @@ A network is a list of plain dicts, from the input up::
      "activation": str, "recurrent_activation": str}
     {"kind": "gru", the same with three gates and b (2, 3H) where "reset_after": bool is true}
     {"kind": "bidirectional", "forward": lstm or gru, "backward": the same, "merge_mode": "concat", "sum" or "ave"}
-    {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str}
+    {"kind": "dense", "W": (N, M), "b": (M,) or None, "activation": str, "alpha": float, where the activation has one}
     {"kind": "dropout"}
     {"kind": "static", "n": S}   the place where S static features, given beside x, join what comes from below
     {"kind": "masking", "value": float}, the first: at a step whose features all have that value, every recurrent layer
@@ -21,6 +21,7 @@ GRU, Cho et al. 2014 (arXiv:1406.1078) and Keras' documentation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,35 @@ ACTIVATIONS = {
     "relu": lambda z: np.maximum(z, 0),
     "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0), 6) / 6,
     "hard_sigmoid_keras2": lambda z: np.clip(FLOAT(0.2) * z + FLOAT(0.5), 0, 1),
-    "softmax": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
+    "softmax": lambda z: np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum(-1)[..., None],
 }
+
+
+def _normal(z: Array) -> Array:
+    """The standard normal distribution function."""
+    return np.array([math.erfc(-float(v) / math.sqrt(2)) / 2 for v in np.ravel(z)], FLOAT).reshape(np.shape(z))
+
+
+#: Activations of Dense layers, some with a parameter alpha.
+CURVES = {
+    "leaky_relu": lambda z, alpha: np.maximum(z, 0) + alpha * np.minimum(z, 0),
+    "relu6": lambda z, _: np.clip(z, 0, 6),
+    "elu": lambda z, alpha: np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0)),
+    "selu": lambda z, _: SELU * CURVES["elu"](z, 1.6732632423543772),
+    "silu": lambda z, _: z * ACTIVATIONS["sigmoid"](z),
+    "gelu": lambda z, _: z * _normal(z),
+    "gelu_tanh": lambda z, _: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "softplus": lambda z, _: np.logaddexp(z, 0),
+    "softsign": lambda z, _: z / (1 + np.abs(z)),
+    "exponential": lambda z, _: np.exp(z),
+}
+SELU = 1.0507009873554805
+
+
+def activated(layer: Layer, z: Array) -> Array:
+    """A Dense layer's output."""
+    name = layer["activation"]
+    return CURVES[name](z, layer.get("alpha")) if name in CURVES else ACTIVATIONS[name](z)
 
 
 @dataclass(frozen=True)
@@ -90,6 +118,10 @@ def sign(z: Array) -> Array:
 def note_signs(z: Array, terms: Array, ledger: Ledger) -> None:
     """Keep the least |z| as a share of the terms that add up to it."""
     ledger.least_sign = min([ledger.least_sign, *(np.abs(z[terms > 0]) / terms[terms > 0])])
+
+
+#: Kinds of layers that read one step after the other.
+RECURRENT = ("lstm", "gru", "bidirectional")
 
 
 def linear_rule(
@@ -203,9 +235,12 @@ def recurrent_forward(layer: Layer, x: Array, live: Array | None = None) -> tupl
 def forward(
     layers: list[Layer], x: Array, static: Array | None = None, masked: Array | None = None
 ) -> tuple[Array, Array, list[Any]]:
-    """Prediction (K,), the same before the last activation, and a tape for each layer; ``masked`` is x, or a window
-    that tells in its place which steps are masked."""
+    """Prediction (K,), or (T, K) where sequences are returned to the end; the same before the last activation; and a
+    tape for each layer. Without a recurrent layer x (1, D) is a row of features. ``masked`` is x, or a window that tells
+    in its place which steps are masked."""
     masked = np.asarray(x, FLOAT) if masked is None else masked
+    if not any(layer["kind"] in RECURRENT for layer in layers):
+        (x,) = x
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
     live = np.ones(len(out), bool)
@@ -222,7 +257,7 @@ def forward(
             W = np.asarray(layer["W"], FLOAT)
             before = out @ W + bias(layer, W.shape[1])
             tapes.append((out, before))
-            out = ACTIVATIONS[layer["activation"]](before)
+            out = activated(layer, before)
         else:
             out, tape = recurrent_forward(layer, out, live)
             before = out
@@ -233,7 +268,7 @@ def forward(
 
 
 def predict(layers: list[Layer], x: Array, static: Array | None = None) -> Array:
-    """Prediction (K,) of one sample x (T, D)."""
+    """Prediction (K,) of one sample x (T, D), or (T, K)."""
     return forward(layers, x, static)[0]
 
 
@@ -389,24 +424,29 @@ def explain(
     rule: Rule,
     target: int = 0,
     aggregate: str | bool = "sequence",
+    at_step: int = -1,
     static: Array | None = None,
 ) -> Explanation:
-    """Relevance of one sample x (T, D), and of its ``static`` features (S,), for one output unit's score."""
+    """Relevance of one sample x (T, D), and of its ``static`` features (S,), for one output unit's score; of a sequence,
+    for that at one step."""
     prediction, before, tapes = forward(layers, x, static)
     ledger, of_static = Ledger(), None
-    R = np.zeros_like(before)
-    R[target] = before[target]
+    R, scored = np.zeros_like(before), (at_step, target) if before.ndim == 2 else target
+    R[scored] = before[scored]
+    below_a_recurrent_layer = False
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             R = dense_relevance(layer, tape, R, rule, ledger)
         elif layer["kind"] == "static":
             R, of_static = R[:tape], R[tape:]
-        elif layer["kind"] in ("lstm", "gru", "bidirectional"):
-            if R.ndim == 2:
+        elif layer["kind"] in RECURRENT:
+            if R.ndim == 2 and below_a_recurrent_layer:
                 live = (tape[0] if layer["kind"] == "bidirectional" else tape)["live"][1:]
                 R = aggregated(R, live, aggregate, ledger)
             R = recurrent_relevance(layer, tape, R, rule, ledger)
-    return Explanation(R, prediction, score=float(before[target]), **vars(ledger), static=of_static)
+            below_a_recurrent_layer = True
+    prediction = prediction[at_step] if before.ndim == 2 else prediction
+    return Explanation(np.atleast_2d(R), prediction, score=float(before[scored]), **vars(ledger), static=of_static)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
@@ -420,6 +460,31 @@ SLOPES = {
     "hard_sigmoid": lambda z: np.where(np.abs(z) < 3, FLOAT(1) / 6, FLOAT(0)),
     "hard_sigmoid_keras2": lambda z: np.where(np.abs(z) < 2.5, FLOAT(0.2), FLOAT(0)),
 }
+
+
+#: Derivatives of the activations that may have a parameter.
+CURVE_SLOPES = {
+    "leaky_relu": lambda z, alpha: np.where(z > 0, FLOAT(1), FLOAT(alpha)),
+    "relu6": lambda z, _: np.where((z > 0) & (z < 6), FLOAT(1), FLOAT(0)),
+    "elu": lambda z, alpha: np.where(z >= 0, FLOAT(1), alpha * np.exp(np.minimum(z, 0))),
+    "selu": lambda z, _: SELU * CURVE_SLOPES["elu"](z, 1.6732632423543772),
+    "silu": lambda z, _: ACTIVATIONS["sigmoid"](z) * (1 + z * ACTIVATIONS["sigmoid"](-z)),
+    "gelu": lambda z, _: _normal(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+    "gelu_tanh": lambda z, _: _gelu_tanh_slope(z, np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "softplus": lambda z, _: ACTIVATIONS["sigmoid"](z),
+    "softsign": lambda z, _: (1 + np.abs(z)) ** -2.0,
+    "exponential": lambda z, _: np.exp(z),
+}
+
+
+def _gelu_tanh_slope(z: Array, t: Array) -> Array:
+    return (1 + t) / 2 + z / 2 * (1 - t**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+
+
+def activation_slope(layer: Layer, z: Array) -> Array:
+    """The derivative of a Dense layer's activation at its pre-activation."""
+    name = layer["activation"]
+    return CURVE_SLOPES[name](z, layer.get("alpha")) if name in CURVES else SLOPES[name](z)
 
 
 def lstm_gradient(layer: Layer, tape: dict[str, Array], d_out: Array) -> Array:
@@ -485,42 +550,55 @@ def recurrent_gradient(layer: Layer, tape: Any, d_out: Array) -> Array:
     return sum(recurrent_gradient(part, tape, d) for part, tape, d in parts)
 
 
-def gradient(layers: list[Layer], x: Array, target: int = 0, masked: Array | None = None) -> tuple[Array, float]:
-    """d score/dx (T, D), and the score; ``masked`` as ``forward`` takes it."""
-    d, _, score = gradients(layers, x, None, target, masked)
+def gradient(
+    layers: list[Layer], x: Array, target: int = 0, at_step: int = -1, masked: Array | None = None
+) -> tuple[Array, float]:
+    """d score/dx (T, D), and the score; of a sequence, that at one step; ``masked`` as ``forward`` takes it."""
+    d, _, score = gradients(layers, x, None, target, at_step, masked)
     return d, score
 
 
 def gradients(
-    layers: list[Layer], x: Array, static: Array | None, target: int, masked: Array | None = None
+    layers: list[Layer], x: Array, static: Array | None, target: int, at_step: int = -1, masked: Array | None = None
 ) -> tuple[Array, Array, float]:
     """d score/dx (T, D), d score/d static (S,), and the score."""
     _, before, tapes = forward(layers, x, static, masked)
-    d, scored, of_static = np.eye(len(before), dtype=FLOAT)[target], False, np.zeros(0, FLOAT)
+    place = (at_step, target) if before.ndim == 2 else target
+    d, scored, of_static = np.zeros_like(before), False, np.zeros(0, FLOAT)
+    d[place] = 1
     for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
         if layer["kind"] == "dense":
             if scored:
-                d = d * SLOPES[layer["activation"]](tape[1])
+                d = d * activation_slope(layer, tape[1])
             d = d @ np.asarray(layer["W"], FLOAT).T
         elif layer["kind"] == "static":
             d, of_static = d[:tape], d[tape:]
-        elif layer["kind"] in ("lstm", "gru", "bidirectional"):
+        elif layer["kind"] in RECURRENT:
             d = recurrent_gradient(layer, tape, d)
         scored = scored or layer["kind"] not in ("dropout", "masking")
-    return d, of_static, float(before[target])
+    return np.atleast_2d(d), of_static, float(before[place])
 
 
-def gradient_x_input(layers: list[Layer], x: Array, target: int = 0, static: Array | None = None) -> Explanation:
+def explained_prediction(layers: list[Layer], x: Array, at_step: int, static: Array | None = None) -> Array:
+    """Prediction (K,); of a sequence, that at one step."""
+    prediction = predict(layers, x, static)
+    return prediction[at_step] if prediction.ndim == 2 else prediction
+
+
+def gradient_x_input(
+    layers: list[Layer], x: Array, target: int = 0, at_step: int = -1, static: Array | None = None
+) -> Explanation:
     """x * d score/dx; what is missing in the score is unattributed."""
-    d, d_static, score = gradients(layers, x, static, target)
+    d, d_static, score = gradients(layers, x, static, target, at_step)
     values, beside = np.asarray(x, FLOAT) * d, np.asarray([] if static is None else static, FLOAT) * d_static
     lost = score - float(values.sum()) - float(beside.sum())
-    return Explanation(values, predict(layers, x, static), score, 0.0, lost, 1.0, beside)
+    return Explanation(values, explained_prediction(layers, x, at_step, static), score, 0.0, lost, 1.0, beside)
 
 
 def integrated_gradients(
-    layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0, static: Any = (), from_static: Any = 0.0
-) -> Explanation:
+    layers: list[Layer], x: Array, n: int, baseline: Array, target: int = 0, at_step: int = -1, static: Any = (),
+    from_static: Any = 0.0,
+) -> Explanation:  # fmt: skip
     """(x - baseline) * the mean gradient at n Gauss-Legendre nodes; the score of the baseline is unattributed. Static
     features go the same way from ``from_static``."""
     baseline, static = np.broadcast_to(np.asarray(baseline, FLOAT), np.shape(x)), np.asarray(static, FLOAT)
@@ -529,9 +607,9 @@ def integrated_gradients(
     for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
         part = (1 + node) / 2
         at, at_static = baseline + part * (x - baseline), start_static + part * (static - start_static)
-        d, d_static, _ = gradients(layers, at, at_static, target, x)
+        d, d_static, _ = gradients(layers, at, at_static, target, at_step, x)
         mean, mean_static = mean + weight / 2 * d, mean_static + weight / 2 * d_static
-    score = gradients(layers, x, static, target)[2]
-    start = gradients(layers, baseline, start_static, target, x)[2]
+    score = gradients(layers, x, static, target, at_step)[2]
+    start = gradients(layers, baseline, start_static, target, at_step, x)[2]
     values, beside = (x - baseline) * mean, (static - start_static) * mean_static
-    return Explanation(values, predict(layers, x, static), score, 0.0, start, 1.0, beside)
+    return Explanation(values, explained_prediction(layers, x, at_step, static), score, 0.0, start, 1.0, beside)

@@ -16,6 +16,7 @@ import reference
 from hypothesis import strategies as st
 
 import fastlrp as fl
+from fastlrp.model.layers import ALPHAS, CURVES
 
 Array = npt.NDArray[Any]
 Layer = dict[str, Any]
@@ -74,10 +75,13 @@ def bidirectional(
     return {"kind": "bidirectional", **halves, "merge_mode": merge_mode}
 
 
-def dense(rng: np.random.Generator, N: int, M: int, *, bias: bool = True, activation: str = "linear") -> Layer:
-    """A Dense layer."""
+def dense(
+    rng: np.random.Generator, N: int, M: int, *, bias: bool = True, activation: str = "linear", **options: Any
+) -> Layer:
+    """A Dense layer; ``options`` is its alpha, where the activation has one."""
     W = rng.normal(0, 1.2 / np.sqrt(N), (N, M))
-    return {"kind": "dense", "W": W, "b": rng.normal(0, 0.3, M) if bias else None, "activation": activation}
+    b = rng.normal(0, 0.3, M) if bias else None
+    return {"kind": "dense", "W": W, "b": b, "activation": activation, **options}
 
 
 def width(layer: Layer) -> int:
@@ -123,7 +127,8 @@ def _plain(layer: Any) -> Layer:
     if kind == "bidirectional":
         halves = {"forward": _plain(layer.forward), "backward": _plain(layer.backward)}
         return {"kind": kind, **halves, "merge_mode": layer.merge_mode}
-    keys = ["W", "U", "b", "reset_after", "return_sequences", "go_backwards", "activation", "recurrent_activation"]
+    keys = ["W", "U", "b", "reset_after", "return_sequences", "go_backwards", "activation", "recurrent_activation",
+            "alpha"]  # fmt: skip
     return {"kind": kind, **{key: getattr(layer, key) for key in keys if hasattr(layer, key)}}
 
 
@@ -145,13 +150,14 @@ def reference_batch(
     rule: reference.Rule,
     target: int = 0,
     aggregate: str | bool = "sequence",
+    at_step: int = -1,
     S: Array | None = None,
 ) -> dict[str, Array]:
     """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,); of
     samples with static features S (n, S), also ``static``."""
     beside = [None] * len(X) if S is None else S
     return _stacked(
-        [reference.explain(layers, x, rule, target, aggregate, s) for x, s in zip(X, beside, strict=True)]
+        [reference.explain(layers, x, rule, target, aggregate, at_step, s) for x, s in zip(X, beside, strict=True)]
     )
 
 
@@ -164,16 +170,16 @@ def _stacked(rows: list[reference.Explanation]) -> dict[str, Array]:
 
 
 def gradient_batch(
-    layers: list[Layer], X: Array, rule: Any, target: int = 0, S: Array | None = None
-) -> dict[str, Array]:  # fmt: skip
+    layers: list[Layer], X: Array, rule: Any, target: int = 0, at_step: int = -1, S: Array | None = None
+) -> dict[str, Array]:
     """The reference's answers by fastlrp's rule GradientXInput or IntegratedGradients, stacked likewise."""
     beside = np.zeros((len(X), 0)) if S is None else S
     if isinstance(rule, fl.GradientXInput):
-        rows = [reference.gradient_x_input(layers, x, target, s) for x, s in zip(X, beside, strict=True)]
+        rows = [reference.gradient_x_input(layers, x, target, at_step, s) for x, s in zip(X, beside, strict=True)]
     else:
         starts = [0.0 if start is None else start for start in (rule.baseline, rule.static)]
         rows = [
-            reference.integrated_gradients(layers, x, rule.n_steps, starts[0], target, s, starts[1])
+            reference.integrated_gradients(layers, x, rule.n_steps, starts[0], target, at_step, s, starts[1])
             for x, s in zip(X, beside, strict=True)
         ]
     return _stacked(rows)
@@ -191,6 +197,7 @@ class Case:
     rule: reference.Rule
     target: int
     aggregate: str | bool
+    at_step: int = -1
 
     def __repr__(self) -> str:
         layers = [_shape_only(layer) for layer in self.layers]
@@ -223,6 +230,7 @@ def rules(eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5)) -> st.SearchStrategy
 _SIGNALS = st.sampled_from(["tanh"] * 6 + ["sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2"])
 _GATES = st.sampled_from(["sigmoid"] * 6 + ["hard_sigmoid", "hard_sigmoid_keras2"] * 2 + ["tanh", "relu", "linear"])
 _DENSE = st.sampled_from(["linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"])
+_CURVES = st.sampled_from(["linear", *CURVES])
 _WIDTHS = st.one_of(st.integers(1, 9), st.integers(1, 20), st.sampled_from([1, 4, 8, 15, 16, 17]))
 
 
@@ -251,8 +259,14 @@ def recurrent_layers(
 
 
 @st.composite
-def networks(draw: st.DrawFn, rng: np.random.Generator, D: int, *, gru_too: bool) -> list[Layer]:
-    """One to three recurrent layers with Dense and Dropout below, between and above, or no head at all."""
+def networks(
+    draw: st.DrawFn, rng: np.random.Generator, D: int, kind: str = "usual", *, gru_too: bool = True
+) -> list[Layer]:
+    """One to three recurrent layers with Dense and Dropout below, between and above, or no head at all.
+
+    Of other kinds, which the processor alone computes: "curves", Dense layers with other activations; "sequence", the
+    last recurrent layer returns sequences; "dense", no recurrent layer.
+    """
     layers: list[Layer] = []
     width_now = D
 
@@ -260,19 +274,23 @@ def networks(draw: st.DrawFn, rng: np.random.Generator, D: int, *, gru_too: bool
         nonlocal width_now
         for _ in range(how_many):
             bias = draw(st.integers(0, 3)) > 0
-            layers.append(dense(rng, width_now, draw(_WIDTHS), bias=bias, activation=draw(_DENSE)))
+            activation = draw(_CURVES if kind == "curves" else _DENSE)
+            own = {"alpha": draw(st.sampled_from([0.01, 0.3, 1.5]))} if activation in ALPHAS else {}
+            layers.append(dense(rng, width_now, draw(_WIDTHS), bias=bias, activation=activation, **own))
             width_now = width(layers[-1])
             layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
 
     rarely = st.sampled_from([0, 0, 0, 0, 1, 2])
-    depth = draw(st.sampled_from([1, 1, 2, 2, 3]))
+    depth = 0 if kind == "dense" else draw(st.sampled_from([1, 1, 2, 2, 3]))
     for level in range(depth):
         denses(draw(rarely))
-        layers.append(draw(recurrent_layers(rng, width_now, level + 1 < depth, gru_too=gru_too)))
+        layers.append(
+            draw(recurrent_layers(rng, width_now, level + 1 < depth or kind == "sequence", gru_too=gru_too))
+        )
         width_now = width(layers[-1])
         layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
-    if draw(st.integers(0, 4)) > 0:
-        denses(draw(rarely))
+    if kind == "dense" or draw(st.integers(0, 4)) > 0:
+        denses(draw(st.integers(1, 2)) if kind == "curves" else draw(rarely))
         outputs, bias = draw(st.sampled_from([1, 1, 2, 3, 5])), draw(st.integers(0, 3)) > 0
         activation = draw(st.sampled_from(["linear", "linear", "sigmoid", "tanh", "relu", "softmax"]))
         layers.append(dense(rng, width_now, outputs, bias=bias, activation=activation))
@@ -301,20 +319,25 @@ def cases(
     dtype: npt.DTypeLike = np.float64,
     samples: st.SearchStrategy[int] | None = None,
     eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5),
+    kind: str = "usual",
     *,
     gru_too: bool = True,
 ) -> Case:
     """A whole question; every part of it may vary, but rudder does not go through a GRU."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    D, T = draw(_WIDTHS), draw(st.integers(1, 7))
+    D, T = draw(_WIDTHS), 1 if kind == "dense" else draw(st.integers(1, 7))
     n = draw(samples if samples is not None else st.one_of(st.integers(1, 10), st.integers(1, 40)))
-    layers = [cast(layer, dtype) for layer in draw(networks(rng, D, gru_too=gru_too))]
+    layers = [cast(layer, dtype) for layer in draw(networks(rng, D, kind, gru_too=gru_too))]
     X = rng.normal(size=(n, T, D)).astype(dtype)
     target = draw(st.integers(0, n_outputs(layers) - 1))
     rule = draw(rules(eps))
     if has_gru(layers):
         rule = replace(rule, name="arras")
-    return Case(layers, X, rule, target, draw(st.sampled_from(["sequence", "sequence", True, False])))
+    aggregate = draw(st.sampled_from(["sequence", "sequence", True, False]))
+    at_step = draw(st.integers(0, T - 1)) if kind == "sequence" else -1
+    if at_step in range(T - 1):  # the last step of the window has no part in it
+        aggregate = "sequence"
+    return Case(layers, X, rule, target, aggregate, at_step)
 
 
 def gradient_rule(draw: Any, case: Case) -> tuple[Any, dict[str, Array]]:
@@ -324,4 +347,4 @@ def gradient_rule(draw: Any, case: Case) -> tuple[Any, dict[str, Array]]:
     shape = draw(st.sampled_from([None, (D,), (T, D)]))
     integrated = fl.IntegratedGradients(draw(st.integers(1, 5)), None if shape is None else rng.normal(size=shape))
     rule = draw(st.sampled_from([fl.GradientXInput(), integrated]))
-    return rule, gradient_batch(case.layers, case.X, rule, case.target)
+    return rule, gradient_batch(case.layers, case.X, rule, case.target, case.at_step)

@@ -18,8 +18,8 @@ FLOORS = (
     ("relevance", "plot"),
     (
         "kernels.program", "kernels.kept", "kernels.target", "kernels.lanes", "kernels.formulas", "kernels.gradients",
-        "kernels.memory", "kernels.helpers", "kernels.results", "kernels.cpu", "kernels.training", "kernels.cuda",
-        "kernels",
+        "kernels.curves", "kernels.memory", "kernels.helpers", "kernels.results", "kernels.cpu", "kernels.training",
+        "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),
     ("keras", "data"),

@@ -87,7 +87,7 @@ def test_float64_agrees_with_the_reference(case, n_static):
     layers, beside = joined(rng, case.layers, n_static), rng.normal(size=(len(case.X), n_static))
     if layers is None:
         return
-    want = reference_batch(layers, case.X, case.rule, case.target, case.aggregate, beside)
+    want = reference_batch(layers, case.X, case.rule, case.target, case.aggregate, S=beside)
     if want["least_sign"].min() < 1e-10:
         return
     net, options = network(layers), {"target": case.target, "aggregate": case.aggregate, "dtype": np.float64}

@@ -21,7 +21,10 @@ from fastlrp.cli.files import STDOUT, check_kind, check_output, kind_of
 from fastlrp.messages import count
 from fastlrp.rules import Rule, as_rule, rule_names
 
-_ARCHITECTURE = "the model's json (model.to_json()), for a file that holds weights alone"
+_ARCHITECTURE = (
+    "the model's json (model.to_json()), for a file that holds weights alone; or the word chain, for the chain of LSTM "
+    "and Dense layers that their shapes tell"
+)
 #: Modules to import before a command runs; what is imported above is light, so that Ctrl-C is heard from the start.
 _KERNELS = ("h5py", "fastlrp.keras", "fastlrp.panels.panel", "fastlrp.kernels.cpu")
 _RULES = "fastlrp.kernels.program.rules"  # registers the rules that --rule names
@@ -71,6 +74,11 @@ def _run(argv: Sequence[str] | None) -> int:
 # -------------------------------------------------------------------------------------------------------- arguments
 
 
+def _architecture(text: str) -> Path | str:
+    """A file, or the word that asks for the evident chain."""
+    return text if text == "chain" else Path(text)
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports an error in one sentence, without the usage text that would hide it."""
 
@@ -103,7 +111,7 @@ def _parser() -> _Parser:
     info = command("info", _info, about, imports=("h5py", "fastlrp.keras"))
     info.add_argument("model", metavar="MODEL", type=Path, help=".h5, .keras or .weights.h5, or a folder of an "
                       "ensemble's")  # fmt: skip
-    info.add_argument("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
+    info.add_argument("--architecture", metavar="JSON", type=_architecture, help=_ARCHITECTURE)
 
     _explain_arguments(command("explain", _explain, "Write the relevance of every row of a panel to a file."))
 
@@ -126,6 +134,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="N", help=_OUTPUT)
     add("--aggregate", choices=["sequence", "average", "last"], default="sequence", help="what a lower LSTM "
         "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
+    add("--at-step", metavar="T", type=int, default=-1, help="of a network that predicts at every step, the one whose "
+        "output is explained: 0 is the first, -1 the last (default)")  # fmt: skip
     add = parser.add_argument_group("how").add_argument
     add("--by-step", action="store_true", help="a column a feature and step, NAME_lag0 the newest, instead of the sum")
     add("--by-time", action="store_true", help="means over the assets of each time (mean, abs, share) instead of rows")
@@ -167,7 +177,7 @@ def _files(parser: argparse.ArgumentParser, written: str) -> None:
         ".h5 (also FILE.h5::/GROUP); or a folder of them; - for a csv on stdin. Packed by gzip, bzip2, xz or zip is "
         "read, too")  # fmt: skip
     add("-o", "--output", metavar="OUT", type=Path, required=True, help=written)
-    add("--architecture", metavar="JSON", type=Path, help=_ARCHITECTURE)
+    add("--architecture", metavar="JSON", type=_architecture, help=_ARCHITECTURE)
 
 
 def _columns(parser: argparse.ArgumentParser) -> None:
@@ -246,7 +256,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.panel.suffix or arguments.panel.is_file():  # <(...) has no name
         check_kind(kind_of(arguments.panel, reads=True), arguments.panel, "the panel is read from", "to be read")
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
-    net = read_keras(arguments.model, architecture=arguments.architecture)
+    with as_notes():
+        net = read_keras(arguments.model, architecture=arguments.architecture)
     panel, written = read_panel(arguments, net)
     if arguments.features is not None or net.columns is None:  # a note has said which columns they are
         net = net.with_columns(list(panel.columns))
@@ -254,7 +265,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         relevance = net.explain(
             panel, rule=rule, steps=arguments.steps, min_steps=arguments.min_steps,
             target=as_target(arguments.target, net), dtype=arguments.dtype,
-            aggregate=arguments.aggregate, reduce=None if arguments.by_step else "steps",
+            aggregate=arguments.aggregate, at_step=arguments.at_step, reduce=None if arguments.by_step else "steps",
             device=arguments.device, threads=arguments.threads, progress=bar,
         )  # fmt: skip
     if relevance.missing.all():

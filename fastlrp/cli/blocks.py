@@ -66,6 +66,8 @@ def _odd(arguments: argparse.Namespace) -> str | None:
         return "an Excel workbook: save it as csv"
     if arguments.model.is_dir():
         return f"the ensemble {arguments.model}"
+    if arguments.at_step != -1:
+        return "--at-step: write a file that the panel in memory takes"
     if arguments.drop:
         return "--drop: name the network's inputs with --features"
     if arguments.by_step and arguments.by_time:
@@ -91,7 +93,8 @@ def explain_in_blocks(arguments: argparse.Namespace, rule: Rule, *, bar: bool) -
         raise ValueError(str(error)) from None
     from fastlrp.keras import read_keras
 
-    net = read_keras(arguments.model, architecture=arguments.architecture)
+    with as_notes():
+        net = read_keras(arguments.model, architecture=arguments.architecture)
     try:
         with as_notes():
             return explain_file(

@@ -13,15 +13,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastlrp.errors import ConservationWarning, OverflowWarning
+from fastlrp.errors import ArchitectureWarning, ConservationWarning, OverflowWarning
 from fastlrp.messages import shown
 
 _OPTIONS = (
-    "architecture|steps|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|"
+    "architecture|steps|at_step|target|threads|dtype|device|aggregate|eps|delta|stabilizer|memory|since|resume|rule|unit|horizon|"
     "title|groups"
 )
 #: Warnings meant for users, who see each as a note.
-_NOTED = (ConservationWarning, OverflowWarning)
+_NOTED = (ArchitectureWarning, ConservationWarning, OverflowWarning)
 #: What the library calls otherwise.
 _SPELLED = {
     "index=(time, asset)": "--time and --asset",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastlrp.cli.blocks import as_target
+from fastlrp.cli.console import as_notes
 from fastlrp.cli.files import STDIN, STDOUT, check_kind, kind_of
 from fastlrp.cli.tables import read_panel
 from fastlrp.keras import read_keras
@@ -30,7 +31,8 @@ def run_report(arguments: argparse.Namespace, rule: Rule) -> int:
     if path.suffix or path.is_file():
         check_kind(kind_of(path, reads=True), path, "the panel is read from", "to be read")
     groups = None if arguments.groups is None else _groups(arguments.groups)
-    net = read_keras(arguments.model, architecture=arguments.architecture)
+    with as_notes():
+        net = read_keras(arguments.model, architecture=arguments.architecture)
     refuse_input(net, target)
     if target is not None:
         arguments.drop = [*arguments.drop, target]  # it is no feature

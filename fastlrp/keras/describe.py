@@ -14,9 +14,10 @@ from fastlrp.keras.door import ModelFile, open_model, sentence
 from fastlrp.keras.folder import member_files
 from fastlrp.keras.found import Groups, all_groups, weights_found
 from fastlrp.keras.kinds import AFFINE, IDENTITIES, MASK_OPERATIONS, kind_of, refusal
-from fastlrp.keras.read import Architecture, model_of, network_of, read_keras
+from fastlrp.keras.read import Architecture, is_chain, model_of, network_of, read_keras
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
+from fastlrp.network import Network
 from fastlrp.objects import as_path
 from fastlrp.text_tables import html_table
 
@@ -164,7 +165,12 @@ def _describe_folder(folder: Path, architecture: Architecture | None) -> FileDes
 
 def _describe(where: Path, architecture: Architecture | None) -> FileDescription:
     with sentence(where), open_model(where) as file:
+        assumed: list[str] = []
         try:
+            if is_chain(architecture):
+                rows = tuple(_unknown(file, all_groups(file.weights)))
+                network = network_of(file, architecture, assumed)
+                return _explainable(where, file, rows, network, assumed)
             tree, _ = model_of(file, architecture)
         except ModelFileError as error:
             rows = tuple(_unknown(file, all_groups(file.weights)))
@@ -172,17 +178,28 @@ def _describe(where: Path, architecture: Architecture | None) -> FileDescription
         found, left = weights_found(file.weights, tree)
         rows = (*_rows(tree, file, found, 0), *_unknown(file, left))
         try:
-            network = network_of(file, architecture)
+            network = network_of(file, architecture, assumed)
         except (ModelFileError, ValueError) as error:
             return FileDescription(str(where), file.format, _version(file), rows, False, _without(str(error), where))
-        window = f"({'any' if network.steps is None else network.steps}, {network.n_features})"
-        if network.n_static:
-            window += f" and {count(network.n_static, 'static feature')}"
-        named = f" ({', '.join(network.outputs)})" if network.outputs else ""
-        verdict = f"windows {window} in, {count(network.n_outputs, 'output')}{named}, {network.dtype}"
-        return FileDescription(
-            str(where), file.format, _version(file), rows, True, verdict, network.features, network.static
-        )
+        return _explainable(where, file, rows, network, assumed)
+
+
+def _explainable(
+    where: Path, file: ModelFile, rows: tuple[LayerDescription, ...], network: Network, assumed: list[str]
+) -> FileDescription:
+    """The description of a file that can be explained."""
+    window = f"windows ({'any' if network.steps is None else network.steps}, {network.n_features})"
+    if not network.recurrent:
+        window = f"rows of {count(network.n_features, 'feature')}"
+    if network.n_static:
+        window += f" and {count(network.n_static, 'static feature')}"
+    named = f" ({', '.join(network.outputs)})" if network.outputs else ""
+    every = " at every step" if network.sequence else ""
+    said = "".join(f"; {text}" for text in assumed)
+    verdict = f"{window} in, {count(network.n_outputs, 'output')}{named}{every}, {network.dtype}{said}"
+    return FileDescription(
+        str(where), file.format, _version(file), rows, True, verdict, network.features, network.static
+    )
 
 
 def _version(file: ModelFile) -> str:

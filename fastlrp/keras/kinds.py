@@ -22,11 +22,10 @@ IDENTITIES = {
 #: Layers that are folded into a neighbouring layer's weights.
 AFFINE = {"BatchNormalization", "Normalization", "Rescaling"}
 #: Layers that are read or checked one by one in layers.py.
-OTHERS = {
-    "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "Softmax", "Flatten", "Reshape",
-    "Masking",
-}  # fmt: skip
-KNOWN = IDENTITIES | AFFINE | OTHERS
+OTHERS = {"LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Flatten", "Reshape", "Masking"}
+#: Layers that are an activation of the Dense layer below.
+ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
+KNOWN = IDENTITIES | AFFINE | OTHERS | ACTIVATIONS
 #: Operations by which Keras 3 lists how a Masking layer's mask is found, beside the chain of layers.
 MASK_OPERATIONS = {"NotEqual", "Any"}
 #: Layers that hand a mask on in every version of Keras; others lose it in some, without a word.

@@ -11,16 +11,26 @@ import numpy as np
 from fastlrp.errors import ModelFileError
 from fastlrp.keras.cudnn import from_cudnn
 from fastlrp.keras.fold import Affine, Array, Weights, affine_of
-from fastlrp.keras.kinds import AFFINE, ELSE, KEEP_MASKS, MASK_OPERATIONS, RECURRENT, cannot, kind_of, refusal
+from fastlrp.keras.kinds import (
+    ACTIVATIONS,
+    AFFINE,
+    ELSE,
+    KEEP_MASKS,
+    MASK_OPERATIONS,
+    RECURRENT,
+    cannot,
+    kind_of,
+    refusal,
+)
 from fastlrp.keras.options import activation, backward_of, input_shape, label, option, recurrent_options, wrapped
-from fastlrp.keras.passthrough import activation_of, check_shape, identity, shape_text
+from fastlrp.keras.passthrough import activation_of, check_shape, dense_activation, identity, shape_text
 from fastlrp.keras.static import Joined, static_way
 from fastlrp.keras.tree import Node, Use
 from fastlrp.model.layers import GRU, LSTM, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking, Recurrent
 
 Shape = tuple[int | None, ...]
 #: Layers that TimeDistributed may wrap: they treat every step as they treat a single one.
-STEPWISE = {"Dense", "Dropout", "BatchNormalization", "Rescaling", "Activation", "ReLU", "Softmax", "Identity"}
+STEPWISE = {"Dense", "Dropout", "BatchNormalization", "Rescaling", "Identity", *ACTIVATIONS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +64,7 @@ class _Builder:
         self.weights, self.keras2 = weights, keras2
         self.layers: list[Layer] = []
         self.sequence = True
+        self.stated = False  # whether the model says the shape of its input
         self.window: Shape | None = None
         self.width: int | None = None
         self.affine: Affine | None = None
@@ -90,8 +101,8 @@ class _Builder:
             self._masking(node)
         elif kind in AFFINE:
             self._fold(affine_of(kind, node, self.width, self.sequence, self.weights))
-        elif kind in {"Activation", "ReLU", "Softmax"}:
-            self._activate(node, activation_of(kind, node, self.sequence, self.keras2))
+        elif kind in ACTIVATIONS:
+            self._activate(node, *activation_of(kind, node, self.sequence, self.keras2))
         elif kind in {"Flatten", "Reshape"}:
             check_shape(kind, node, self._shape_here())
         elif (dropout := identity(node)) is not None:
@@ -104,20 +115,23 @@ class _Builder:
                 f"{label(self.affine.node)} has no linear layer beside it to be folded into: put it below a Dense or "
                 "recurrent layer, or above a Dense layer without activation"
             )
-        if not any(isinstance(layer, Recurrent | Bidirectional) for layer in self.layers):
-            raise ModelFileError("the model has no LSTM or GRU layer, expected a recurrent network")
-        if self.sequence:
+        weighted = self._weighted()
+        if not weighted:
+            raise ModelFileError("the model has no layer with weights, expected LSTM, GRU or Dense layers")
+        recurrent = any(isinstance(layer, Recurrent | Bidirectional) for layer in self.layers)
+        if not recurrent and self.sequence and self.stated:
             raise ModelFileError(
-                "the model's output is a sequence, expected one row a sample: give its last recurrent layer "
-                "return_sequences=False"
+                "the model takes windows of steps but has no recurrent layer, expected rows of features, as "
+                "keras.Input((features,)) says"
             )
         assert self.window is not None
         assert self.window[1] is not None
+        steps = self.window[0] if recurrent else None
         if self.joined is None:
-            return Built(tuple(self.layers), self.window[0], self.window[1])
-        if not isinstance(self._weighted()[-1], Dense):
+            return Built(tuple(self.layers), steps, self.window[1])
+        if not isinstance(weighted[-1], Dense):
             raise ModelFileError(cannot(self.joined.node, "no Dense layer reads what it joins"))
-        return Built(tuple(self.layers), self.window[0], self.window[1], self.joined.static)
+        return Built(tuple(self.layers), steps, self.window[1], self.joined.static)
 
     def _enter(self, node: Node, kind: str) -> None:
         """The window that goes in, from an input layer or from what the first layer says of its own input."""
@@ -126,11 +140,15 @@ class _Builder:
             if kind == "InputLayer":
                 raise ModelFileError(f"{label(node)} does not say its shape")
             return  # an old Sequential may hold no input shape; the first weights then tell
-        if len(shape) != 3 or any(n is not None and n < 1 for n in shape):
-            raise ModelFileError(f"the model's input has shape {shape_text(shape)}, expected (sample, step, feature)")
-        if shape[2] is None:
+        if len(shape) not in (2, 3) or any(n is not None and n < 1 for n in shape):
+            raise ModelFileError(
+                f"the model's input has shape {shape_text(shape)}, expected (sample, step, feature), or (sample, "
+                "feature) without recurrent layers"
+            )
+        self.stated, self.sequence = True, len(shape) == 3
+        if shape[-1] is None:
             return
-        self.width, self.window = shape[2], (shape[1], shape[2])
+        self.width, self.window = shape[-1], (shape[1] if self.sequence else None, shape[-1])
 
     def _shape_here(self) -> list[int | None]:
         """The shape that goes into the next layer, without the sample."""
@@ -223,7 +241,8 @@ class _Builder:
             W, b = self.affine.into_above(W, b)
         if self.joined is not None and not isinstance(self._weighted()[-1], Dense):
             W = self.joined.ordered(W)
-        self._grow(Dense(W, b, activation(node, "activation", self.keras2), node.name), units)
+        name, alpha = dense_activation(node, self.keras2)
+        self._grow(Dense(W, b, name, node.name, alpha), units)
 
     def _time_distributed(self, node: Node) -> None:
         self._needs_sequence(node)
@@ -276,6 +295,8 @@ class _Builder:
         self.masked = True
 
     def _needs_sequence(self, node: Node) -> None:
+        if not self.sequence and not any(isinstance(layer, Recurrent | Bidirectional) for layer in self.layers):
+            raise ModelFileError(f"{label(node)} needs a sequence, but the model's input is (sample, feature)")
         if not self.sequence:
             raise ModelFileError(
                 f"{label(node)} needs a sequence, but the recurrent layer below it gives only its last step"
@@ -301,7 +322,7 @@ class _Builder:
         else:
             self.affine = affine.after(self.affine)
 
-    def _activate(self, node: Node, name: str) -> None:
+    def _activate(self, node: Node, name: str, alpha: float | None) -> None:
         """Give an activation to the linear Dense layer just below."""
         i = self._linear_below()
         below = None if i is None else self.layers[i]
@@ -311,4 +332,4 @@ class _Builder:
             raise ModelFileError(
                 f"{label(node)} applies {name} to no linear Dense layer: put it into a Dense layer's activation="
             )
-        self.layers[i] = dataclasses.replace(below, activation=name)
+        self.layers[i] = dataclasses.replace(below, activation=name, alpha=alpha)

@@ -44,6 +44,8 @@ def activation(
         own = inner if isinstance(inner, str) else value.get("class_name")
         raise ModelFileError(f"{label(node)} has the {key} {_brief(own)} of its own, which is not explained")
     name = "linear" if value is None else value
+    if name == "swish":  # the older name
+        name = "silu"
     if name == "hard_sigmoid" and keras2:
         name = "hard_sigmoid_keras2"
     choices = LSTM_ACTIVATIONS if recurrent else DENSE_ACTIVATIONS

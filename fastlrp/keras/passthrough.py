@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastlrp.errors import ModelFileError
-from fastlrp.keras.kinds import cannot
+from fastlrp.keras.kinds import ACTIVATIONS, cannot
 from fastlrp.keras.options import activation, label
 from fastlrp.keras.tree import Node
 from fastlrp.model.layers import Dropout
+
+_AS_ACTIVATIONS = ACTIVATIONS - {"Activation"}
 
 
 def identity(node: Node) -> Dropout | None:
@@ -36,21 +38,45 @@ def check_shape(kind: str, node: Node, here: Sequence[int | None]) -> None:
         )
 
 
-def activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> str:
-    """The activation that an activation layer applies."""
+def dense_activation(node: Node, keras2: bool) -> tuple[str, float | None]:
+    """The activation of a Dense layer, and its parameter; Keras writes a layer used as one with its configuration."""
+    value = node.config.get("activation")
+    inner = value.get("config") if isinstance(value, dict) else None
+    if isinstance(value, dict) and isinstance(inner, dict) and value.get("class_name") in _AS_ACTIVATIONS:
+        return activation_of(value["class_name"], Node(value["class_name"], node.name, inner), False, keras2)
+    return activation(node, "activation", keras2), None
+
+
+def activation_of(kind: str, node: Node, sequence: bool, keras2: bool) -> tuple[str, float | None]:
+    """The activation that an activation layer applies, and its parameter."""
     if kind == "Activation":
-        return activation(node, "activation", keras2)
+        return dense_activation(node, keras2)
     if kind == "Softmax":
         axis = node.config.get("axis", -1)
         if axis not in (-1, 2 if sequence else 1):
             raise ModelFileError(f"{label(node)} works along axis {axis!r:.40}, expected the last")
-        return "softmax"
-    slope, threshold, top = (node.config.get(key) for key in ("negative_slope", "threshold", "max_value"))
-    if slope not in (None, 0) or threshold not in (None, 0) or top is not None:
+        return "softmax", None
+    if kind == "ELU":
+        return "elu", _number(node, "alpha", 1.0)
+    if kind == "LeakyReLU":  # Keras 3 calls it negative_slope
+        return "leaky_relu", _number(node, "negative_slope" if "negative_slope" in node.config else "alpha", 0.3)
+    slope, threshold = (_number(node, key, 0.0) for key in ("negative_slope", "threshold"))
+    top = node.config.get("max_value")
+    if threshold or top not in (None, 6) or isinstance(top, bool) or (top is not None and slope):
         raise ModelFileError(
-            f"{label(node)} is a leaky, capped or shifted relu, which is not explained: use a plain one"
+            f"{label(node)} is a shifted relu, or one capped elsewhere than at 6, which is not explained: use relu, "
+            "relu6 or a LeakyReLU"
         )
-    return "relu"
+    return ("relu6", None) if top is not None else ("leaky_relu", slope) if slope else ("relu", None)
+
+
+def _number(node: Node, key: str, default: float) -> float:
+    """A parameter of an activation; None stands for Keras' default."""
+    value = node.config.get(key)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ModelFileError(f"{label(node)} has {key}={value!r:.60}, expected a finite number of at least 0")
+    return float(value)
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.ensemble import Ensemble
-from fastlrp.errors import ModelFileError
+from fastlrp.errors import ArchitectureWarning, ModelFileError
 from fastlrp.keras.config import MAX_JSON, model_tree, parse_json, uses
 from fastlrp.keras.door import ModelFile, contents, open_model, sentence
+from fastlrp.keras.evident import CHAIN, evident_chain
 from fastlrp.keras.folder import read_members
 from fastlrp.keras.kinds import REFUSED, cannot, kind_of, refusal
 from fastlrp.keras.layers import build
@@ -21,6 +23,7 @@ from fastlrp.keras.names import with_stored_names
 from fastlrp.keras.template import tree_of
 from fastlrp.keras.tree import Node
 from fastlrp.keras.weights import WeightFile
+from fastlrp.messages import users_line
 from fastlrp.network import Network
 from fastlrp.objects import as_path
 
@@ -47,6 +50,8 @@ def read_keras(
     architecture : Network, dict, str or path, optional
         The model's description, where the file has none: a Network of the same layers (its weights are ignored), or
         the result of ``model.to_json()`` as text, as a dict, or as a file. It replaces the file's own description.
+        Or "chain", for models that are built in their own code: the chain of LSTM and Dense layers that the weights'
+        shapes tell, refused where they allow more than one; activations, which they do not tell, are Keras' defaults.
     features : list of str, optional
         Names of the inputs, in the order in which the model was trained; panels' columns are then found by name.
         Files that :func:`fastlrp.write_keras` wrote bring their own.
@@ -60,6 +65,11 @@ def read_keras(
         Weights in float32 or float64 as stored (half precisions become float32). BatchNormalization, Normalization and
         Rescaling are folded into the layer beside them: predictions are the same to round-off, and relevance is that
         of the folded linear map, whose bias then holds their offsets.
+
+    Warns
+    -----
+    ArchitectureWarning
+        If ``architecture="chain"`` assumed what shapes do not tell, and no ``check`` has confirmed it.
 
     Raises
     ------
@@ -75,24 +85,32 @@ def read_keras(
     """
     where = as_path(path, "read_keras(path=...)")
     network: Network | Ensemble
+    assumed: list[str] = []
     if where.is_dir():
-        network = read_members(where, lambda member: _read(member, architecture))
+        network = read_members(where, lambda member: _read(member, architecture, assumed))
     else:
-        network = _read(where, architecture)
+        network = _read(where, architecture, assumed)
     if features is not None:
         network = network.with_features(features)
     if check is not None:
         _compare(network, check, where)
+    elif assumed:
+        warnings.warn(f"{where}: {assumed[0]}", ArchitectureWarning, stacklevel=users_line())
     return network
 
 
-def _read(path: Path, architecture: Architecture | None) -> Network:
+def _read(path: Path, architecture: Architecture | None, assumed: list[str]) -> Network:
     with sentence(path), open_model(path) as file:
-        return network_of(file, architecture)
+        return network_of(file, architecture, assumed)
 
 
-def network_of(file: ModelFile, architecture: Architecture | None) -> Network:
-    """The network of an open file; raises ModelFileError where it cannot be explained."""
+def network_of(file: ModelFile, architecture: Architecture | None, assumed: list[str]) -> Network:
+    """The network of an open file; raises ModelFileError where it cannot be explained. What was assumed is added to
+    ``assumed``."""
+    if is_chain(architecture):
+        network, said = evident_chain(file)
+        assumed.append(said)
+        return network
     tree, version = model_of(file, architecture)
     refused = [leaf for leaf in tree.leaves() if leaf is not tree.joining and refusal(leaf)]
     if refused:  # Keras 3 lists the operations of a Masking layer before it: name the layer that users know
@@ -118,13 +136,21 @@ def model_of(file: ModelFile, architecture: Architecture | None) -> tuple[Node, 
         version = config.get("keras_version")
         tree = model_tree(config, "architecture=")
         return tree, version if isinstance(version, str) else file.version or guess_version(config)
-    todo = "pass architecture=, the model's json (model.to_json()) or a fastlrp.Network of its layers"
+    todo = (
+        "pass architecture=, the model's json (model.to_json()) or a fastlrp.Network of its layers, or 'chain' where "
+        "it is a plain chain of LSTM and Dense layers"
+    )
     if file.config is None:
         raise ModelFileError(f"{file.path} holds weights alone, {contents(file.weights)}; {todo}")
     try:
         return model_tree(file.config, "its configuration"), file.version or guess_version(file.config)
     except ModelFileError as error:
         raise ModelFileError(f"{file.path}: {error}; the file holds {contents(file.weights)}: {todo}") from None
+
+
+def is_chain(architecture: Architecture | None) -> bool:
+    """Whether the chain is asked for that shapes tell."""
+    return isinstance(architecture, str) and architecture == CHAIN
 
 
 def _architecture(value: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from fastlrp.keras.tree import Join, Node
 from fastlrp.model.layers import GRU, Bidirectional, Dense, Layer, Masking, Recurrent
 from fastlrp.network import Network
 
+#: Keras' layers for activations that have a parameter; both versions read it as alpha.
+ACTIVATION_LAYERS = {"leaky_relu": "LeakyReLU", "elu": "ELU"}
+
 
 def tree_of(network: Network) -> Node:
     """The tree that Keras would have written for a chain of these layers."""
-    shape = [None, network.steps, network.n_features]
+    shape = [None, network.steps, network.n_features] if network.recurrent else [None, network.n_features]
     nodes = [Node("InputLayer", "input", {"batch_shape": shape})]
     nodes += [_node(layer, i) for i, layer in enumerate(network)]
     chain, join = tuple((i, 0) for i in range(len(nodes))), None
@@ -34,7 +37,10 @@ def _node(layer: Layer, i: int) -> Node:
         kernel = layer.forward.W.shape
         return Node("Bidirectional", name, {**config, "merge_mode": layer.merge_mode, "kernel_shape": kernel})
     if isinstance(layer, Dense):
-        options = {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": layer.activation}
+        own: Any = layer.activation
+        if layer.alpha is not None:
+            own = {"class_name": ACTIVATION_LAYERS[layer.activation], "config": {"alpha": layer.alpha}}
+        options = {"units": layer.n_outputs, "use_bias": layer.b is not None, "activation": own}
         return Node("Dense", name, {**options, "kernel_shape": layer.W.shape})
     if isinstance(layer, Masking):
         return Node("Masking", name, {"mask_value": layer.value})

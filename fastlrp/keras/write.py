@@ -6,8 +6,9 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.fold import Array
 from fastlrp.keras.folder import write_members
 from fastlrp.keras.names import name_attributes
-from fastlrp.keras.template import recurrent_config
+from fastlrp.keras.template import ACTIVATION_LAYERS, recurrent_config
 from fastlrp.keras.v3 import snake_case
 from fastlrp.model.layers import Bidirectional, Dense, Layer, Masking, Recurrent
 from fastlrp.network import Network
@@ -25,6 +26,8 @@ from fastlrp.whole import whole
 
 #: The version that a legacy file states decides what its hard_sigmoid means to a reader.
 _VERSIONS = {2: "2.15.0", 3: "3.0.5"}
+#: Activations that Keras' files call otherwise; both versions know the older name of silu.
+_SPELLED = {"hard_sigmoid_keras2": "hard_sigmoid", "silu": "swish"}
 
 
 def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> None:
@@ -44,7 +47,8 @@ def write_keras(network: Network | Ensemble, path: str | os.PathLike[str]) -> No
     ------
     ValueError
         If the path ends otherwise, the network mixes both kinds of hard_sigmoid, which no version of Keras supports,
-        or a name holds control characters; of an ensemble, if the folder exists and holds anything else.
+        or has gelu_tanh, for which Keras has no name, or a name holds control characters; of an ensemble, if the folder
+        exists and holds anything else.
     """
     where = as_path(path, "write_keras(path=...)")
     if isinstance(network, Ensemble):
@@ -69,17 +73,48 @@ def _member(network: Network) -> tuple[str, bytes]:
 def _data(network: Network, suffix: str) -> bytes:
     """The contents of a file with this ending."""
     _refuse_reversed_masks(network)
-    names = _layer_names(network)
-    version = _version(network, suffix)
-    return _legacy(network, names, version) if suffix == ".h5" else _archive(network, names)
+    version, layers = _version(network, suffix), _keras_layers(network)
+    names = _layer_names(layers, {"features", "static", "concatenate"} if network.n_static else {"features"})
+    return _legacy(network, layers, names, version) if suffix == ".h5" else _archive(network, layers, names)
 
 
-def _layer_names(network: Network) -> list[str]:
+class _Activation(NamedTuple):
+    """A layer of Keras' that is the activation of the Dense layer below."""
+
+    kind: str
+    options: dict[str, float]
+    name: str
+    arrays: tuple[Array, ...] = ()
+
+
+Written = Layer | _Activation
+
+
+def _keras_layers(network: Iterable[Layer]) -> list[Written]:
+    """The layers as Keras has them: an activation that its names leave open stands in a layer of its own."""
+    layers: list[Written] = []
+    for layer in network:
+        if isinstance(layer, Dense) and (own := _own_activation(layer)) is not None:
+            layers += [replace(layer, activation="linear", alpha=None), own]
+        else:
+            layers.append(layer)
+    return layers
+
+
+def _own_activation(layer: Dense) -> _Activation | None:
+    name = f"{layer.name or 'dense'}_activation"
+    if layer.activation == "relu6":  # Keras 2 has no such name
+        return _Activation("ReLU", {"max_value": 6.0}, name)
+    if layer.alpha is None or (layer.activation, layer.alpha) == ("elu", 1.0):
+        return None
+    return _Activation(ACTIVATION_LAYERS[layer.activation], {"alpha": layer.alpha}, name)
+
+
+def _layer_names(layers: Sequence[Written], taken: set[str]) -> list[str]:
     """A name for each layer, its own where possible; Keras requires unique names without slashes."""
     names: list[str] = []
-    taken = {"features", "static", "concatenate"} if network.n_static else {"features"}
-    for layer in network:
-        base = (layer.name or type(layer).__name__.lower()).replace("/", "_")
+    for layer in layers:
+        base = (layer.name or layer.kind.lower()).replace("/", "_")
         name, count = base, 0
         while name in names or name in taken:
             count += 1
@@ -106,6 +141,8 @@ def _activations(network: Network) -> set[str | None]:
 def _version(network: Network, suffix: str) -> int:
     """The major version of Keras whose functions the network uses."""
     used = _activations(network)
+    if "gelu_tanh" in used:
+        raise ValueError("the network has gelu_tanh, for which Keras' files have no name, expected gelu or another one")
     if {"hard_sigmoid", "hard_sigmoid_keras2"} <= used:
         raise ValueError("the network has hard_sigmoid both as Keras 2 and as Keras 3 defines it, expected one of them")
     if "hard_sigmoid_keras2" in used and suffix == ".keras":
@@ -126,10 +163,14 @@ def _plain(network: Network) -> list[Layer]:
 # ------------------------------------------------------------------ the configuration
 
 
-def _options(layer: Layer, name: str) -> dict[str, Any]:
+def _options(layer: Written, name: str, *, keras3: bool) -> dict[str, Any]:
     """Keras' options for a layer; weights are stored in its own dtype."""
     config: dict[str, Any] = {"name": name, "trainable": True, "dtype": _dtype(layer)}
-    if isinstance(layer, Recurrent):
+    if isinstance(layer, _Activation):
+        config |= layer.options
+        if keras3 and layer.kind == "LeakyReLU":  # in .h5 files both versions read Keras 2's name
+            config["negative_slope"] = config.pop("alpha")
+    elif isinstance(layer, Recurrent):
         options = recurrent_config(layer, name)
         options.pop("kernel_shape")
         config |= options | {"return_state": False, "stateful": False, "unroll": False}
@@ -138,15 +179,15 @@ def _options(layer: Layer, name: str) -> dict[str, Any]:
     elif isinstance(layer, Bidirectional):
         for key, part, backwards in (("layer", layer.forward, False), ("backward_layer", layer.backward, True)):
             prefix = "forward" if key == "layer" else "backward"
-            config[key] = _entry(part.kind, _options(part, f"{prefix}_{name}") | {"go_backwards": backwards})
+            options = _options(part, f"{prefix}_{name}", keras3=keras3)
+            config[key] = _entry(part.kind, options | {"go_backwards": backwards})
         config["merge_mode"] = layer.merge_mode
     elif isinstance(layer, Masking):
         config["mask_value"] = layer.value
     else:
         config["rate"] = layer.rate
     for key in ("activation", "recurrent_activation"):
-        if config.get(key) == "hard_sigmoid_keras2":
-            config[key] = "hard_sigmoid"
+        config |= {key: _SPELLED[config[key]]} if config.get(key) in _SPELLED else {}
     return config
 
 
@@ -154,12 +195,14 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
 
 
-def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
+def _model(network: Network, layers: Sequence[Written], names: Sequence[str], *, keras3: bool) -> dict[str, Any]:
     """The configuration of a Sequential model, or of a functional one with two inputs, in terms that both Keras 2 and 3
     know."""
     first = network.layers[network.mask_value is not None]
-    entries = [_input("features", [None, network.steps, network.n_features], first)]
-    entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
+    window = [network.steps, network.n_features] if network.recurrent else [network.n_features]
+    entries = [_input("features", [None, *window], first)]
+    for layer, name in zip(layers, names, strict=True):
+        entries.append(_entry(layer.kind, _options(layer, name, keras3=keras3)))
     if network.mask_value is not None:  # in the dtype of what it feeds, or it would round X
         entries[1]["config"]["dtype"] = _dtype(first)
     if network.n_static:
@@ -178,9 +221,10 @@ def _functional(network: Network, entries: list[dict[str, Any]]) -> dict[str, An
     Calls are written as Keras 2 does, which Keras 3 reads, too.
     """
     dense = network.layers[network.join]
+    join = len(_keras_layers(network.layers[: network.join]))
     static = _input("static", [None, network.n_static], dense)
     merge = _entry("Concatenate", {"name": "concatenate", "trainable": True, "dtype": _dtype(dense), "axis": -1})
-    layers = [*entries[: 1 + network.join], static, merge, *entries[1 + network.join :]]
+    layers = [*entries[: 1 + join], static, merge, *entries[1 + join :]]
     below: list[str] = []
     for entry in layers:
         name = entry["name"] = entry["config"]["name"]
@@ -192,26 +236,26 @@ def _functional(network: Network, entries: list[dict[str, Any]]) -> dict[str, An
     return {"module": "keras", "class_name": "Model", "config": config, "registered_name": None}
 
 
-def _dtype(layer: Layer) -> str:
+def _dtype(layer: Written) -> str:
     return str(np.result_type(*layer.arrays)) if layer.arrays else "float32"
 
 
 # ------------------------------------------------------------------ the two formats
 
 
-def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
+def _legacy(network: Network, layers: Sequence[Written], names: Sequence[str], version: int) -> bytes:
     """A legacy whole-model file, as Keras 2 wrote it."""
     import h5py
 
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
-        config = json.dumps(_model(network, names))
+        config = json.dumps(_model(network, layers, names, keras3=False))
         for group in (file, root := file.create_group("model_weights")):
             group.attrs["keras_version"], group.attrs["backend"] = _VERSIONS[version], "tensorflow"
         file.attrs["model_config"] = config
         file.attrs.update(name_attributes(network))
         root.attrs["layer_names"] = list(names)
-        for layer, name in zip(network, names, strict=True):
+        for layer, name in zip(layers, names, strict=True):
             group = root.create_group(name)
             weights = [(f"{name}/{where}:0", array) for where, array in _named_arrays(layer, name)]
             group.attrs["weight_names"] = [where for where, _ in weights]
@@ -221,7 +265,7 @@ def _legacy(network: Network, names: Sequence[str], version: int) -> bytes:
     return out.getvalue()
 
 
-def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
+def _named_arrays(layer: Written, name: str) -> list[tuple[str, Array]]:
     """The arrays of a layer under the names that Keras 2 gives them."""
     roles = ("kernel", "recurrent_kernel", "bias")
     if isinstance(layer, Recurrent):
@@ -232,15 +276,15 @@ def _named_arrays(layer: Layer, name: str) -> list[tuple[str, Array]]:
     return list(zip(("kernel", "bias"), layer.arrays, strict=False))
 
 
-def _archive(network: Network, names: Sequence[str]) -> bytes:
+def _archive(network: Network, layers: Sequence[Written], names: Sequence[str]) -> bytes:
     """A ``.keras`` archive, as Keras 3 writes it."""
     import h5py
 
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         used: dict[str, int] = {}
-        for layer, name in zip(network, names, strict=True):
-            kind = snake_case(type(layer).__name__)
+        for layer, name in zip(layers, names, strict=True):
+            kind = snake_case(layer.kind)
             count = used[kind] = used.get(kind, -1) + 1
             base = f"layers/{kind}_{count}" if count else f"layers/{kind}"
             file.create_group(f"{base}/vars").attrs["name"] = name
@@ -251,7 +295,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
         file.attrs.update(name_attributes(network))
     members = {
         "metadata.json": json.dumps({"keras_version": _VERSIONS[3], "date_saved": "2000-01-01@00:00:00"}).encode(),
-        "config.json": json.dumps(_model(network, names)).encode(),
+        "config.json": json.dumps(_model(network, layers, names, keras3=True)).encode(),
         "model.weights.h5": weights.getvalue(),
     }
     out = io.BytesIO()
@@ -261,7 +305,7 @@ def _archive(network: Network, names: Sequence[str]) -> bytes:
     return out.getvalue()
 
 
-def _variable_groups(layer: Layer, base: str) -> list[tuple[tuple[Array, ...], str]]:
+def _variable_groups(layer: Written, base: str) -> list[tuple[tuple[Array, ...], str]]:
     """A layer's arrays and the groups that hold them."""
     if isinstance(layer, Recurrent):
         return [(layer.arrays, f"{base}/cell/vars")]

@@ -106,7 +106,7 @@ class LSTMRegressor(RegressorMixin, ShowsFit, Fitting, BaseEstimator):  # type: 
     network : Network or None
         The network to start from, instead of one drawn as ``units``, ``dense_units``, ``dense_activation``,
         ``bidirectional`` and ``dropout`` say: from :func:`fastlrp.read_keras`, or built from layers.
-    dense_activation : {"relu", "linear", "tanh", "sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"}
+    dense_activation : {"relu", "linear", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "silu", "gelu", ...}
         Activation of hidden Dense layers.
     static : list of str or None
         Columns of a panel that are static features, such as sectors and size: a window has one value of each, that of

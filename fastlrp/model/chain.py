@@ -11,7 +11,7 @@ import numpy as np
 from fastlrp.checks import check
 from fastlrp.messages import count, foreign_network, shown
 from fastlrp.model import table
-from fastlrp.model.layers import GRU, WEIGHTLESS, Bidirectional, Dropout, Layer, Masking, Recurrent
+from fastlrp.model.layers import CURVES, GRU, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking, Recurrent
 from fastlrp.text_tables import text_table
 
 
@@ -72,7 +72,10 @@ class Chain:
         self._check_chain()
         weighted = [layer for layer in self._layers if not isinstance(layer, WEIGHTLESS)]
         check("steps", steps, "Network")
-        self._steps = None if steps is None else int(steps)
+        self._recurrent = any(isinstance(layer, Recurrent | Bidirectional) for layer in weighted)
+        if not self._recurrent and steps not in (None, 1):
+            raise ValueError(f"Network(steps={steps}) was given, but without a recurrent layer a window is one step")
+        self._steps = 1 if not self._recurrent else None if steps is None else int(steps)
         self._n_features, self._n_outputs = weighted[0].n_inputs, weighted[-1].n_outputs
         self._n_params = sum(layer.n_params for layer in self._layers)
         self._features = as_names(
@@ -102,8 +105,8 @@ class Chain:
                 )
         weighted = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, WEIGHTLESS)]
         if not weighted:
-            raise ValueError("Network: no layer with weights was given, expected at least one LSTM or GRU and its head")
-        sequence, join = True, self.join if self._n_static else None
+            raise ValueError("Network: no layer with weights was given, expected at least one LSTM, GRU or Dense")
+        sequence, recurrent, join = True, False, self.join if self._n_static else None
         for (i, below), (k, above) in itertools.pairwise(weighted):
             beside = self._n_static if k == join else 0
             if above.n_inputs != below.n_outputs + beside:
@@ -119,14 +122,18 @@ class Chain:
                         f"Network: {self._label(i)} needs a sequence, but the recurrent layer below it gives only its "
                         "last step: set return_sequences=True there"
                     )
-                sequence = layer.return_sequences
+                sequence, recurrent = layer.return_sequences, True
             elif layer.activation == "softmax" and i != weighted[-1][0]:
                 raise ValueError(f"Network: {self._label(i)} has softmax, which only the last layer may have")
-        if sequence:
+        self._sequence = sequence and recurrent
+        beside = "static features" if self._n_static else "Masking" if self._layers[0].kind == "Masking" else None
+        if self._sequence and beside is not None:
             raise ValueError(
-                "Network: the output is a sequence, expected one row a sample: the last recurrent layer must have "
-                "return_sequences=False"
+                f"Network: the output is a sequence, which is not explained beside {beside}: the last recurrent layer must "
+                "have return_sequences=False"
             )
+        if not recurrent and self._layers[0].kind == "Masking":
+            raise ValueError("Network: Masking skips steps of recurrent layers, of which there is none: leave it out")
 
     @property
     def join(self) -> int:
@@ -164,10 +171,16 @@ class Chain:
 
     @property
     def cpu_only(self) -> str | None:
-        """The part of the network that is computed on the CPU alone, in a few words, or None."""
+        """The network in a few words if a part of it is computed on the CPU alone, else None."""
+        if not self._recurrent:
+            return "a network without a recurrent layer"
+        if self._sequence:
+            return "a network that returns sequences"
+        used = [layer.activation for layer in self._layers if isinstance(layer, Dense)]
+        curve = next((name for name in used if name in CURVES), None)
         has = {
             "a GRU": any(isinstance(cell, GRU) for cell in self.cells), "static features": self._n_static > 0,
-            "Masking": self.mask_value is not None,
+            "Masking": self.mask_value is not None, f"the activation {curve}": curve is not None,
         }  # fmt: skip
         return next((f"a network with {part}" for part, there in has.items() if there), None)
 
@@ -196,6 +209,16 @@ class Chain:
     def n_columns(self) -> int:
         """D + S: the columns of a panel that the network reads."""
         return self._n_features + self._n_static
+
+    @property
+    def sequence(self) -> bool:
+        """Whether it predicts at every step, since its last recurrent layer returns sequences."""
+        return self._sequence
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it has a recurrent layer; else it takes one step, a row of features."""
+        return self._recurrent
 
     @property
     def n_outputs(self) -> int:

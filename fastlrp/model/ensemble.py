@@ -56,6 +56,16 @@ class Chains:
         return self._first.n_columns
 
     @property
+    def sequence(self) -> bool:
+        """Whether its members predict at every step."""
+        return self._first.sequence
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether its members have recurrent layers."""
+        return self._first.recurrent
+
+    @property
     def n_outputs(self) -> int:
         """Number of outputs."""
         return self._first.n_outputs
@@ -184,8 +194,12 @@ def check_alike(networks: Sequence[Chain], names: Sequence[str], before: str) ->
 
 def _sizes(net: Chain) -> tuple[str, ...]:
     T = "windows of any length" if net.steps is None else f"windows of {count(net.steps, 'step')}"
+    if not net.recurrent:
+        T = "no recurrent layer"
+    every = " at every step" if net.sequence else ""
     return (
-        count(net.n_features, "feature"), count(net.n_static, "static feature"), T, count(net.n_outputs, "output"),
+        count(net.n_features, "feature"), count(net.n_static, "static feature"), T,
+        count(net.n_outputs, "output") + every,
     )  # fmt: skip
 
 

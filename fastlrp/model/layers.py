@@ -5,6 +5,7 @@ Nothing here computes. Shapes are checked once, when a value is made; all later 
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,8 +22,14 @@ MergeMode = Literal["concat", "sum", "ave"]
 #: Activations of the gates and the signals of an LSTM or a GRU. ``hard_sigmoid`` is Keras 3's relu6(x + 3)/6,
 #: ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1), the default recurrent activation of old Keras files.
 LSTM_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2")
+#: Activations of a Dense layer beside those; ``gelu`` is the exact one, ``gelu_tanh`` its approximation by tanh. Those
+#: with a parameter ``alpha`` have it in ``ALPHAS``, with Keras' value where none is given.
+CURVES = (
+    "leaky_relu", "relu6", "elu", "selu", "silu", "gelu", "gelu_tanh", "softplus", "softsign", "exponential",
+)  # fmt: skip
+ALPHAS = {"leaky_relu": 0.2, "elu": 1.0}
 #: Activations of a Dense layer; softmax only in a network's last layer.
-DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
+DENSE_ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax", *CURVES)
 
 
 def _weights(value: object, ndim: int | None, where: str) -> Array:
@@ -60,6 +67,20 @@ def _choice(value: object, choices: Sequence[str], where: str) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{where} takes one of {', '.join(choices)}, not {value!r}")
     return value
+
+
+def _alpha(value: object, activation: str, me: str) -> float | None:
+    """The parameter of an activation: Keras' own where None is given, None where it has none."""
+    if activation not in ALPHAS:
+        if value is not None:
+            takers = " and ".join(ALPHAS)
+            raise ValueError(f"{me}: alpha={value!r} was given, but {activation} has no parameter: {takers} have one")
+        return None
+    if value is None:
+        return ALPHAS[activation]
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{me}: alpha takes a finite number of at least 0, not {value!r}")
+    return float(value)
 
 
 def _flag(value: object, where: str) -> None:
@@ -331,12 +352,16 @@ class Dense(_Layer):
         See ``DENSE_ACTIVATIONS``; "softmax" only in a network's last layer.
     name : str or None
         Used in messages and summaries.
+    alpha : float or None
+        The slope of "leaky_relu" below zero (None: 0.2), or minus the limit of "elu" there (None: 1); other
+        activations have none.
     """
 
     W: Array
     b: Array | None = None
     activation: str = "linear"
     name: str | None = None
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         me = f"Dense {self.name!r}" if self.name else "Dense"
@@ -344,6 +369,7 @@ class Dense(_Layer):
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "b", _bias(self.b, W.shape[1], f"{me}: b"))
         _choice(self.activation, DENSE_ACTIVATIONS, f"{me}: activation")
+        object.__setattr__(self, "alpha", _alpha(self.alpha, self.activation, me))
 
     @property
     def n_inputs(self) -> int:

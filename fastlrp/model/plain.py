@@ -24,6 +24,8 @@ def plain_layers(net: Chain) -> list[Plain]:
 
 def _plain(layer: Layer) -> Plain:
     values = {key: _plain(value) if isinstance(value, Recurrent) else value for key, value in vars(layer).items()}
+    if values.get("alpha") is None:  # a network without such an activation keeps the fingerprint that it had before
+        values.pop("alpha", None)
     return {"kind": layer.kind, **values}
 
 

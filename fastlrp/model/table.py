@@ -16,9 +16,9 @@ _NAMES = 12  # of inputs that a notebook lists
 def rows_of(net: Any) -> list[tuple[str, ...]]:
     """The rows of a network's table: its input, and each layer's kind, output, activation and parameters."""
     steps = "T" if net.steps is None else str(net.steps)
-    rows: list[tuple[str, ...]] = [("input", "", f"({steps}, {net.n_features})", "", "")]
     joins = net.join if net.n_static else -1
-    sequence, width = True, net.n_features
+    sequence, width = net.recurrent, net.n_features
+    rows: list[tuple[str, ...]] = [("input", "", f"({steps}, {width})" if sequence else f"({width},)", "", "")]
     for i, layer in enumerate(net):
         if isinstance(layer, Recurrent | Bidirectional):
             sequence = layer.return_sequences
@@ -55,4 +55,6 @@ def _activations(layer: Layer) -> str:
         return f"{layer.activation}, {layer.recurrent_activation}"
     if isinstance(layer, Masking):
         return f"skips steps of {layer.value:g}"
-    return layer.activation if isinstance(layer, Dense) else f"rate {layer.rate:g}"
+    if isinstance(layer, Dense):
+        return layer.activation if layer.alpha is None else f"{layer.activation}({layer.alpha:g})"
+    return f"rate {layer.rate:g}"

@@ -96,6 +96,7 @@ class RelevanceArrays:
     prediction_spread: Array | None = None
     share_spread: Array | None = None
     n_members: int | None = None
+    at_step: int | None = None
     static: Array | None = None
     static_features: tuple[str, ...] = ()
     static_spread: Array | None = None

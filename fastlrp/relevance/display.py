@@ -86,6 +86,7 @@ def title(relevance: RelevanceArrays) -> str:
     if relevance.static_features:
         shape += f" and {count(len(relevance.static_features), 'static feature')}"
     target = "" if relevance.target is None else f", target {relevance.target!r}"
+    target += "" if relevance.at_step is None else f", output of step {relevance.at_step}"
     of = "" if relevance.n_members is None else f", mean of {relevance.n_members:,} networks"
     return f"<Relevance: {shape}{of}, {relevance.rule!r}{target}>"
 

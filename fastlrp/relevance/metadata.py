@@ -80,6 +80,9 @@ def understood(text: str | bytes, where: str) -> tuple[dict[str, Any], dict[str,
         if (key not in whole and key not in _LATER) or (key in whole and not fits(whole[key])):
             given = f"{whole[key]!r:.60}" if key in whole else "nothing"
             raise ValueError(f"{where} is damaged: its metadata have {given} as {key!r}, expected {expected}")
+    step = whole.get("at_step")  # results saved before there were such networks lack it
+    if step is not None and not (_is_int(step) and 0 <= step < whole["steps"]):
+        raise ValueError(f"{where} is damaged: its metadata have {step!r:.60} as 'at_step', expected a step or null")
     names = {field.name for field in fields(RelevanceArrays)} - _APART
     own = {key: _value(value) for key, value in whole.items() if key in names}
     return {**own, "rule": _rule(whole["rule"], where), "origin": whole["network"]}, whole

@@ -57,6 +57,9 @@ class Relevance(RelevanceArrays):
         that were explained; None for some of them, as it is not known.
     n_members : int or None
         The number of an ensemble's members.
+    at_step : int or None
+        The step whose output was explained, 0 the first, of a network that predicts at every step; ``prediction`` and
+        ``score`` are that step's. None for others.
     static : array (n, S) or None
         Relevance of static features, one value a sample; None where the network has none.
     static_features : tuple of str

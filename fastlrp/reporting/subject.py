@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from fastlrp.explain import panel_steps, target_unit
+from fastlrp.explain import check_network, panel_steps, target_unit
 from fastlrp.files.since import first_rank
 from fastlrp.keras import read_keras
 from fastlrp.learning.regressor import LSTMRegressor
@@ -100,6 +100,7 @@ def subject(
         )
     is_net = isinstance(last, Chain | Chains)
     if is_net:
+        check_network(last)
         refuse_input(last, target)
     where = Path(panel).name if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
     if isinstance(panel, str | os.PathLike):

@@ -35,13 +35,14 @@ REFUSED = {
     "refused_attention": r"'attention' \(MultiHeadAttention\).*attention",
     "refused_two_outputs": r"2 outputs \('mean', 'risk'\).*keras.Model",
     "refused_branch": r"'add' \(Add\).*train the model as one chain",
-    "refused_sequence_output": r"output is a sequence.*return_sequences=False",
     "refused_flatten": r"'flat' \(Flatten\).*return_sequences=False",
-    "refused_activation": r"'hidden' \(Dense\).*'elu'.*expected one of tanh",
+    "refused_activation": r"'hidden' \(Dense\).*'mish'.*expected one of tanh",
     "refused_initial_state": r"'decoder' .*(initial_state|3 inputs)",
     "refused_layer_norm": r"'norm' \(LayerNormalization\).*BatchNormalization",
-    "refused_no_lstm": r"shape \(any, 3\), expected \(sample, step, feature\)",
+    "refused_no_lstm": r"takes windows of steps but has no recurrent layer, expected rows of features",
 }
+#: Files of older archives that were refused when they were made; their cases are other models since.
+READ_SINCE = {"refused_sequence_output", "refused_activation", "refused_no_lstm"}
 
 
 #: Cases that are read by now; archives of versions that cannot be installed here still call them refused.
@@ -155,6 +156,9 @@ STILL = [(v, n) for v in VERSIONS for n in names(v) if case_of(n) in REFUSED and
 @pytest.mark.parametrize(("version", "name"), STILL)
 def test_refused_by_name_with_what_to_do(version: str, name: str) -> None:
     path = folder(version) / name
+    if case_of(name) in READ_SINCE and json.loads((folder(version) / "version.json").read_text())["keras"]:
+        assert read_keras(path).n_features == 3
+        return
     with pytest.raises(fl.ModelFileError, match=REFUSED[case_of(name)]) as caught:
         read_keras(path)
     assert str(path) in str(caught.value)

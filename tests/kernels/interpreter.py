@@ -14,6 +14,7 @@ import reference
 from fastlrp.kernels.program import instructions as do_
 from fastlrp.kernels.program.inference import Plan
 from fastlrp.kernels.program.rows import LOG2E, QUAD, block_height, panel_width
+from fastlrp.model.layers import CURVES
 
 Array = np.ndarray
 
@@ -270,6 +271,14 @@ class Interpreter:
         a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
         out *= OUTPUT_SLOPES[do_.ACTIVATIONS[do["activation"]]](a)
 
+    def curve(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        out[:] = reference.CURVES[CURVES[do["activation"]]](a, float(do["factor"]))
+
+    def curve_slope(self, do: Any) -> None:
+        a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
+        out *= reference.CURVE_SLOPES[CURVES[do["activation"]]](a, float(do["factor"]))
+
     def along(self, do: Any) -> None:
         a, out = (self.read(do, name, int(do["units"])) for name in ("a", "out"))
         out[:] = self.plan.weights[do["bias"] : do["bias"] + len(out), None] + self.part * a
@@ -313,9 +322,13 @@ class Interpreter:
 
 
 def explain(
-    plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, layout: str = "blocks"
+    plan: Plan, X: Array, numbers: tuple[float, float, float], target: int = 0, *, layout: str = "blocks", at: int = 0
 ) -> dict[str, Array]:
-    """Explain samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan shares months."""
+    """Explain samples (n, T, D), or the rows (n + T - 1, D) of consecutive windows where the plan shares months.
+
+    ``target`` is among the outputs from ``at`` on, the first of the step that is explained.
+    """
+    target += at
     T, D = plan.steps, plan.n_features
     n = X.shape[0] if X.ndim == 3 else X.shape[0] - T + 1
     unpacked = {"blocks": _unpacked_blocks, "quads": _unpacked_quads, "panels": _unpacked_panels}[layout]

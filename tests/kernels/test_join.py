@@ -53,13 +53,13 @@ def test_a_program_computes_what_the_reference_does(case, n_static, quads, reduc
     layers, S = joined(rng, case.layers, n_static), rng.normal(size=(len(case.X), n_static))
     if layers is None:
         return
-    want = reference_batch(layers, case.X, case.rule, case.target, case.aggregate, S)
+    want = reference_batch(layers, case.X, case.rule, case.target, case.aggregate, S=S)
     if want["least_sign"].min() < 1e-10:  # rounding decides the sign of a denominator
         return
     rule, layout = rule_value(case.rule), QUADS if quads else BLOCKS
     plan = make_plan(network(layers), case.X.shape[1], np.float64, rule=rule, aggregate=case.aggregate,
                      reduced=reduced, layout=layout)  # fmt: skip
-    found = interpreter.explain(plan, beside(case.X, S), rule.numbers, case.target, quads=quads)
+    found = interpreter.explain(plan, beside(case.X, S), rule.numbers, case.target, layout="quads" if quads else "blocks")
     hold(found, want, n_static, reduced=reduced)
 
 
@@ -77,7 +77,7 @@ def test_windows_that_share_months_are_those_windows(seed, layout):
         plan = make_plan(net, T, np.float64, rule=value, shared=True, layout=golden.LAYOUTS[layout])
         want = reference_batch(plain(net), windows, rule, S=S)
         if want["least_sign"].min() > 1e-10:
-            found = interpreter.explain(plan, rows, value.numbers, quads=layout == "quads")
+            found = interpreter.explain(plan, rows, value.numbers, layout=layout)
             hold(found, want, n_static, reduced=False)
     if layout == "quads":
         return
@@ -99,7 +99,7 @@ def test_a_program_of_gradients_computes_what_the_reference_does(case, n_static,
     start = data.draw(st.sampled_from([None, rng.normal(size=n_static)]))
     rule = data.draw(st.sampled_from([fl.GradientXInput(), fl.IntegratedGradients(3, baseline, start)]))
     plan = make_plan(network(layers), case.X.shape[1], np.float64, rule=rule, reduced=reduced)
-    want = gradient_batch(layers, case.X, rule, case.target, S)
+    want = gradient_batch(layers, case.X, rule, case.target, S=S)
     hold(interpreter.explain(plan, beside(case.X, S), rule.numbers, case.target), want, n_static, reduced=reduced)
 
 

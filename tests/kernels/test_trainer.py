@@ -15,11 +15,13 @@ from helpers import ROOT, TESTS, close, run_python
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.special import erf
 
 import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
 from fastlrp.kernels.training.threads import Stop
 from fastlrp.kernels.training.trainer import Trainer, _together
+from fastlrp.model.layers import CURVES
 
 DATA = TESTS / "data" / "training"
 
@@ -38,6 +40,16 @@ ACTIVATIONS = {
     "relu": lambda z: np.where(z.real > 0, z, 0),
     "hard_sigmoid": lambda z: clip01((z + 3) / 6),
     "hard_sigmoid_keras2": lambda z: clip01(0.2 * z + 0.5),
+    "leaky_relu": lambda z: np.where(z.real > 0, z, 0.2 * z),
+    "relu6": lambda z: 6 * clip01(z / 6),
+    "elu": lambda z: np.where(z.real >= 0, z, np.exp(z) - 1),
+    "selu": lambda z: 1.0507009873554805 * np.where(z.real >= 0, z, 1.6732632423543772 * (np.exp(z) - 1)),
+    "silu": lambda z: z * (1 + np.tanh(z / 2)) / 2,
+    "gelu": lambda z: z * (1 + erf(z / np.sqrt(2))) / 2,
+    "gelu_tanh": lambda z: z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2,
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+    "softsign": lambda z: z / (1 + np.where(z.real < 0, -z, z)),
+    "exponential": np.exp,
 }
 
 
@@ -103,6 +115,7 @@ def outputs(net, weights, x, masks=()):
             }[layer.merge_mode](one, other)
         elif isinstance(layer, fl.Dense):
             W = next(weights)
+            x = x[:, 0] if not net.recurrent and x.ndim == 3 else x
             x = ACTIVATIONS[layer.activation](x @ W + (next(weights) if layer.b is not None else 0))
         else:
             x = x * next(masks, 1)
@@ -216,6 +229,9 @@ NETWORKS = {
     "static, masked": lambda r: [
         fl.Masking(-1.1), lstm(r, 3, 4, True), gru(r, 4, 4), dense(r, 6, 3, "tanh"), dense(r, 3, 1),
     ],
+    "curves": lambda r: [lstm(r, 3, 3), *(dense(r, 3, 3, name) for name in CURVES), dense(r, 3, 1)],
+    "curves at every step": lambda r: [dense(r, 3, 3, "gelu"), dense(r, 3, 3, "elu"), lstm(r, 3, 3), dense(r, 3, 1)],
+    "no recurrent layer": lambda r: [dense(r, 3, 4, "relu"), dense(r, 4, 3, "silu"), dense(r, 3, 1)],
 }  # fmt: skip
 CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, the last one padded
     ("lstm", 4, 150, "squared_error", True, 0.5),
@@ -246,6 +262,9 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
     ("masked, all kinds", 2, 10, "squared_error", False, 0.0),
     ("masked, grus", 4, 33, "huber", True, 0.1),
     ("static, masked", 4, 33, "squared_error", True, 0.0),
+    ("curves", 2, 30, "squared_error", True, 0.0),
+    ("curves at every step", 3, 20, "squared_error", False, 0.1),
+    ("no recurrent layer", 1, 70, "squared_error", True, 0.1),
 ]
 
 

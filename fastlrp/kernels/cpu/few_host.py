@@ -89,26 +89,29 @@ class Few:
 
 
 def few_of(
-    net: Chain, windows: Windows, steps: int, rule: Rule | None, aggregate: Aggregate, *, reduced: bool
-) -> Few | None:
+    net: Chain, windows: Windows, steps: int, rule: Rule | None, aggregate: Aggregate, *, reduced: bool,
+    at_step: int | None = None,
+) -> Few | None:  # fmt: skip
     """What computes a few samples of a network; None where tiles do, as there are more, or as their windows share
     rows, or as the network has an instruction that only tiles know."""
     rows = windows.rows
     if windows.ends is not None or rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
         return None
-    key = (Few, steps, rows.dtype, rule, aggregate, reduced)
+    key = (Few, steps, rows.dtype, rule, aggregate, reduced, at_step)
     few: Few | _Nowhere | None = net._plans.get(key)
     if few is None:
-        few = _few(net, steps, rows.dtype, rule, aggregate, reduced=reduced)
+        few = _few(net, steps, rows.dtype, rule, aggregate, reduced=reduced, at_step=at_step)
         keep_plan(net, key, few)
     return few if isinstance(few, Few) else None
 
 
 def _few(
-    net: Chain, steps: int, dtype: np.dtype[Any], rule: Rule | None, aggregate: Aggregate, *, reduced: bool
-) -> Few | _Nowhere:
+    net: Chain, steps: int, dtype: np.dtype[Any], rule: Rule | None, aggregate: Aggregate, *, reduced: bool,
+    at_step: int | None,
+) -> Few | _Nowhere:  # fmt: skip
+    ask: dict[str, Any] = {"rule": rule, "aggregate": aggregate, "reduced": reduced, "at_step": at_step}
     try:
-        plan = make_plan(net, steps, dtype, rule=rule, aggregate=aggregate, reduced=reduced, layout=PANELS)
+        plan = make_plan(net, steps, dtype, **ask, layout=PANELS)
     except UnknownInstructionError:
         return _Nowhere()
     return Few(plan, rule)

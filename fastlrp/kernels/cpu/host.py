@@ -102,10 +102,12 @@ def run(
     target: int = 0,
     aggregate: Aggregate = "sequence",
     reduced: bool = False,
+    at_step: int | None = None,
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Results:
-    """Predict every window, and explain it if there is a rule.
+    """Predict every window, and explain it if there is a rule: of a network that predicts at every step, the step
+    ``at_step``, 0 to T - 1.
 
     ``advance`` is called from the calling thread with the number of results done since its last call.
 
@@ -114,16 +116,16 @@ def run(
     FloatingPointError
         If a value of X is infinite; the caller finds out where.
     """
-    few = few_of(net, windows, steps, rule, aggregate, reduced=reduced)
+    few = few_of(net, windows, steps, rule, aggregate, reduced=reduced, at_step=at_step)
     if few is not None:
-        results = few.run(windows.rows, target)
+        results = few.run(windows.rows, target + (at_step or 0) * net.n_outputs)
         if advance is not None:
             advance(len(results.prediction))
         return results
     threads = threads_of(threads)
     windows = windows if windows.places is None else replace(windows, places=None)
-    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced)
-    return _run_plan(plan, windows, cut, rule, target, threads, advance)
+    plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, at_step=at_step)
+    return _run_plan(plan, windows, cut, rule, target + (at_step or 0) * net.n_outputs, threads, advance)
 
 
 @memory.with_room
@@ -188,11 +190,12 @@ def _prepared(
     *,
     reduced: bool,
     kept: bool = True,
+    at_step: int | None = None,
 ) -> tuple[Plan, Cut]:
     """The plan, and how windows are cut for it."""
     cut = _cut(windows, steps, threads)
     plan = make_plan(net, steps, windows.rows.dtype, rule=rule, aggregate=aggregate, reduced=reduced,
-                     shared=cut.months > 0, kept=kept)  # fmt: skip
+                     shared=cut.months > 0, kept=kept, at_step=at_step)  # fmt: skip
     return plan, _fitted(cut, plan)
 
 

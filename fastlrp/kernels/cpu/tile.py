@@ -10,6 +10,7 @@ at every level of calls, so there are only two: ``execute`` and these.
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
+from fastlrp.kernels.cpu.curves import curve, curve_slope
 from fastlrp.kernels.cpu.elementwise import activate, add, add_rows, copy, fill, multiply, scale, softmax
 from fastlrp.kernels.cpu.gates import gates_step, slope
 from fastlrp.kernels.cpu.gru import gru_cell_step, gru_gates_step, reset_left_out, reset_rule
@@ -22,6 +23,8 @@ from fastlrp.kernels.program.instructions import (
     ARRAS_CELL,
     CELL,
     COPY,
+    CURVE,
+    CURVE_SLOPE,
     FILL,
     GATES,
     GATES_GRADIENT,
@@ -247,5 +250,9 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             gru_gates_step(do, kind == GRU_GATES_GRADIENT, s, lanes, n)
         elif kind == SLOPE:
             slope(do.activation, n, a, out)
+        elif kind == CURVE:
+            curve(do.activation, n, a, out, factor)
+        elif kind == CURVE_SLOPE:
+            curve_slope(do.activation, n, a, out, factor)
         elif kind == ALONG:  # gradients know no rule's numbers: the part of the way stands in their place
             along(units, lanes, a, at(weights, do.bias), out, rule[0])

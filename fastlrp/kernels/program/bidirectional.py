@@ -30,10 +30,10 @@ def bidirectional(walk: Walk, layer: Bidirectional, below: Rows) -> Rows:
     return out
 
 
-def _meetings(walk: Walk, parts: list[Rows], out: Rows) -> list[Meeting]:
-    """Every step at which outputs meet."""
+def _meetings(walk: Walk, parts: list[Rows], out: Rows, steps: range) -> list[Meeting]:
+    """The steps at which outputs meet: of a sequence these, else the last one."""
     one, two = parts
-    steps = range(walk.T) if out.sequence else [walk.T - 1]
+    steps = steps if out.sequence else range(walk.T - 1, walk.T)
     return [
         Meeting(one.row(t), two.row(t), out.row(t), one.relevance(t), two.relevance(t), out.relevance(t)) for t in steps
     ]
@@ -41,7 +41,7 @@ def _meetings(walk: Walk, parts: list[Rows], out: Rows) -> list[Meeting]:
 
 def _merge(walk: Walk, layer: Bidirectional, parts: list[Rows], out: Rows) -> None:
     H, emit = layer.forward.units, walk.forward.append
-    for at in _meetings(walk, parts, out):
+    for at in _meetings(walk, parts, out, range(walk.T)):
         emit(copy(H, a=at.one, out=at.out))
         if layer.merge_mode == "concat":
             emit(copy(H, a=at.two, out=at.out + H))
@@ -56,7 +56,7 @@ def _hand_back(walk: Walk, layer: Bidirectional, parts: list[Rows], out: Rows) -
     if walk.rule is None:
         return
     H, emit = layer.forward.units, walk.down.append
-    for at in _meetings(walk, parts, out):
+    for at in _meetings(walk, parts, out, walk.arrivals):
         if layer.merge_mode == "concat":
             emit(copy(H, a=at.rel, out=at.rel_one))
             emit(copy(H, a=at.rel + H, out=at.rel_two))

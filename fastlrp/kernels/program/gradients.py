@@ -23,9 +23,11 @@ from fastlrp.kernels.program.instructions import (
     SPREAD,
     SPREAD_ADD,
     Array,
+    Instruction,
     add,
     along,
     copy,
+    curve_slope,
     fill,
     gates_gradient,
     multiply,
@@ -36,7 +38,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import Rows
 from fastlrp.kernels.program.walk import Beside, Fed, Map, Meeting, Pass, RuleProgram, Walk
-from fastlrp.model.layers import GRU, Dense
+from fastlrp.model.layers import CURVES, GRU, Dense
 
 
 class _Gradient(RuleProgram):
@@ -53,17 +55,18 @@ class _Gradient(RuleProgram):
         W, U = (walk.matrix(walk.cast(weights)) for weights in (p.layer.W, p.layer.U))
         (dc, dh, _), spare = walk.work, walk.rows(4 * H)
         emit(fill(H, out=dc))
-        for k in range(T - 1, -1, -1):
-            dz, t, last, arrived = p.state(k), p.read(k, T), k == T - 1, p.out.relevance(p.written(k, T))
+        for k in range(p.arrivals.stop - 1, -1, -1):
+            dz, t, arrived = p.state(k), p.read(k, T), p.out.relevance(p.written(k, T))
+            last = k == p.arrivals.stop - 1
             if not last:
-                init = arrived if p.out.sequence else None
+                init = arrived if k in p.arrivals else None
                 emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=4 * H, init=init))
             emit(
                 gates_gradient(H, z=dz, before=p.cell(k - 1) if k else walk.zeros, tanh_c=p.cell(k) + H,
                                dh=arrived if last else dh, dc=dc, spare=spare,
                                activation=p.layer.activation, gate=p.layer.recurrent_activation)
             )  # fmt: skip
-            adds = p.adds_at(k, T)
+            adds = p.adds_at(k)
             self.linear(walk, Map(4 * H, p.layer.n_inputs, dz, dz, -1, W, -1, p.below, t, adds, dz, p.fed))
 
     def gru(self, walk: Walk, p: Pass) -> None:
@@ -76,15 +79,15 @@ class _Gradient(RuleProgram):
         how, after = (layer.activation, layer.recurrent_activation), {"reset_after": layer.reset_after}
         (dh, d_reset, _), spare = walk.work, walk.rows(3 * H)
         emit(fill(H, out=dh))
-        for k in range(T - 1, -1, -1):
+        for k in range(p.arrivals.stop - 1, -1, -1):
             z, t = p.state(k), p.read(k, T)
-            if p.out.sequence or k == T - 1:
+            if k in p.arrivals:
                 emit(add(H, a=p.out.relevance(p.written(k, T)), out=dh))
             before = p.h(k - 1, T) if k else walk.zeros
             walk.down.extend(
                 gru_backward(H, how, **after, z=z, before=before, dh=dh, d_reset=d_reset, spare=spare, U=to_reset)
             )
-            m = Map(3 * H, layer.n_inputs, z, z, -1, W, -1, p.below, t, p.adds_at(k, T), z, p.fed)
+            m = Map(3 * H, layer.n_inputs, z, z, -1, W, -1, p.below, t, p.adds_at(k), z, p.fed)
             self.linear(walk, m)
             if k:
                 emit(gru_to_past(H, **after, z=z, dh=dh, U=to_gates))
@@ -93,7 +96,7 @@ class _Gradient(RuleProgram):
         """The slope of the activation, which the last layer's score is taken before, then W dz."""
         for m in steps:
             if layer.activation != "linear" and not walk.last:
-                walk.down.append(slope(m.units, a=m.out, out=m.relevance, activation=layer.activation))
+                walk.down.append(_slope(layer, m))
             self.linear(walk, m)
 
     def linear(self, walk: Walk, m: Map) -> None:
@@ -122,6 +125,13 @@ class _Gradient(RuleProgram):
             walk.down.append(copy(units, a=at.rel, out=into))
             if weight != 1.0:
                 walk.down.append(scale(units, out=into, factor=weight))
+
+
+def _slope(layer: Dense, m: Map) -> Instruction:
+    """The derivative of a layer's activation, from its output or, of a curve, from its pre-activation."""
+    if layer.activation in CURVES:
+        return curve_slope(m.units, a=m.z, out=m.relevance, activation=layer.activation, alpha=layer.alpha)
+    return slope(m.units, a=m.out, out=m.relevance, activation=layer.activation)
 
 
 @dataclass(frozen=True)

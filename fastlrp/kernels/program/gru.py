@@ -86,7 +86,8 @@ def run_gru(
     shared = shared_gates(walk, weights.W, weights.b) if below.months and not fed else -1
     step = (5 if upper else 4) * H if rule else 0
     states = walk.rows(walk.T * step if step else 4 * H)
-    p = Pass(layer, below, out, states, step, walk.rows(H), upper, shared, reverse, out_reverse, adds, fed)
+    arrivals, spare = walk.arrived(out, reverse=out_reverse), walk.rows(H)
+    p = Pass(layer, below, out, states, step, spare, upper, shared, reverse, out_reverse, adds, arrivals, fed)
     packed, write = _packed(walk, layer, p, weights), _gradient_step if gradient else _step
     h = walk.zeros
     for k in range(walk.T):
@@ -94,6 +95,8 @@ def run_gru(
         _gates(walk, p, packed, k, before)
         write(walk, layer, p, packed, k, before, h)
     if rule:
+        if not adds:
+            walk.without([p.read(k, walk.T) for k in range(arrivals.stop, walk.T)], below)
         rule.gru(walk, p)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastlrp.kernels.program.recurrent import recurrent
 from fastlrp.kernels.program.rows import BLOCKS, Layout, Rows
 from fastlrp.kernels.program.walk import Ask, Walk
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import WEIGHTLESS, Bidirectional, Recurrent
+from fastlrp.model.layers import WEIGHTLESS, Bidirectional, Dense, Layer, Recurrent
 from fastlrp.rules import Aggregate, Rule, program_of
 
 
@@ -40,6 +41,7 @@ class Plan:
         zeros
     bad : row that is NaN where a window misses a value
     n_features : columns of X, which are D + S where there are S static features
+    n_outputs : numbers of a prediction, those of all steps one after the other where the network predicts at each
     shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features (width,),
         theirs behind all others
     explains : whether there is relevance
@@ -94,14 +96,16 @@ def make_plan(
     shared: bool = False,
     layout: Layout = BLOCKS,
     kept: bool = True,
+    at_step: int | None = None,
 ) -> Plan:
     """The plan of a network, made once and kept with it.
 
     ``shared``: whether its windows are a panel's, and share their months. ``kept``: False for one of many networks of
-    the same shape: only its weights are packed, anew each time, in a twentieth of the time of a plan.
+    the same shape: only its weights are packed, anew each time, in a twentieth of the time of a plan. ``at_step``: the
+    step that is explained, 0 to T - 1, of a network that predicts at each.
     """
     program = None if rule is None else program_of(rule)
-    ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout)
+    ask = Ask(steps, np.dtype(dtype), program, aggregate, reduced, shared, layout, at_step if program else None)
     plan = net._plans.get(ask)
     if plan is None and not kept:
         apart = mixes(net) or (program is not None and program.mixes)
@@ -155,10 +159,12 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     if ask.rule:
         walk.away = ask.rule.depart(walk, below)
     pre = 0
-    for k, layer in enumerate(weighted):
-        if k == joins:
+    top = max((i for i, layer in enumerate(weighted) if not isinstance(layer, Dense)), default=-1)
+    for i, (layer, arrivals) in enumerate(zip(weighted, _arrivals(weighted, ask), strict=True)):
+        if i == joins:
             below = join(walk, below, static)
         walk.back.append([])
+        walk.arrivals, walk.uppermost = arrivals, i == top
         if isinstance(layer, Recurrent):
             below = recurrent(walk, layer, below)
             pre = below.at
@@ -181,8 +187,26 @@ def _plan(net: Chain, ask: Ask) -> Plan:
             (walk.end, walk.n_rows),
         )
     )
+    outputs = net.n_outputs * (T if net.sequence else 1)
     return Plan(
         before, start, forward, back, end, nodes, walk.weights(), walk.n_rows, walk.n_month_rows, x, rel_x,
-        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D + S, net.n_outputs,
+        below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D + S, outputs,
         (width + S,) if S else (D,) if ask.reduced else (T, D), ask.reduced, ask.rule is not None,
     )  # fmt: skip
+
+
+def _arrivals(layers: Sequence[Layer], ask: Ask) -> list[range]:
+    """The steps of each layer's output that get relevance, where it is a sequence, from the step that is explained
+    down: a recurrent layer hands on to all steps that it read before."""
+    every = range(ask.steps)
+    found, here = [], every if ask.at_step is None else range(ask.at_step, ask.at_step + 1)
+    for layer in reversed(layers):
+        found.append(here)
+        if isinstance(layer, Dense):
+            continue
+        if isinstance(layer, Recurrent) and layer.return_sequences:
+            last = here.stop
+            here = range(ask.steps - last, ask.steps) if layer.go_backwards else range(last)
+        else:
+            here = every
+    return found[::-1]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlrp.model.layers import DENSE_ACTIVATIONS
+from fastlrp.model.layers import CURVES, LSTM_ACTIVATIONS
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +35,8 @@ KINDS = (
     # a GRU: its step forward and its rule, which a processor knows; then its gradients
     "GRU_CELL", "RESET_RULE", "RESET_LEFT_OUT",
     "GRU_GATES", "GRU_GATES_GRADIENT",
+    # activations of Dense layers that only a processor knows, and their gradient
+    "CURVE", "CURVE_SLOPE",
 )  # fmt: skip
 (
     PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
@@ -44,22 +46,31 @@ KINDS = (
     CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND,
     GRU_CELL, RESET_RULE, RESET_LEFT_OUT,
     GRU_GATES, GRU_GATES_GRADIENT,
+    CURVE, CURVE_SLOPE,
 ) = range(len(KINDS))  # fmt: skip
-#: Kinds that every machine for inference knows, besides those for an LSTM's step; a GRU's, and those of gradients, which
-#: a processor knows; and kinds that training's machine knows.
+#: Kinds that every machine for inference knows, besides those for an LSTM's step; a GRU's, and those of gradients and
+#: of curves, which a processor knows; and kinds that training's machine knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP, PRODUCTS}
 GRUS = frozenset({GRU_CELL, RESET_RULE, RESET_LEFT_OUT, GRU_GATES, GRU_GATES_GRADIENT})
+CURVED = frozenset({CURVE, CURVE_SLOPE})
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
-TRAINING = GRADIENTS - {ALONG} | {
+TRAINING = CURVED | GRADIENTS - {ALONG} | {
     PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW, DIFFERS, BLEND, GRU_GATES, GRU_GATES_GRADIENT,
 }  # fmt: skip
 
-#: Activations by their code, which is their place among those that layers accept.
-ACTIVATIONS = DENSE_ACTIVATIONS
+#: Activations by their code, which is their place among those that layers accept; curves have codes of their own.
+ACTIVATIONS = (*LSTM_ACTIVATIONS, "softmax")
 TANH, SIGMOID, RELU, LINEAR, HARD_SIGMOID, HARD_SIGMOID_KERAS2, SOFTMAX = (
     ACTIVATIONS.index(name)
     for name in ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_sigmoid_keras2", "softmax")
 )
+
+LEAKY_RELU, RELU6, ELU, SELU, SILU, GELU, GELU_TANH, SOFTPLUS, SOFTSIGN, EXPONENTIAL = (
+    CURVES.index(name)
+    for name in (
+        "leaky_relu", "relu6", "elu", "selu", "silu", "gelu", "gelu_tanh", "softplus", "softsign", "exponential",
+    )
+)  # fmt: skip
 
 #: Modes of a product: it stores its sums; multiplies them by the rows of ``mul``, adds ``share`` and stores that; or
 #: adds that to what is there.
@@ -174,6 +185,19 @@ def activate(units: int, *, a: int, out: int, activation: str) -> Instruction:
     """out = activation(a); softmax works over the units of each lane, the others number by number."""
     code = _code(activation, softmax=True)
     return Instruction(ACTIVATE, {"units": units, "a": a, "out": out, "activation": code})
+
+
+def curve(units: int, *, a: int, out: int, activation: str, alpha: float | None = None) -> Instruction:
+    """out = activation(a), one of ``CURVES``, with its parameter; a is not out, as its slope is taken there."""
+    return Instruction(
+        CURVE, {"units": units, "a": a, "out": out, "activation": CURVES.index(activation)}, alpha or 0.0
+    )
+
+
+def curve_slope(units: int, *, a: int, out: int, activation: str, alpha: float | None = None) -> Instruction:
+    """out *= the derivative of that activation at a."""
+    code = CURVES.index(activation)
+    return Instruction(CURVE_SLOPE, {"units": units, "a": a, "out": out, "activation": code}, alpha or 0.0)
 
 
 def fill(units: int, *, out: int) -> Instruction:
@@ -477,6 +501,8 @@ _REACH: dict[int, dict[str, _Reach]] = {
         "z": _units(4), "before": _units(), "dh": _units(), "spare": _units(3),
         "d_reset": _where(lambda do: do["stage"] == RESET, _units()),
     },
+    CURVE: {"a": _units(), "out": _units()},
+    CURVE_SLOPE: {"a": _units(), "out": _units()},
 }  # fmt: skip
 
 
@@ -500,6 +526,8 @@ _NUMBERS: dict[int, tuple[str, ...]] = {
     RESET_LEFT_OUT: ("bias", "a_months", "shift"),
     GRU_GATES: ("activation", "gate", "stage"),
     GRU_GATES_GRADIENT: ("activation", "gate", "stage"),
+    CURVE: ("activation",),
+    CURVE_SLOPE: ("activation",),
 }
 #: Biases a unit that kinds without a matrix read.
 _BIASES = {LINEAR_RULE: 1, ALONG: 1, RESET_RULE: 2, RESET_LEFT_OUT: 1}
@@ -585,7 +613,8 @@ def _check_numbers(do: Array, kind: int, weights: int) -> None:
                 f"{_name(kind)} reads packed weights {do['weights'][at]} to {last[at] - 1}, expected 0 to {weights - 1}"
             )
     for name in {"activation", "gate"} & _TAKEN[kind]:
-        wrong = (do[name] < 0) | (do[name] >= len(ACTIVATIONS) - (kind != ACTIVATE))
+        known = len(CURVES) if kind in CURVED else len(ACTIVATIONS) - (kind != ACTIVATE)
+        wrong = (do[name] < 0) | (do[name] >= known)
         if wrong.any():
             raise ValueError(f"{_name(kind)} of an {name} with code {do[name][wrong][0]}, which kernels do not know")
 

@@ -75,7 +75,8 @@ def run_lstm(
     # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
     step = (6 if gradient else 4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
-    p = Pass(layer, below, out, states, step, walk.rows(2 * H), upper, shared, reverse, out_reverse, adds, fed)
+    arrivals, cells = walk.arrived(out, reverse=out_reverse), walk.rows(2 * H)
+    p = Pass(layer, below, out, states, step, cells, upper, shared, reverse, out_reverse, adds, arrivals, fed)
     pack_gates = walk.ask.layout.pack_gates
     if gradient:
         _products_and_gates(walk, p, weights)
@@ -84,6 +85,8 @@ def run_lstm(
     else:
         _products_and_cells(walk, p, weights)
     if rule:
+        if not adds:
+            walk.without([p.read(k, walk.T) for k in range(arrivals.stop, walk.T)], below)
         rule.lstm(walk, p)
 
 

@@ -85,13 +85,13 @@ class _Epsilon(RuleProgram):
         r_c, r_g, _ = walk.work
         walk.down.append(fill(H, out=r_c))
         walk.down.append(fill(1, out=walk.share_c))
-        for k in range(T - 1, -1, -1):
+        for k in range(p.arrivals.stop - 1, -1, -1):
             z, t = p.state(k), p.read(k, T)
-            if p.out.sequence or k == T - 1:
+            if k in p.arrivals:
                 self.arrival(walk, H, z, p.out.relevance(p.written(k, T)))
             self.cell(walk, H, z)
             inputs = D + H if self.recurrent else D
-            m = Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k, T), -1, None)
+            m = Map(H, inputs, z + 2 * H, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k), -1, None)
             self.linear(walk, m)
             self._past(walk, p, k, U)
 
@@ -162,14 +162,14 @@ class ArrasProgram(_Epsilon):
         inputs = layer.n_inputs + (H if self.recurrent else 0)
         r_h, r_g, q = walk.work
         walk.down.append(fill(H, out=r_h))
-        for k in range(T - 1, -1, -1):
+        for k in range(p.arrivals.stop - 1, -1, -1):
             state, t = p.state(k), p.read(k, T)
             zh, last = state + 2 * H, state + 3 * H  # and r, or r*h_{t-1}
             upper = At(p.shared + 2 * H, t) if p.below.months else state + 4 * H
-            if p.out.sequence or k == T - 1:
+            if k in p.arrivals:
                 walk.down.append(add(H, a=p.out.relevance(p.written(k, T)), out=r_h))
             self.cell(walk, H, state)
-            m = Map(H, inputs, zh, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k, T), -1, None)
+            m = Map(H, inputs, zh, r_g, walk.share_c, W, bias, p.below, t, p.adds_at(k), -1, None)
             if not layer.reset_after:
                 self.linear(walk, m)
                 self.past(walk, H, k, U, q=q, mul=last, lost=left_out(H, upper=upper, z=zh, q=q))

@@ -26,6 +26,8 @@ from fastlrp.kernels.program.instructions import (
     assemble,
     blend,
     contract,
+    curve,
+    curve_slope,
     differs,
     draw,
     fill,
@@ -39,7 +41,7 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES, pack_blocks
 from fastlrp.model.chain import Chain
-from fastlrp.model.layers import GRU, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
+from fastlrp.model.layers import CURVES, GRU, WEIGHTLESS, Bidirectional, Dense, Dropout, Layer, Masking
 
 #: Most samples of a tile. The cut of a batch depends on its size and the network's, never on the number of threads.
 TILE_LANES = 64
@@ -65,6 +67,7 @@ class _Spec(NamedTuple):
     resets_after: tuple[bool, ...] = ()  # of GRUs, whether their reset gates work after the product with U
     static: int = 0  # how many of the inputs are static features
     value: float = 0.0  # of masked steps
+    alpha: float | None = None
 
 
 def _spec(layer: Layer, static: int = 0) -> _Spec:
@@ -75,7 +78,8 @@ def _spec(layer: Layer, static: int = 0) -> _Spec:
     if isinstance(layer, Dense):
         activations = ((layer.activation, ""),)
         biases = (layer.b is not None,)
-        return _Spec("dense", layer.n_inputs, layer.n_outputs, biases, activations=activations, static=static)
+        return _Spec("dense", layer.n_inputs, layer.n_outputs, biases, activations=activations, static=static,
+                     alpha=layer.alpha)  # fmt: skip
     both = isinstance(layer, Bidirectional)
     parts = (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else (layer,)
     return _Spec(
@@ -438,9 +442,15 @@ class _TrainWalk:
         out, (activation, _) = self.output(M, steps), spec.activations[0]
         forward, back = self.matrix(W.T, b), self.matrix(W[:K]) if below.grad >= 0 else -1
         beside = {"b": self.static, "b_depth": S} if S else {}
+        curved = activation in CURVES
+        z = self.rows(M * steps) if curved else out.at
         for t in range(steps):
-            self.forward.append(product(M, out=out.row(t), weights=forward, a=below.row(t), a_depth=K, **beside))
-        if activation != "linear":
+            self.forward.append(product(M, out=z + t * M, weights=forward, a=below.row(t), a_depth=K, **beside))
+        if curved:
+            how: dict[str, Any] = {"a": z, "activation": activation, "alpha": spec.alpha}
+            self.forward.append(curve(M * steps, out=out.at, **how))
+            self.backward[-1].append(curve_slope(M * steps, out=out.grad, **how))
+        elif activation != "linear":
             self.forward.append(activate(M * steps, a=out.at, out=out.at, activation=activation))
             self.backward[-1].append(slope(M * steps, a=out.at, out=out.grad, activation=activation))
         if back >= 0:
@@ -491,8 +501,13 @@ def train_plan(net: Chain, steps: int) -> TrainPlan:
     Raises
     ------
     ValueError
-        If the network has a softmax output: training is for regression.
+        If the network has a softmax output, as training is for regression, or predicts at every step.
     """
+    if net.sequence:
+        raise ValueError(
+            "training takes networks that predict once a sample, not one that returns sequences: the last recurrent "
+            "layer must have return_sequences=False"
+        )
     last = next(layer for layer in reversed(net.layers) if not isinstance(layer, WEIGHTLESS))
     if isinstance(last, Dense) and last.activation == "softmax":
         raise ValueError("training takes networks that predict numbers, not one whose last layer has softmax")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Ask(NamedTuple):
     aggregate, reduced : as ``explain`` takes them
     shared : whether windows are a panel's, and share their months
     layout : of the machine
+    at_step : the step that is explained, of a network that predicts at each
     """
 
     steps: int
@@ -48,6 +49,7 @@ class Ask(NamedTuple):
     reduced: bool
     shared: bool
     layout: Layout
+    at_step: int | None = None
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Walk:
     back : one list per layer, each in order; the last layer runs first
     start, end : run once, before the forward pass and after the way back, which gradients repeat at several nodes
     away : X, or its distance from a baseline: what gradients are multiplied by
+    arrivals : the steps of the present layer's output that get relevance, of a sequence; rows of others are not written
+    uppermost : whether no recurrent layer stands above the present one
     lost, initial, share, share_c, bad : single rows: relevance handed to nobody; relevance that arrived at h_0 and c_0;
         even shares of the present map and of the present cell; NaN where a window is missing
     zeros : as many rows of zeros as the widest layer has units
@@ -77,6 +81,8 @@ class Walk:
     start: list[Instruction] = field(default_factory=list)
     end: list[Instruction] = field(default_factory=list)
     away: Rows = field(init=False)
+    arrivals: range = field(init=False)
+    uppermost: bool = False
     packed: list[Array] = field(default_factory=list)
     n_weights: int = 0
     n_rows: int = 0
@@ -84,6 +90,7 @@ class Walk:
     def __post_init__(self) -> None:
         self.T, self.dtype, self.rule = self.ask.steps, self.ask.dtype, self.ask.rule
         self.lost, self.initial, self.share, self.share_c, self.bad = (self.rows(1) for _ in range(5))
+        self.arrivals = range(self.T)
         self.zeros = self.rows(self.widest)
         self.work = [self.rows(self.widest) for _ in range(3)]
 
@@ -162,10 +169,21 @@ class Walk:
             )
         )
 
+    def arrived(self, out: Rows, *, reverse: bool) -> range:
+        """The steps of the present layer's output, in its order of reading, that get relevance from above."""
+        some = self.arrivals if out.sequence else range(self.T - 1, self.T)
+        return range(self.T - some.stop, self.T - some.start) if reverse else some
+
+    def without(self, steps: Iterable[int], below: Rows) -> None:
+        """Steps of a sequence below that get no relevance from the present layer, the first to write there; where steps
+        are summed, there is nothing to write."""
+        if below.rel_step:
+            self.down.extend(fill(below.width, out=below.relevance(t)) for t in steps)
+
     def aggregated(self, out: Rows) -> None:
         """Hand an output's relevance to the layer as ``aggregate`` says: as it is, or, at the last step, the average
-        over steps or the most recent step's."""
-        if self.rule is None or not out.sequence or self.ask.aggregate == "sequence":
+        over steps or the most recent step's; what the uppermost recurrent layer gets is never aggregated."""
+        if self.rule is None or not out.sequence or self.ask.aggregate == "sequence" or self.uppermost:
             return
         W, T, emit = out.width, self.T, self.down.append
         last = out.relevance(T - 1)
@@ -236,6 +254,7 @@ class Pass(NamedTuple):
     reverse: bool
     out_reverse: bool
     adds: bool
+    arrivals: range  # its steps whose h gets relevance from above: there the way back begins
     fed: Fed | None = None
 
     def ahead(self, t: int, first: int) -> int | At | None:
@@ -260,9 +279,9 @@ class Pass(NamedTuple):
         """The step of the output that the k-th step writes."""
         return T - 1 - k if self.out_reverse else k
 
-    def adds_at(self, k: int, T: int) -> bool:
+    def adds_at(self, k: int) -> bool:
         """Whether the input of the k-th step has relevance when that step's comes: steps are summed, newest first."""
-        return self.adds or (self.below.rel_step == 0 and k < T - 1)
+        return self.adds or (self.below.rel_step == 0 and k < self.arrivals.stop - 1)
 
     def h(self, k: int, T: int) -> int:
         """The first row of the k-th step's output."""

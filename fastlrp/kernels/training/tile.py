@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastlrp.kernels import gradients
+from fastlrp.kernels.cpu.curves import curve, curve_slope
 from fastlrp.kernels.cpu.elementwise import activate, add, fill
 from fastlrp.kernels.cpu.gates import gates_step, slope, times
 from fastlrp.kernels.cpu.gru import gru_gates_step
@@ -20,6 +21,8 @@ from fastlrp.kernels.program.instructions import (
     ADD,
     BLEND,
     CONTRACT,
+    CURVE,
+    CURVE_SLOPE,
     DIFFERS,
     DRAW,
     FILL,
@@ -135,6 +138,10 @@ def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
             activate(do.activation, n, a, out)
         elif kind == SLOPE:
             slope(do.activation, n, a, out)
+        elif kind == CURVE:
+            curve(do.activation, n, a, out, number(do.factor))
+        elif kind == CURVE_SLOPE:
+            curve_slope(do.activation, n, a, out, number(do.factor))
         elif kind == FILL:
             fill(n, out, number(0))
         elif kind == MOVE:
