@@ -299,7 +299,7 @@ def networks(
 
 def joined(rng: np.random.Generator, layers: list[Layer], S: int) -> list[Layer] | None:
     """The network with S static features in front of the first Dense above its last recurrent layer; None without."""
-    recurrent = max(i for i, layer in enumerate(layers) if layer["kind"] in ("lstm", "bidirectional"))
+    recurrent = max(i for i, layer in enumerate(layers) if layer["kind"] in reference.RECURRENT)
     at = next((i for i in range(recurrent + 1, len(layers)) if layers[i]["kind"] == "dense"), None)
     if at is None:
         return None
