@@ -16,8 +16,8 @@ LANES = 16
 HEIGHTS = (6, 4, 2, 1)
 #: Rows that a GPU's thread sums at once: the four gates of a unit.
 QUAD = 4
-#: Bytes of a panel of weights at most, and what it is a multiple of: a panel's sums stay in registers, whole cache lines
-#: of weights are read one after the other, and every processor's vectors fill them.
+#: Bytes of a panel of weights at most, and what it is a multiple of: a panel's sums stay in registers, and its weights
+#: are whole cache lines, read one after the other, which every processor's vectors fill.
 PANEL_BYTES, LINE_BYTES = 256, 64
 #: log2(e). Gates that a sigmoid opens are multiplied by -LOG2E, so that their exponential is a power of two.
 LOG2E = 1.4426950408889634
