@@ -5,6 +5,7 @@ One sample at a time is a loop of calls, so all that does not depend on X is mad
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,6 +93,7 @@ class Few:
         numbers = (*sizes, *(getattr(plan, name) for name in PLAN_FIELDS), target, *self._numbers)
         m = n if plan.explains else 0
         window = (plan.n_features,) if plan.reduced else (plan.steps, plan.n_features)
+        assert math.prod(window) == plan.width  # kernels write so many numbers
         ready = _Ready(np.array([numbers], JOB), (m, *window), (n, plan.n_outputs), m, [])
         self._ready[n, target] = ready
         return ready
@@ -103,7 +105,9 @@ def few_of(
     """What computes a few samples of a network; None where tiles do, as there are more, or as their windows share
     rows, or as the network has an instruction that only tiles know."""
     rows = windows.rows
-    if windows.ends is not None or rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
+    if rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
+        return None
+    if not (windows.ends is windows.order is windows.wanted is None):
         return None
     key = (Few, steps, rows.dtype, rule, aggregate, reduced)
     few: Few | _Nowhere | None = net._plans.get(key)

@@ -44,6 +44,12 @@ KINDS = (
 #: knows; and kinds that training's machine knows.
 INFERENCE = frozenset(range(GATES)) - {CELL, LSTM_STEP, PRODUCTS}
 GRADIENTS = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG})
+#: Kinds that the machine for a few samples knows; programs with others go to tiles.
+FEW = frozenset({GATES, GATES_GRADIENT, SLOPE, ALONG}) | {
+    PRODUCT, ACTIVATE, FILL, COPY, ADD, SCALE, SUM, MULTIPLY,
+    CELL, PRODUCTS,
+    LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, MERGE_RULE,
+}  # fmt: skip
 TRAINING = GRADIENTS - {ALONG} | {PRODUCT, ACTIVATE, FILL, ADD, CONTRACT, MOVE, TIMES, DRAW}
 
 #: Activations by their code, which is their place among those that layers accept.

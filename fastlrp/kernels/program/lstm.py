@@ -78,14 +78,14 @@ def run_lstm(
 ) -> None:
     """Write one LSTM, forward and back; ``adds``: whether the layer below already has relevance from another one."""
     H, rule = layer.units, walk.rule
-    ahead = walk.ask.layout.ahead
+    ahead = walk.ask.layout.ahead and not below.months and (below.step, below.kept) == (layer.n_inputs, walk.T)
     upper = rule is not None and rule.keeps_upper and not below.months and not ahead
     gradient = rule is not None and rule.gradient
     weights = Weights.of(layer, walk.dtype, gradient=gradient)
     fed = rule.feed(walk, weights.W, weights.b) if rule else None
     shared = -1
     if not fed and (below.months or ahead):
-        shared = _shared_gates(walk, weights) if below.months else _gates_ahead(walk, below, weights)
+        shared = (_shared_gates if below.months else _gates_ahead)(walk, below, weights)
     # Only what relevance reads again has rows at each step: a state soon outgrows the cache.
     step = (6 if gradient else 4 if upper else 3) * H if rule else 0
     states = walk.rows(walk.T * step if step else 3 * H)
@@ -101,7 +101,7 @@ def run_lstm(
         rule.lstm(walk, p)
 
 
-def _shared_gates(walk: Walk, weights: Weights) -> int:
+def _shared_gates(walk: Walk, below: Rows, weights: Weights) -> int:
     """Write x_t W + b once per month, where windows share months; returns its first row."""
     (depth, units), row = weights.W.shape, walk.n_month_rows
     walk.n_month_rows += units

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlrp.kernels.program.instructions import CELL, GRADIENTS, INFERENCE, LSTM_STEP, PRODUCTS, Array, At
+from fastlrp.kernels.program.instructions import CELL, FEW, GRADIENTS, INFERENCE, LSTM_STEP, Array, At
 
 #: Lanes of a tile come in multiples of this, for every dtype and processor: whole vectors, no scalar tails.
 LANES = 16
@@ -142,5 +142,5 @@ def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
 #: Layouts of a processor, whose product leaves the gates in rows for a separate loop: for tiles of samples, and for a
 #: few samples, one by one; and of a GPU, whose product also computes the cell.
 BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | {CELL})
-PANELS = Layout(pack_panels, INFERENCE | GRADIENTS | {CELL, PRODUCTS}, align=LINE_BYTES // 4, ahead=True)
+PANELS = Layout(pack_panels, FEW, align=LINE_BYTES // 4, ahead=True)
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)
