@@ -155,7 +155,7 @@ def test_an_infinite_value_is_refused_and_the_next_call_is_right(rng, ran):
     want = net.explain(X)
     bad = X.copy()
     bad[1, 2, 3] = np.inf
-    with pytest.raises(ValueError, match="infinite .* at sample 1, step 2, feature 3"):
+    with pytest.raises(ValueError, match=r"infinite .* at sample 1, step 2, feature 3"):
         net.explain(bad)
     same_relevance(net.explain(X), want)
     assert ran == [2, 2, 2]
