@@ -78,10 +78,11 @@ class Few:
         try:
             scratch = ready.scratch.pop()
         except IndexError:  # the first call, or other threads have what there is
-            scratch = memory.aligned(int(ready.job[0]["scratch"]), dtype)
+            scratch = memory.scratch(int(ready.job[0]["scratch"]), dtype)
         fine = run_few(ready.job, self._programs, self._nodes, plan.weights, X, scratch,
                        (values.reshape(-1), prediction.reshape(-1), score, initial_state, unattributed))  # fmt: skip
-        ready.scratch.append(scratch)
+        if scratch.nbytes < memory.LARGE:  # else memory.py keeps it, for everybody and within bounds
+            ready.scratch.append(scratch)
         if not fine:
             raise FloatingPointError("infinite value")
         return Results(values, prediction, score, initial_state, unattributed)
