@@ -108,7 +108,7 @@ def few_of(
     rows = windows.rows
     if rows.shape[0] > MOST * steps or not rows.flags.c_contiguous:
         return None
-    if not (windows.ends is windows.order is windows.wanted is None):
+    if windows.ends is not None or windows.order is not None or windows.wanted is not None:
         return None
     key = (Few, steps, rows.dtype, rule, aggregate, reduced)
     few: Few | _Nowhere | None = net._plans.get(key)
