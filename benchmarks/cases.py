@@ -82,6 +82,8 @@ SHAPES = (Case(5, 16, 16, 100_000), Case(5, 16, 32, 100_000), Case(12, 96, 64, 2
 PANEL = Case(12, 96, 32, 300 * 240)
 MARKET = Case(12, 94, 32, 4_000_000)
 SMALL = Case(5, 16, 32, 1)
+#: One sample at a time, beside a runtime that predicts.
+SINGLE = (Case(5, 16, 16, 1), Case(12, 96, 64, 1), Case(60, 96, 128, 1))
 TINY = Case(4, 6, 8, 24)
 
 
@@ -98,6 +100,10 @@ class Goals:
     market_share: float = 0.5
     market_flatness: float = 1.25
     latency_us: float = 60.0
+    single_predict_us: float = 20.0
+    single_explain_us: float = 25.0
+    single_over_runtime: tuple[float, ...] = (0.0, 1.5, 1.5)
+    single_p99: float = 2.0
     import_s: float = 0.35
     warm_s: float = 1.2
     cold_s: float = 12.0

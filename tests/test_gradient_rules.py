@@ -311,7 +311,8 @@ def test_baselines_that_are_refused(baseline, message):
 
 def test_what_does_not_fit_is_refused_before_work_starts(rng, monkeypatch):
     net, X = network(shallow(rng)), rng.normal(size=(4, T, D))
-    monkeypatch.setattr("fastlrp.kernels.cpu.host.make_plan", None)
+    for machine in ("few_host", "host"):
+        monkeypatch.setattr(f"fastlrp.kernels.cpu.{machine}.make_plan", None)
     for shape in ((4,), (T - 1, D), (D, T)):
         with pytest.raises(
             ValueError, match=rf"has shape \({shape[0]},.*expected \(3,\) or \(5, 3\): a value a feature"

@@ -62,7 +62,7 @@ JOB = np.dtype(
 
 
 def spare_numbers(widest: int) -> int:
-    """Numbers of scratch behind the samples' rows: for a product's sums, for two numbers of each unit, and for marks."""
+    """Numbers of scratch behind the samples' rows: for a product's sums, two numbers of each unit, or marks."""
     return max(SPARE, 2 * widest, LANES) + LANES
 
 
@@ -251,10 +251,10 @@ def _all_finite(n, numbers, marks):
     for k in range(n - whole):
         value = numbers[whole + k]
         marks[k] += value - value
-    for k in range(LANES):
-        if marks[k] != marks[k]:
-            return False
-    return True
+    total = marks[0]
+    for k in range(1, LANES):
+        total += marks[k]
+    return total == total
 
 
 @compiled

@@ -64,7 +64,7 @@ def run_lstm(
 ) -> None:
     """Write one LSTM, forward and back; ``adds``: whether the layer below already has relevance from another one."""
     H, rule = layer.units, walk.rule
-    ahead = walk.ask.layout.ahead
+    ahead = walk.ask.layout.ahead and not below.months and (below.step, below.kept) == (layer.n_inputs, walk.T)
     upper = rule is not None and rule.keeps_upper and not below.months and not ahead
     gradient = rule is not None and rule.gradient
     weights = Weights.of(layer, walk.dtype, gradient=gradient)

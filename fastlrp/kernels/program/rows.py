@@ -11,11 +11,11 @@ import numpy as np
 from fastlrp.kernels.program.instructions import (
     CELL,
     CURVED,
+    FEW,
     GRADIENTS,
     GRUS,
     INFERENCE,
     LSTM_STEP,
-    PRODUCTS,
     Array,
     At,
 )
@@ -26,8 +26,8 @@ LANES = 16
 HEIGHTS = (6, 4, 2, 1)
 #: Rows that a GPU's thread sums at once: the four gates of a unit.
 QUAD = 4
-#: Bytes of a panel of weights at most, and what it is a multiple of: a panel's sums stay in registers, whole cache lines
-#: of weights are read one after the other, and every processor's vectors fill them.
+#: Bytes of a panel of weights at most, and what it is a multiple of: a panel's sums stay in registers, and its weights
+#: are whole cache lines, read one after the other, which every processor's vectors fill.
 PANEL_BYTES, LINE_BYTES = 256, 64
 #: log2(e). Gates that a sigmoid opens are multiplied by -LOG2E, so that their exponential is a power of two.
 LOG2E = 1.4426950408889634
@@ -152,5 +152,5 @@ def pack_gates(matrix: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array
 #: Layouts of a processor, whose product leaves the gates in rows for a separate loop: for tiles of samples, and for a
 #: few samples, one by one; and of a GPU, whose product also computes the cell.
 BLOCKS = Layout(pack_blocks, INFERENCE | GRADIENTS | GRUS | CURVED | {CELL})
-PANELS = Layout(pack_panels, INFERENCE | GRADIENTS | {CELL, PRODUCTS}, align=LINE_BYTES // 4, ahead=True)
+PANELS = Layout(pack_panels, FEW, align=LINE_BYTES // 4, ahead=True)
 QUADS = Layout(pack_quads, INFERENCE | {LSTM_STEP}, pack_gates)
