@@ -105,10 +105,10 @@ class _EpsilonRule(Rule):
 class Arras(_EpsilonRule):
     """Epsilon-LRP through an LSTM or a GRU: gates get nothing, signals take all.
 
-    A GRU's state is h itself: the linear rule on h_t = z*h_{t-1} + (1-z)*g, whose 2H lower units are the products, gives
-    h_{t-1} its part and the candidate g the rest, which goes on through the map below g with the reset gate r held at
-    its value: onto x_t, and onto h_{t-1} by the weights r_j U_kj and the bias b + r*rb (``reset_after``), or onto
-    r*h_{t-1} by U.
+    A GRU's state is h itself: the linear rule on h_t = z*h_{t-1} + (1-z)*g, whose 2H lower units are the products,
+    gives h_{t-1} its part and the candidate g the rest, which goes on through the map below g with the reset gate r
+    held at its value: onto x_t, and onto h_{t-1} by the weights r_j U_kj and the bias b + r*rb (``reset_after``), or
+    onto r*h_{t-1} by U.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ class Arras(_EpsilonRule):
         Whether the stabiliser's share is always handed down ("paper") or only with ``delta=1`` ("absorbed").
         With ``delta=1`` the two are the same.
     recurrent : bool
-        Follow the path through h[t-1] (the published rule). ``False`` leaves it out, of a GRU that to the candidate; the relevance it carried is then
-        reported as unattributed.
+        Follow the path through h[t-1] (the published rule). ``False`` leaves it out (of a GRU that to the candidate,
+        not the share z*h[t-1] of its state); the relevance it carried is then reported as unattributed.
 
     References
     ----------

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
-from benchmarks.cases import EPS, SHAPES, Case
+from benchmarks.cases import SHAPES, Case
 from benchmarks.report import Options, at_least, goals, table
 from benchmarks.timing import Timing, alternate, round_of
 from benchmarks.workers import Worker, WorkerError
@@ -69,6 +69,7 @@ class Torch(Fastlrp):
 
     def __init__(self, case: Case, threads: int) -> None:
         import torch
+
         from benchmarks.peers.torch_peer import TorchPeer
 
         self.torch, self.lstm = torch, TorchPeer(case.weights(), threads)
