@@ -54,7 +54,8 @@ class Fastlrp:
     def answer(self, what: str, n: int | None = None) -> Array:
         """What a call computes, for the first n samples."""
         cell, kind = what.split()
-        net, X, options = self.networks[cell], self.X[:n], {"threads": self.threads, "device": "cpu"}
+        net, X = self.networks[cell], self.X[:n]
+        options: dict[str, Any] = {"threads": self.threads, "device": "cpu"}
         if kind == "forward":
             return np.asarray(net.predict(X, **options))
         return np.asarray(net.explain(X, rule="arras", **options).values)
@@ -147,10 +148,11 @@ class Keras(Fastlrp):
 
 def measure(case: Case, options: Options) -> tuple[dict[tuple[str, str], Timing], dict[str, str], float]:
     """Timings of alternating rounds, why a library is missing, and the largest difference between answers."""
-    workers, missing = {}, {}
+    workers: dict[str, Worker] = {}
+    missing: dict[str, str] = {}
     for name, factory in LIBRARIES.items():
         try:
-            given = {"case": case, "threads": options.threads}
+            given: dict[str, Any] = {"case": case, "threads": options.threads}
             workers[name] = Worker(f"benchmarks.sections.gru:{factory}", options.threads, **given)
             workers[name].call("answer", what="GRU forward", n=8)
         except WorkerError as error:
