@@ -181,7 +181,9 @@ def test_an_estimator_trains_the_network_that_it_is_given(rng, reset_after):
     first = network([gru(rng, D, 8, reset_after=reset_after), dense(rng, 8, 1)])
     X = rng.normal(size=(400, T, D))
     y = np.tanh(X[:, -1, 0]) - 0.5 * X[:, -2, 1]
-    model = fl.LSTMRegressor(network=first, max_iter=60, learning_rate_init=0.01, random_state=0).fit(X[:300], y[:300])
+    model = fl.LSTMRegressor(
+        network=first, max_iter=60, n_iter_no_change=60, learning_rate_init=0.01, random_state=0
+    ).fit(X[:300], y[:300])
     assert [layer.kind for layer in model.network_] == ["GRU", "Dense"]
     assert model.score(X[300:], y[300:]) > 0.8
     close(model.network_.predict(X), [reference.predict(plain(model.network_), x)[0] for x in X], 1e-5)
