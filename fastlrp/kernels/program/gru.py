@@ -58,7 +58,8 @@ class _Weights(NamedTuple):
         H, (b, rb) = layer.units, Biases.of(layer)
         usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid") and not gradient
         factor = np.repeat([-LOG2E, -LOG2E, 1.0], H) if usual else np.ones(3 * H)
-        return cls(*((array * factor).astype(dtype) for array in (layer.W, layer.U, b)), rb.astype(dtype))
+        W, U, b = ((array * factor).astype(dtype) for array in (layer.W, layer.U, b))
+        return cls(W, U, b, rb.astype(dtype))
 
 
 class _Packed(NamedTuple):
