@@ -103,7 +103,12 @@ class _EpsilonRule(Rule):
 
 @dataclass(frozen=True)
 class Arras(_EpsilonRule):
-    """Epsilon-LRP through an LSTM: gates get nothing, signals take all.
+    """Epsilon-LRP through an LSTM or a GRU: gates get nothing, signals take all.
+
+    A GRU's state is h itself: the linear rule on h_t = z*h_{t-1} + (1-z)*g, whose 2H lower units are the products,
+    gives h_{t-1} its part and the candidate g the rest, which goes on through the map below g with the reset gate r
+    held at its value: onto x_t, and onto h_{t-1} by the weights r_j U_kj and the bias b + r*rb (``reset_after``), or
+    onto r*h_{t-1} by U.
 
     Parameters
     ----------
@@ -116,12 +121,13 @@ class Arras(_EpsilonRule):
         Whether the stabiliser's share is always handed down ("paper") or only with ``delta=1`` ("absorbed").
         With ``delta=1`` the two are the same.
     recurrent : bool
-        Follow the path through h[t-1] (the published rule). ``False`` leaves it out; the relevance it carried is then
-        reported as unattributed.
+        Follow the path through h[t-1] (the published rule). ``False`` leaves it out (of a GRU that to the candidate,
+        not the share z*h[t-1] of its state); the relevance it carried is then reported as unattributed.
 
     References
     ----------
-    Arras, Montavon, Mueller, Samek 2017 (arXiv:1706.07206); Arras et al. 2019 (arXiv:1909.12114).
+    Arras, Montavon, Mueller, Samek 2017 (arXiv:1706.07206); Arras et al. 2019 (arXiv:1909.12114). The GRU is that of
+    Cho et al. 2014 (arXiv:1406.1078) and of Keras; the rule is theirs for gates, applied to its products.
     """
 
     recurrent: bool = True

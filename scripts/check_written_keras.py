@@ -43,7 +43,7 @@ def as_dict(layer: Any) -> dict[str, Any]:
         "kind": type(layer).__name__.lower(),
         **{key: value for key, value in vars(layer).items() if key != "name"},
     }
-    return {key: as_dict(value) if isinstance(value, fl.LSTM) else value for key, value in found.items()}
+    return {key: as_dict(value) if isinstance(value, fl.LSTM | fl.GRU) else value for key, value in found.items()}
 
 
 def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
@@ -55,8 +55,12 @@ def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
     def lstm(D: int, H: int, dtype: str = "float32", **options: Any) -> fl.LSTM:
         return fl.LSTM(a(D, 4 * H, dtype=dtype), a(H, 4 * H, dtype=dtype), a(4 * H, dtype=dtype), **options)
 
-    def both(D: int, mode: Any, **options: Any) -> fl.Bidirectional:
-        return fl.Bidirectional(lstm(D, 4, **options), lstm(D, 4, **options), mode)
+    def gru(D: int, H: int, *, after: bool = True, bias: bool = True, **options: Any) -> fl.GRU:
+        b = a(2, 3 * H) if after else a(3 * H)
+        return fl.GRU(a(D, 3 * H), a(H, 3 * H), b if bias else None, after, **options)
+
+    def both(D: int, mode: Any, cell: Any = lstm, **options: Any) -> fl.Bidirectional:
+        return fl.Bidirectional(cell(D, 4, **options), cell(D, 4, **options), mode)
 
     gate = "hard_sigmoid_keras2" if KERAS_2 else "hard_sigmoid"
     seq = {"return_sequences": True}
@@ -75,6 +79,14 @@ def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
         ),
         "relu": fl.Network([lstm(3, 4, activation="relu", recurrent_activation="tanh"), fl.Dense(a(4, 1))], steps=5),
         "hard": fl.Network([lstm(3, 4, recurrent_activation=gate), fl.Dense(a(4, 1), None, gate)], steps=5),
+        "gru": fl.Network([gru(3, 4, name="gru"), fl.Dense(a(4, 1), a(1))], steps=5),
+        "grus": fl.Network(
+            [gru(3, 4, after=False, **seq), both(4, "sum", gru, after=False, **seq), gru(4, 2), fl.Dense(a(2, 2))]
+        ),
+        "grus both ways": fl.Network([both(3, "concat", gru, **seq), both(8, "ave", gru), fl.Dense(a(4, 1))], steps=5),
+        "gru without bias": fl.Network(
+            [gru(3, 4, after=False, bias=False, activation="relu", recurrent_activation=gate), fl.Dense(a(4, 1))]
+        ),
         "float64": fl.Network([lstm(3, 4, "float64"), fl.Dense(a(4, 1, dtype="float64"))], steps=5),
     }
 
@@ -95,7 +107,11 @@ def main() -> None:
             X = rng.normal(size=(6, 5, 3)).astype(network.dtype)
             want = np.stack([reference.predict([as_dict(layer) for layer in network], x) for x in X])
             for suffix in (".h5", ".keras"):
-                if suffix == ".keras" and KERAS_2 and name == "hard":
+                if (
+                    suffix == ".keras"
+                    and KERAS_2
+                    and "hard_sigmoid_keras2" in {cell.recurrent_activation for cell in network.cells}
+                ):
                     continue  # a .keras file cannot express Keras 2's hard_sigmoid
                 path = Path(folder) / f"model{suffix}"
                 write_keras(network, path)

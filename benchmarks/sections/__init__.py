@@ -10,6 +10,7 @@ from benchmarks.sections import (
     evidence,
     files,
     gradients,
+    gru,
     large,
     latency,
     market,
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Callable[[Options], str]] = {
     "starting": starting.run,
     "profile": profile.run,
     "gradients": gradients.run,
+    "gru": gru.run,
     "evidence": evidence.run,
     "training": training.run,
 }

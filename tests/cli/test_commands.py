@@ -430,7 +430,7 @@ def test_info_on_what_cannot_be_explained_shows_it_and_exits_with_1(run, tmp_pat
         archive.extract("refused_simple_rnn.h5", tmp_path)
     code, printed, said = run("info", tmp_path / "refused_simple_rnn.h5")
     assert (code, said) == (1, "")
-    assert "(3,4) (4,4) (4,)" in printed
+    assert "(3,4) (4,4) (4)" in printed
     assert "37 parameters" in printed.splitlines()[0]
     assert "cannot be explained: layer 'rnn' (SimpleRNN)" in printed.splitlines()[-1]
 

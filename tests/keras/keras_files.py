@@ -64,7 +64,7 @@ def as_dict(layer: Any) -> dict[str, Any]:
         "kind": type(layer).__name__.lower(),
         **{key: value for key, value in vars(layer).items() if key != "name"},
     }
-    return {key: as_dict(value) if isinstance(value, fl.LSTM) else value for key, value in found.items()}
+    return {key: as_dict(value) if isinstance(value, fl.LSTM | fl.GRU) else value for key, value in found.items()}
 
 
 def forward(layers: Any, X: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def zeroed(network: fl.Network) -> fl.Network:
         parts = {}
         for key, value in vars(layer).items():
             parts[key] = np.zeros_like(value) if isinstance(value, np.ndarray) else value
-            parts[key] = blank(value) if isinstance(value, fl.LSTM) else parts[key]
+            parts[key] = blank(value) if isinstance(value, fl.LSTM | fl.GRU) else parts[key]
         return type(layer)(**parts)
 
     return fl.Network([blank(layer) for layer in network], steps=network.steps)

@@ -1,7 +1,8 @@
 """GRUs of real Keras files: read_keras predicts what Keras predicts, and what is written comes back.
 
 The archives ``gru-*.zip`` are made by ``python scripts/make_keras_files.py tests/data --name gru --only gru
-gru_stacked gru_bidirectional gru_cells gru_state``.
+gru_stacked gru_bidirectional gru_cells gru_state``; of Keras 3 on JAX with ``JAX_ENABLE_X64=0``, without which it
+computes no GRU that has no bias.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def given(archive: Path, name: str, where: Path) -> tuple[fl.Network, np.ndarray
 
 def test_both_generations_of_keras_are_covered() -> None:
     assert [path.stem for path in ARCHIVES] == ["gru-2.15", "gru-3.15"]
-    assert len(FILES) == 30
+    assert len(FILES) == 29
 
 
 @pytest.mark.parametrize(("archive", "name"), FILES, ids=lambda one: getattr(one, "stem", one))

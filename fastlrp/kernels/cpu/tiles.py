@@ -14,7 +14,8 @@ A tile is scratch of one thread that stays in cache. A row is one unit (or featu
       h                   .        .        .             .        T H; H where neither a layer nor the rule reads all
       rel_h               .        .        .             .        T H or H
       state 0 ... T-1     .        .        .             .        3 H a step: i*g, f*c', zg (3 H in all without a rule;
-                                                                   6 H for gradients: i, f, g, o, c, tanh(c))
+                                                                   6 H for gradients: i, f, g, o, c, tanh(c));
+                                                                   of a GRU 4 H, see ``gru_cell``
       c                   .        .        .             .        2 H: this step's and the last one's, in turn
       z, out, rel_out     .        .        .             .        M each: the Dense layer and its relevance
 

@@ -58,7 +58,8 @@ class _Weights(NamedTuple):
         H, (b, rb) = layer.units, Biases.of(layer)
         usual = (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid") and not gradient
         factor = np.repeat([-LOG2E, -LOG2E, 1.0], H) if usual else np.ones(3 * H)
-        return cls(*((array * factor).astype(dtype) for array in (layer.W, layer.U, b)), rb.astype(dtype))
+        W, U, b = ((array * factor).astype(dtype) for array in (layer.W, layer.U, b))
+        return cls(W, U, b, rb.astype(dtype))
 
 
 class _Packed(NamedTuple):
@@ -125,7 +126,7 @@ def _gates(walk: Walk, p: Pass, packed: _Packed, k: int, before: int) -> None:
         if p.fed:
             emit(p.fed.along(t, z))
         if k or not p.fed:
-            past = {"weights": packed.gates_past, "a": 0, "a_depth": 0, "b": before, "b_depth": depth}
+            past: dict[str, Any] = {"weights": packed.gates_past, "a": 0, "a_depth": 0, "b": before, "b_depth": depth}
             emit(product(2 * H, out=z, init=init, **past))
     else:
         weights = packed.gates if k else packed.gates_x
@@ -139,7 +140,7 @@ def _candidate(walk: Walk, p: Pass, packed: _Packed, k: int, out: int) -> int | 
         return p.state(k) + 2 * p.layer.units
     if p.below.months:
         return At(p.shared + 2 * p.layer.units, t)
-    x = {"a": p.below.place(t), "a_depth": p.layer.n_inputs}
+    x: dict[str, Any] = {"a": p.below.place(t), "a_depth": p.layer.n_inputs}
     walk.forward.append(product(p.layer.units, out=out, weights=packed.x, **x))
     return out
 
@@ -147,7 +148,7 @@ def _candidate(walk: Walk, p: Pass, packed: _Packed, k: int, out: int) -> int | 
 def _with_past(walk: Walk, p: Pass, packed: _Packed, k: int, init: int | At) -> None:
     """zh = ``init`` + (r*h_{t-1}) U_h."""
     H, z = p.layer.units, p.state(k)
-    past = {"a": 0, "a_depth": 0, "b": z + 3 * H, "b_depth": H if k else 0}
+    past: dict[str, Any] = {"a": 0, "a_depth": 0, "b": z + 3 * H, "b_depth": H if k else 0}
     walk.forward.append(product(H, out=z + 2 * H, weights=packed.past, init=init, **past))
 
 
@@ -161,7 +162,13 @@ def _past(walk: Walk, p: Pass, packed: _Packed, k: int, before: int) -> None:
 def _step(walk: Walk, layer: GRU, p: Pass, packed: _Packed, k: int, before: int, h: int) -> None:
     """The candidate and the cell of the k-th step."""
     H, z, emit = layer.units, p.state(k), walk.forward.append
-    cell = {"z": z, "before": before, "h": h, "activation": layer.activation, "gate": layer.recurrent_activation}
+    cell: dict[str, Any] = {
+        "z": z,
+        "before": before,
+        "h": h,
+        "activation": layer.activation,
+        "gate": layer.recurrent_activation,
+    }
     alone = z + 4 * H if p.upper else p.cells
     if layer.reset_after:
         a = _candidate(walk, p, packed, k, alone)
@@ -170,7 +177,7 @@ def _step(walk: Walk, layer: GRU, p: Pass, packed: _Packed, k: int, before: int,
         return
     emit(gru_cell(H, **cell, stage=RESET))
     if packed.both >= 0 and k:
-        x = {"a": p.below.place(p.read(k, walk.T)), "a_depth": layer.n_inputs}
+        x: dict[str, Any] = {"a": p.below.place(p.read(k, walk.T)), "a_depth": layer.n_inputs}
         emit(product(H, out=z + 2 * H, weights=packed.both, b=z + 3 * H, b_depth=H, **x))
     else:
         a = _candidate(walk, p, packed, k, alone if p.upper else z + 2 * H)
@@ -182,7 +189,13 @@ def _step(walk: Walk, layer: GRU, p: Pass, packed: _Packed, k: int, before: int,
 def _gradient_step(walk: Walk, layer: GRU, p: Pass, packed: _Packed, k: int, before: int, h: int) -> None:
     """The same, keeping all that gradients read."""
     H, z, emit = layer.units, p.state(k), walk.forward.append
-    cell = {"z": z, "before": before, "h": h, "activation": layer.activation, "gate": layer.recurrent_activation}
+    cell: dict[str, Any] = {
+        "z": z,
+        "before": before,
+        "h": h,
+        "activation": layer.activation,
+        "gate": layer.recurrent_activation,
+    }
     a = _candidate(walk, p, packed, k, z + 2 * H)
     if layer.reset_after:
         if a != z + 2 * H:  # copied from the months by a product of depth 0

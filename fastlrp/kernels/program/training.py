@@ -404,8 +404,8 @@ class _TrainWalk:
             last = self.matrix(x_and_h[:, g].T, None if own is None else own[g])
         for k, t in enumerate(order):
             at, before = z + k * 4 * H, h[k - 1] if k else self.zeros
-            x = {"a": below.row(t), "a_depth": D}
-            of = {"z": at, "before": before, "h": h[k], "activation": signal, "gate": gate}
+            x: dict[str, Any] = {"a": below.row(t), "a_depth": D}
+            of: dict[str, Any] = {"z": at, "before": before, "h": h[k], "activation": signal, "gate": gate}
             emit(product(2 * H, out=at, weights=later if k else first, **x, b=before, b_depth=H if k else 0, init=init))
             if reset_after:
                 emit(product(H, out=at + 2 * H, weights=alone, **x))
