@@ -170,7 +170,8 @@ def forward(layers: list[Layer], x: Array, masked: Array | None = None) -> tuple
         if layer["kind"] == "dropout":
             tapes.append(None)
         elif layer["kind"] == "masking":
-            live = np.array([any(number != layer["value"] for number in step) for step in masked])
+            value = np.float32(layer["value"])  # numbers are compared as Keras does
+            live = np.array([any(np.float32(number) != value for number in step) for step in masked])
             tapes.append(None)
         elif layer["kind"] == "dense":
             W = np.asarray(layer["W"], FLOAT)

@@ -188,7 +188,7 @@ def test_rolling_windows_train_on_histories_inside_of_them():
     rows, X = padded_windows(panel, 2)
     rank = np.searchsorted(times, panel.index.get_level_values("date")[rows])
     first = rank - (X != PADDING).all(axis=2).sum(axis=1) + 1
-    for k, n in enumerate(rolling.windows_["samples"] if "samples" in rolling.windows_ else []):
+    for k, n in enumerate(rolling.windows_["n_samples"]):
         start = 3 * k
         assert n == ((first >= start) & (rank < start + 6)).sum()
 
