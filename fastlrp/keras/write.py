@@ -159,8 +159,6 @@ def _model(network: Network, names: Sequence[str]) -> dict[str, Any]:
     first = network.layers[network.mask_value is not None]
     entries = [_entry("InputLayer", {**shape, "dtype": _dtype(first), "sparse": False, "name": "features"})]
     entries += [_entry(type(layer).__name__, _options(layer, name)) for layer, name in zip(network, names, strict=True)]
-    if network.mask_value is not None:  # in the dtype of what it feeds, or it would round X
-        entries[1]["config"]["dtype"] = _dtype(first)
     config = {"name": network.name or "network", "layers": entries}
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
 
