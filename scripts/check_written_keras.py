@@ -34,6 +34,7 @@ import reference  # noqa: E402
 import fastlrp as fl  # noqa: E402
 from fastlrp.keras import read_keras, write_keras  # noqa: E402
 
+VALUE = -99.9
 KERAS_2 = keras.__version__.startswith("2.")
 
 
@@ -87,6 +88,11 @@ def networks(rng: np.random.Generator) -> dict[str, fl.Network]:
         "gru without bias": fl.Network(
             [gru(3, 4, after=False, bias=False, activation="relu", recurrent_activation=gate), fl.Dense(a(4, 1))]
         ),
+        "masked": fl.Network(
+            [fl.Masking(VALUE), lstm(3, 4, **seq), both(4, "concat", **seq), lstm(8, 3), fl.Dense(a(3, 1))],
+            steps=5,
+        ),
+        "masked float64": fl.Network([fl.Masking(VALUE), lstm(3, 4, "float64"), fl.Dense(a(4, 1, dtype="float64"))]),
         "float64": fl.Network([lstm(3, 4, "float64"), fl.Dense(a(4, 1, dtype="float64"))], steps=5),
     }
 
@@ -105,6 +111,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
         for name, network in ((name, named(network)) for name, network in networks(rng).items()):
             X = rng.normal(size=(6, 5, 3)).astype(network.dtype)
+            if network.mask_value is not None:  # the first steps, the last, some between, all
+                X[0, :2], X[1, 3:], X[2, 1:3], X[3] = VALUE, VALUE, VALUE, VALUE
             want = np.stack([reference.predict([as_dict(layer) for layer in network], x) for x in X])
             for suffix in (".h5", ".keras"):
                 if (

@@ -251,7 +251,8 @@ def forward(
             tapes.append(len(out))
             out = np.concatenate([out, np.asarray(static, FLOAT)])
         elif layer["kind"] == "masking":
-            live = np.array([any(number != layer["value"] for number in step) for step in masked])
+            value = np.float32(layer["value"])  # numbers are compared as Keras does
+            live = np.array([any(np.float32(number) != value for number in step) for step in masked])
             tapes.append(None)
         elif layer["kind"] == "dense":
             W = np.asarray(layer["W"], FLOAT)

@@ -11,6 +11,7 @@ from reference import Rule
 from strategies import bidirectional, dense, gradient_batch, lstm, network, reference_batch, rule_value
 
 import fastlrp as fl
+from fastlrp.evidence.samples import samples_of
 from fastlrp.kernels.cpu import masked
 from fastlrp.panels.windows import Windows
 
@@ -247,3 +248,12 @@ def test_tables_of_results_take_masked_steps():
     X[::3, :2] = VALUE
     assert "saturated" not in network(one(rng)).explain(X).summary()
     assert np.isfinite(rel.to_frame(steps=True).to_numpy()).all()
+
+
+def test_faithfulness_is_judged_on_windows_without_masked_steps():
+    rng = np.random.default_rng(14)
+    X, marks = windows(rng, times=30)
+    net, kept = network(one(rng)), np.flatnonzero(~marks.any(axis=1))
+    samples, names = samples_of(net, X, None, None)
+    assert np.array_equal(samples.caller, kept)
+    assert len(names) == len(X)

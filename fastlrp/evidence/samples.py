@@ -14,6 +14,7 @@ import pandas as pd
 from fastlrp.batches import batch_of
 from fastlrp.explain import Given, panel_steps, run
 from fastlrp.kernels.results import on_gpu
+from fastlrp.masks import masked_rows
 from fastlrp.messages import count
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork
@@ -31,6 +32,8 @@ _BYTES = 1 << 22  # of gathered windows at once, which stay in cache while they 
 
 def samples_of(net: AnyNetwork, X: Any, steps: int | None, dtype: npt.DTypeLike | None) -> tuple[Samples, pd.Index]:
     """The complete windows of an array or a panel, and the names of its rows.
+
+    Windows with masked steps are left out: what stands in for a feature there would make the step count.
 
     Raises
     ------
@@ -55,12 +58,24 @@ def samples_of(net: AnyNetwork, X: Any, steps: int | None, dtype: npt.DTypeLike 
             locate_infinite_array(batch, net.features)
         samples = from_array(batch, batch.shape[1]).take(np.flatnonzero(~np.isnan(batch).any(axis=(1, 2))))
         names = pd.RangeIndex(len(batch), name="sample")
+    samples = _unmasked(net, samples)
     if not len(samples):
         raise ValueError(
             f"no row of X has a prediction: of {count(samples.n_given, 'row')} none ends a full window without a "
             "missing value"
         )
     return samples, names
+
+
+def _unmasked(net: AnyNetwork, samples: Samples) -> Samples:
+    """The samples without a masked step."""
+    for one in (net,) if isinstance(net, Chain) else net.networks:
+        masked = None if one.mask_value is None else masked_rows(samples.rows, one.mask_value)
+        if masked is not None:
+            so_far = np.concatenate([[0], np.cumsum(masked)])
+            some = so_far[samples.starts + samples.steps] == so_far[samples.starts]
+            samples = samples.take(np.flatnonzero(some))
+    return samples
 
 
 def drawn(samples: Samples, n: int | None, seed: int) -> Samples:

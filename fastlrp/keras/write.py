@@ -203,8 +203,6 @@ def _model(network: Network, layers: Sequence[Written], names: Sequence[str], *,
     entries = [_input("features", [None, *window], first)]
     for layer, name in zip(layers, names, strict=True):
         entries.append(_entry(layer.kind, _options(layer, name, keras3=keras3)))
-    if network.mask_value is not None:  # in the dtype of what it feeds, or it would round X
-        entries[1]["config"]["dtype"] = _dtype(first)
     if network.n_static:
         return _functional(network, entries)
     config = {"name": network.name or "network", "layers": entries}

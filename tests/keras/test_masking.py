@@ -6,14 +6,9 @@ between and throughout.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,23 +144,3 @@ def test_reversed_sequences_are_not_written(tmp_path):
     net = fl.Network([fl.Masking(), lower, fl.LSTM(rng.normal(size=(2, 8)), rng.normal(size=(2, 8)))])
     with pytest.raises(ValueError, match="returns its steps newest first below a Masking layer"):
         write_keras(net, tmp_path / "net.keras")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
-@pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_keras_predicts_the_same(tmp_path, suffix):
-    rng = np.random.default_rng(3)
-    net = networks(rng)["all"]
-    X = rng.normal(size=(6, 5, 3))
-    X[1, :2], X[2, 3:], X[3, 1:3], X[4] = -99.9, -99.9, -99.9, -99.9
-    write_keras(net, tmp_path / f"net{suffix}")
-    np.save(tmp_path / "X.npy", X)
-    code = (
-        f"import numpy as np, keras; m = keras.models.load_model(r'{tmp_path}/net{suffix}', compile=False); "
-        f"np.save(r'{tmp_path}/y.npy', m.predict(np.load(r'{tmp_path}/X.npy'), verbose=0))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], env=os.environ | {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"},
-                         capture_output=True, text=True)  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    want = np.load(Path(tmp_path) / "y.npy")[:, 0]
-    assert_allclose(net.predict(X), want, rtol=0, atol=1e-6 * np.abs(want).max())
