@@ -85,7 +85,9 @@ class Explains:
         >>> net.predict(panel, steps=5)                                   # doctest: +SKIP
         """
         net: AnyNetwork = self  # type: ignore[assignment]  # the classes that have this face are
-        return predict(net, X, steps=steps, static=static, device=device, dtype=dtype, threads=threads, progress=progress)
+        return predict(
+            net, X, steps=steps, static=static, device=device, dtype=dtype, threads=threads, progress=progress
+        )
 
     def explain(
         self,

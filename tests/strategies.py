@@ -136,9 +136,7 @@ def reference_batch(
     """The reference's answers for every sample, stacked: values (n, T, D), prediction (n, K), the totals (n,); of
     samples with static features S (n, S), also ``static``."""
     beside = [None] * len(X) if S is None else S
-    return _stacked(
-        [reference.explain(layers, x, rule, target, aggregate, s) for x, s in zip(X, beside, strict=True)]
-    )
+    return _stacked([reference.explain(layers, x, rule, target, aggregate, s) for x, s in zip(X, beside, strict=True)])
 
 
 def _stacked(rows: list[reference.Explanation]) -> dict[str, Array]:

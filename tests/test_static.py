@@ -7,7 +7,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import reference
 from helpers import TOTALS, close, run_python, same_bits, same_relevance
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +69,9 @@ def windows_of(panel):
 
 
 def hold(got, want, tol=1e-10):
-    scale = max(np.abs(want["values"]).max(), np.abs(want["static"]).max(), *(np.abs(want[key]).max() for key in TOTALS))
+    scale = max(
+        np.abs(want["values"]).max(), np.abs(want["static"]).max(), *(np.abs(want[key]).max() for key in TOTALS)
+    )
     close(got.values, want["values"], tol, scale)
     close(got.static, want["static"], tol, scale)
     for key in TOTALS:
@@ -182,7 +183,7 @@ BAD_PAIRS = {
     "too few rows": (lambda X, s: [X, s[:9]], r"S has shape \(9, 2\), expected \(70, 2\)"),
     "one axis": (lambda X, s: [X, s[:, 0]], r"S has shape \(70,\), expected \(70, 2\)"),
     "infinity": (lambda X, s: [X, np.where(s == s[4, 1], np.inf, s)], r"infinite .*sample 4, feature 1 \('log_size'\)"),
-    "infinity in a window": (lambda X, s: [np.where(X == X[4, 1, 2], -np.inf, X), s], r"sample 4, step 1, feature 2"),
+    "infinity in a window": (lambda X, s: [np.where(X[4, 1, 2] == X, -np.inf, X), s], r"sample 4, step 1, feature 2"),
     "text": (lambda X, s: [X, np.full(s.shape, "a")], "dtype <U1"),
     "an object": (lambda X, s: [X, np.full(s.shape, "a", object)], r"S\[0, 0\] is 'a', expected a number"),
     "frames": (lambda X, s: [X, pd.DataFrame(s)], "not of frames"),
@@ -205,7 +206,9 @@ def test_other_networks_take_no_pair_and_no_names(rng):
         net.predict([X, beside])
     with pytest.raises(ValueError, match=r"static= was given, but the network has no static features"):
         net.predict(X, static=["a"])
-    with pytest.raises(ValueError, match=r"IntegratedGradients\(static=...\) has shape \(1,\), but the network takes none"):
+    with pytest.raises(
+        ValueError, match=r"IntegratedGradients\(static=...\) has shape \(1,\), but the network takes none"
+    ):
         net.explain(X, rule=fl.IntegratedGradients(static=[1.0]))
 
 
@@ -249,7 +252,7 @@ BAD_NETWORKS = {
     ),
     "a name twice": (lambda rng: fl.Network(rng_layers(rng), static=["a", "a"]), "names 'a' twice"),
     "a feature's name": (
-        lambda rng: fl.Network(rng_layers(rng), features=["a", "b", "c"], static=["d", "b"]), "'b', which is one of its",
+        lambda rng: fl.Network(rng_layers(rng), features=["a", "b", "c"], static=["d", "b"]), "'b', which is one of",
     ),
     "text": (lambda rng: fl.Network(rng_layers(rng), static="ab"), "takes a list of names"),
     "a flag": (lambda rng: fl.Network(rng_layers(rng), static=True), "takes a list of names"),
@@ -376,7 +379,7 @@ def explained(rng, **options):
 
 
 def test_tables_hold_static_features_behind_the_others(rng):
-    rel, panel = explained(rng)
+    rel, _ = explained(rng)
     rows, names = rel.explained, [*NAMES["features"], *NAMES["static"]]
     summed = np.concatenate([rel.values.sum(axis=1), rel.static], axis=1)
     assert rel.inputs == tuple(names)

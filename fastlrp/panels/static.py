@@ -69,8 +69,7 @@ def counted_at_end(windows: Windows, n_static: int) -> Windows:
     """
     if windows.ends is None:
         return windows
-    missing = np.isnan(windows.rows[:, -n_static:])
-    lacks = missing.any(axis=1)
+    lacks = np.asarray(np.isnan(windows.rows[:, -n_static:]).any(axis=1))
     if not lacks.any():
         return windows
     rows = windows.rows.copy(order="K")

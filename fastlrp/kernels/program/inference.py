@@ -40,8 +40,8 @@ class Plan:
         zeros
     bad : row that is NaN where a window misses a value
     n_features : columns of X, which are D + S where there are S static features
-    shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features (width,),
-        theirs behind all others
+    shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features
+        (width,), theirs behind all others
     explains : whether there is relevance
     """
 
