@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from fastlrp.messages import count
 from fastlrp.model.chain import as_names
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.windows import Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[Any]
 
