@@ -141,6 +141,16 @@ def test_delta_of_one_conserves(rng):
     close(total, got.score, 1e-11, np.abs(got.values).sum(axis=(1, 2)).max())
 
 
+def test_below_a_linear_head_relevance_is_value_times_weight(rng):
+    """In closed form: score = h w + s v, and the epsilon rule hands static feature j the part s_j v_j of it."""
+    head, (X, beside) = dense(rng, 5 + S, 1, bias=False), drawn(rng)
+    net = network([lstm(rng, D, 5), {"kind": "static", "n": S}, head])
+    got = net.explain([X, beside], rule=fl.Arras(eps=1e-12, stabilizer="absorbed"))
+    close(got.static, beside * head["W"][-S:, 0], 1e-9)
+    for rule in (fl.Rudder(eps=1e-12, stabilizer="absorbed"), fl.GradientXInput(), fl.IntegratedGradients(1)):
+        close(net.explain([X, beside], rule=rule).static, beside * head["W"][-S:, 0], 1e-9)
+
+
 def test_a_static_feature_without_weight_has_no_relevance_but_its_even_share(rng):
     layers, (X, beside) = layers_of(rng), drawn(rng)
     layers[2]["W"][-1] = 0
