@@ -1,8 +1,8 @@
-"""Write the Keras files with static features that the tests read: ``python scripts/make_static_keras_files.py tests/data``.
+"""Write the Keras files with static features that tests read: ``python scripts/make_static_keras_files.py tests/data``.
 
 As make_keras_files.py, for models of two inputs: one archive such as ``tests/data/static-keras-3.15.zip`` for the
-version of Keras that runs it, with the models in each format that it writes, and ``outputs.npz`` with the windows X, the
-static features S and Keras' own output, keyed ``case/X`` and so on.
+version of Keras that runs it, with the models in each format that it writes, and ``outputs.npz`` with the windows X,
+the static features S and Keras' own output, keyed ``case/X`` and so on.
 """
 
 from __future__ import annotations

@@ -302,9 +302,7 @@ def _features(frame: pd.DataFrame, arguments: argparse.Namespace, net: AnyNetwor
         for name in asked:
             check_column(name, columns, arguments.panel)
         if len(asked) != net.n_columns:
-            raise ValueError(
-                f"--features names {count(len(asked), 'column')}, but the network takes {net.n_columns:,}"
-            )
+            raise ValueError(f"--features names {count(len(asked), 'column')}, but the network takes {net.n_columns:,}")
         return list(net.columns) if net.columns and set(asked) == set(net.columns) else asked
     left = [name for name in frame.columns if name not in arguments.drop]
     if net.columns is not None:

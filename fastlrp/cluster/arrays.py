@@ -102,8 +102,8 @@ def _checked(X: Any, net: AnyNetwork, steps: int | None, dtype: Any) -> np.dtype
     """
     if net.n_static:
         raise ValueError(
-            "fl.cluster takes no pair of dask arrays, as a network with static features needs: give it a dask DataFrame "
-            "with columns of both"
+            "fl.cluster takes no pair of dask arrays, as a network with static features needs: give it a dask "
+            "DataFrame with columns of both"
         )
     check_shape(net, X.shape, steps)
     if X.numblocks[1:] != (1, 1):

@@ -16,7 +16,6 @@ from fastlrp.keras.masks import mask_tensors, masked_by
 from fastlrp.keras.tree import MAX_LAYERS, MAX_NESTING, Join, Node, brief
 from fastlrp.messages import count
 
-
 Tensor = tuple[str, int, int]
 Calls = list[list[Tensor]]
 Chain = tuple[tuple[int, int], ...]
@@ -27,7 +26,10 @@ def functional_chain(
 ) -> tuple[Chain, tuple[Node, ...], Join | None]:
     """The calls from the input to the output of a functional model, traced back from the output, and where a second
     input, of static features, joins them."""
-    firsts, lasts = _ends(config.get("input_layers"), "input", model), _ends(config.get("output_layers"), "output", model)
+    firsts, lasts = (
+        _ends(config.get("input_layers"), "input", model),
+        _ends(config.get("output_layers"), "output", model),
+    )
     if len(lasts) > 1:
         _refuse_several(lasts, "output", model)
     index = {layer.name: i for i, layer in enumerate(layers)}
@@ -79,7 +81,9 @@ class _Trace:
                 return found, []
             calls = self.parents[name]
             if not calls:
-                raise ModelFileError(f"layer {name!r} of model {self.model!r} has no layer below it and is not the input")
+                raise ModelFileError(
+                    f"layer {name!r} of model {self.model!r} has no layer below it and is not the input"
+                )
             # Keras 2 numbers a nested model's calls from 1 when the model was also called on its own
             tensors = calls[call if call < len(calls) else -1]
             if len(tensors) > 1:

@@ -120,7 +120,9 @@ def network_of(file: ModelFile, architecture: Architecture | None, assumed: list
         built = build(list(uses(tree)), WeightFile(file.weights, tree), is_keras2(version))
     given = architecture if isinstance(architecture, Network) else None
     static = built.n_static or None
-    network = Network(built.layers, steps=built.steps, static=static, outputs=given.outputs if given else None, name=tree.name)
+    network = Network(
+        built.layers, steps=built.steps, static=static, outputs=given.outputs if given else None, name=tree.name
+    )
     network = with_stored_names(network, file.weights)
     if given is not None and given.features is not None:
         network = network.with_features(given.features)

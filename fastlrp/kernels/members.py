@@ -139,7 +139,9 @@ def _add_groups(values, mean, spread, sums, counts, rows, steps, D, first, last,
                 x, k = at(values[member], begin), done + member + 1
                 if k > 1:
                     _update(size, x, at(mean, begin), squares, number(1.0 / k), k == 2)
-                counts[member, group] += _sum_shares(n_rows, steps, D, width, x, at(of_row, 0), at(sums[member, group], 0))
+                counts[member, group] += _sum_shares(
+                    n_rows, steps, D, width, x, at(of_row, 0), at(sums[member, group], 0)
+                )
             if done + held == n:
                 _settle(size, squares, number(1.0 / (n - 1)))
 

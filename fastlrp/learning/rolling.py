@@ -42,8 +42,8 @@ Array = npt.NDArray[Any]
 
 #: Parameters of the estimator that every window has in common, so that ``settings`` cannot choose them.
 _COMMON = {
-    "network", "static", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start", "random_state",
-    "rule", "device", "threads", "verbose", "validation_fraction", "min_steps",
+    "network", "static", "steps", "dtype", "n_members", "target_transform", "early_stopping", "warm_start",
+    "random_state", "rule", "device", "threads", "verbose", "validation_fraction", "min_steps",
 }  # fmt: skip
 #: Parameters that describe a network, which a user's own does by itself.
 _ARCHITECTURE = {"units", "dense_units", "dense_activation", "bidirectional", "dropout"}

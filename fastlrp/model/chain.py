@@ -306,7 +306,9 @@ class Chain:
     def with_columns(self, columns: Sequence[str]) -> Self:
         """The same network with names for all columns of a panel that it reads, static ones last, as
         :meth:`with_features` and :meth:`with_static` give them."""
-        names = as_names(columns, self.n_columns, "columns", "one for each input of the network, static ones last") or ()
+        names = (
+            as_names(columns, self.n_columns, "columns", "one for each input of the network, static ones last") or ()
+        )
         named = self.with_features(names[: self._n_features])
         return named.with_static(names[self._n_features :]) if self._n_static else named
 

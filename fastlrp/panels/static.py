@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from fastlrp.messages import count
 from fastlrp.model.chain import as_names
 from fastlrp.model.ensemble import AnyNetwork
 from fastlrp.panels.windows import Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[Any]
 
@@ -69,8 +71,7 @@ def counted_at_end(windows: Windows, n_static: int) -> Windows:
     """
     if windows.ends is None:
         return windows
-    missing = np.isnan(windows.rows[:, -n_static:])
-    lacks = missing.any(axis=1)
+    lacks = np.asarray(np.isnan(windows.rows[:, -n_static:]).any(axis=1))
     if not lacks.any():
         return windows
     rows, fine = windows.rows.copy(order="K"), ~(lacks if windows.order is None else lacks[windows.order])

@@ -45,7 +45,9 @@ def by_time(
         place, cells = _numbered(np.where((rank < 0) | (code < 0), -1, rank * np.int64(len(label)) + code))
     total, weighed = sums(numbers_of(by_feature(relevance), statistic), len(relevance.inputs), place, cells, weights)
     seen = weighed > 0
-    table, columns = _grouped(total[seen] / weighed[seen, None], relevance.inputs, statistic, members, per_column, axis=-1)
+    table, columns = _grouped(
+        total[seen] / weighed[seen, None], relevance.inputs, statistic, members, per_column, axis=-1
+    )
     if by is None:
         return pd.DataFrame(table, times[seen].rename(name), columns)
     keys = [times.take(cells[seen] // len(label)), label.take(cells[seen] % len(label))]

@@ -73,9 +73,7 @@ def glance(relevance: RelevanceArrays) -> Glance:
     rows.append(("mean share", *blank, *part))
     if looked.rows < len(found):
         notes.append(f"mean shares and gaps are those of {looked.rows:,} rows, evenly spread; summary() reads all")
-    bars = tuple(
-        (relevance.inputs[j], float(shares[j]), percent(shares[j], relevance.share_spread, j)) for j in order
-    )
+    bars = tuple((relevance.inputs[j], float(shares[j]), percent(shares[j], relevance.share_spread, j)) for j in order)
     return Glance(title(relevance), tuple(notes), (*names, *head), tuple(rows), len(names), bars[:_BARS])
 
 

@@ -62,7 +62,11 @@ def _check_shapes(own: dict[str, Any], arrays: dict[str, Array], index: pd.Index
     n, steps, features, outputs = arrays["score"].size, own["steps"], len(own["features"]), own["outputs"]
     static = len(own.get("static_features", ()))
     many = (len(outputs) if outputs else arrays["prediction"].shape[-1],) if arrays["prediction"].ndim == 2 else ()
-    shapes = {"values": (n, features) if own["reduced"] else (n, steps, features), "prediction": (n, *many), "static": (n, static)}
+    shapes = {
+        "values": (n, features) if own["reduced"] else (n, steps, features),
+        "prediction": (n, *many),
+        "static": (n, static),
+    }
     for name, array in arrays.items():
         expected = shapes.get(SAMPLE_ARRAYS[name], (n,))
         if array.shape != expected or array.dtype.kind != "f":

@@ -30,8 +30,8 @@ def described(relevance: RelevanceArrays, index: list[dict[str, Any]] | None, **
     """
     own = {field.name: getattr(relevance, field.name) for field in fields(relevance) if field.name not in _APART}
     whole = {
-        "format": 2 if relevance.static_features else 1, "fastlrp": fastlrp.__version__, "rule": _of_rule(relevance.rule),
-        "network": relevance.network, **own, "index": index, **more,
+        "format": 2 if relevance.static_features else 1, "fastlrp": fastlrp.__version__,
+        "rule": _of_rule(relevance.rule), "network": relevance.network, **own, "index": index, **more,
     }  # fmt: skip
     try:
         return json.dumps(whole, default=_plain, allow_nan=False)

@@ -21,9 +21,9 @@ class Relevance(RelevanceArrays):
     """Relevance of every input of every sample, and the totals it reconciles with.
 
     ``score = sum of relevance + initial_state + unattributed``, to round-off; the sum is that of ``values`` and of
-    ``static``. Static features take part in all tables by feature, behind the others, and have no lag. A row without a prediction (a missing
-    value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it out. Making a
-    Relevance costs nothing: arrays are held as they are given.
+    ``static``. Static features take part in all tables by feature, behind the others, and have no lag. A row without a
+    prediction (a missing value in its window, or no full window) is NaN throughout: frames keep it, statistics leave it
+    out. Making a Relevance costs nothing: arrays are held as they are given.
 
     Parameters
     ----------
@@ -294,10 +294,11 @@ class Relevance(RelevanceArrays):
         ----------
         path : str or path
             ``.parquet`` (needs pyarrow): a row a sample; the index's levels, "beta_lag4" for each feature and step (the
-            feature alone if steps were summed, or it is static), and the totals as columns; missing numbers are null. ``.h5`` or
-            ``.hdf5``: a dataset for each array, in its own shape, and labels and codes for each level. Features, rule
-            with its parameters, target, the networks' fingerprint and the like are JSON under the key "fastlrp" of the
-            schema, or of the file's attributes. An existing file is replaced only when the new one is complete.
+            feature alone if steps were summed, or it is static), and the totals as columns; missing numbers are null.
+            ``.h5`` or ``.hdf5``: a dataset for each array, in its own shape, and labels and codes for each level.
+            Features, rule with its parameters, target, the networks' fingerprint and the like are JSON under the key
+            "fastlrp" of the schema, or of the file's attributes. An existing file is replaced only when the new one is
+            complete.
 
             Periods are written as the dates of their starts, and times in HDF5 as text.
 

@@ -42,8 +42,8 @@ class Plan:
     bad : row that is NaN where a window misses a value
     n_features : columns of X, which are D + S where there are S static features
     n_outputs : numbers of a prediction, those of all steps one after the other where the network predicts at each
-    shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features (width,),
-        theirs behind all others
+    shape : of a sample's relevance: (step, feature), or (feature,) where steps are summed; with static features
+        (width,), theirs behind all others
     explains : whether there is relevance
     """
 

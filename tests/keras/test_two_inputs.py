@@ -212,7 +212,8 @@ def test_hostile_files_are_refused_in_one_sentence(kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [('["a", "tech"]', "'a', which is one of its features"), ('["tech"]', "has 1 name, expected 2"), ("7", "a json list")],
+    [('["a", "tech"]', "'a', which is one of its features"), ('["tech"]', "has 1 name, expected 2"),
+     ("7", "a json list")],
 )  # fmt: skip
 def test_names_that_do_not_fit_are_refused(names: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
