@@ -179,7 +179,7 @@ def recurrent_forward(layer: Layer, x: Array) -> tuple[Array, Any]:
 def forward(layers: list[Layer], x: Array) -> tuple[Array, Array, list[Any]]:
     """Prediction (K,), or (T, K) where sequences are returned to the end; the same before the last activation; and a
     tape for each layer. Without a recurrent layer x (1, D) is a row of features."""
-    if not any(layer["kind"] in ("lstm", "bidirectional") for layer in layers):
+    if len(x) == 1 and not any(layer["kind"] in ("lstm", "bidirectional") for layer in layers):
         (x,) = x
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []
