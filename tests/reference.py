@@ -236,10 +236,10 @@ def forward(
     layers: list[Layer], x: Array, static: Array | None = None, masked: Array | None = None
 ) -> tuple[Array, Array, list[Any]]:
     """Prediction (K,), or (T, K) where sequences are returned to the end; the same before the last activation; and a
-    tape for each layer. Without a recurrent layer x (1, D) is a row of features. ``masked`` is x, or a window that tells
-    in its place which steps are masked."""
+    tape for each layer. Without a recurrent layer x (1, D) is a row of features. ``masked`` is x, or a window that
+    tells in its place which steps are masked."""
     masked = np.asarray(x, FLOAT) if masked is None else masked
-    if not any(layer["kind"] in RECURRENT for layer in layers):
+    if len(x) == 1 and not any(layer["kind"] in RECURRENT for layer in layers):
         (x,) = x
     out = before = np.asarray(x, FLOAT)
     tapes: list[Any] = []

@@ -250,7 +250,7 @@ def test_what_does_not_go_with_every_step_is_refused(rng, tmp_path):
     with pytest.raises(ValueError, match=once):
         fl.explain_file(net, tmp_path / "panel.parquet", tmp_path / "relevance.parquet")
     with pytest.raises(ValueError, match="training takes networks that predict once a sample"):
-        fl.LSTMRegressor(network=net).fit(X, np.zeros(20))
+        fl.LSTMRegressor(network=net).fit(X, rng.normal(size=20))
 
 
 # -- no recurrent layer ------------------------------------------------------------------------------------------------

@@ -157,7 +157,10 @@ def _orders(file: HDF5File, parts: Sequence[_Part], *, numbered: bool) -> Iterat
         for part in parts
     ]
     above = [[j for j in every if parts[j].inputs == part.outputs] for part in parts]
-    steps, begun = 0, [((k,), frozenset((k,))) for k in reversed(every) if not earlier[k]]
+    steps = 0
+    begun: list[tuple[tuple[int, ...], frozenset[int]]] = [
+        ((k,), frozenset((k,))) for k in reversed(every) if not earlier[k]
+    ]
     while begun:
         order, used = begun.pop()
         steps += 1
