@@ -428,8 +428,8 @@ def explain(
     at_step: int = -1,
     static: Array | None = None,
 ) -> Explanation:
-    """Relevance of one sample x (T, D), and of its ``static`` features (S,), for one output unit's score; of a sequence,
-    for that at one step."""
+    """Relevance of one sample x (T, D), and of its ``static`` features (S,), for one output unit's score; of a
+    sequence, for that at one step."""
     prediction, before, tapes = forward(layers, x, static)
     ledger, of_static = Ledger(), None
     R, scored = np.zeros_like(before), (at_step, target) if before.ndim == 2 else target

@@ -284,9 +284,7 @@ def networks(
     depth = 0 if kind == "dense" else draw(st.sampled_from([1, 1, 2, 2, 3]))
     for level in range(depth):
         denses(draw(rarely))
-        layers.append(
-            draw(recurrent_layers(rng, width_now, level + 1 < depth or kind == "sequence", gru_too=gru_too))
-        )
+        layers.append(draw(recurrent_layers(rng, width_now, level + 1 < depth or kind == "sequence", gru_too=gru_too)))
         width_now = width(layers[-1])
         layers.extend([{"kind": "dropout"}] * draw(st.integers(0, 1)))
     if kind == "dense" or draw(st.integers(0, 4)) > 0:

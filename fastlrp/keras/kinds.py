@@ -30,8 +30,9 @@ KNOWN = IDENTITIES | AFFINE | OTHERS | ACTIVATIONS
 MASK_OPERATIONS = {"NotEqual", "Any"}
 #: Layers that hand a mask on in every version of Keras; others lose it in some, without a word.
 KEEP_MASKS = {
-    "InputLayer", "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "BatchNormalization",
-    "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization",
+    "InputLayer", "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU",
+    "BatchNormalization", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout",
+    "ActivityRegularization",
 }  # fmt: skip
 
 _NONLINEAR = "it is not linear, so it cannot be folded away: train with BatchNormalization or without"

@@ -102,9 +102,7 @@ class TakesWindows:
                 "(steps=12) says it for 12 periods"
             )
         chosen = self._columns_of(X)
-        samples = from_panel(
-            X, self._asked_steps, chosen, self._dtype, n_static=len(self._static), **self._short
-        )
+        samples = from_panel(X, self._asked_steps, chosen, self._dtype, n_static=len(self._static), **self._short)
         names = chosen or [name for name in X.columns if isinstance(name, str)]
         width = samples.rows.shape[1]
         self._learn_features(width, names if len(names) == width else None)

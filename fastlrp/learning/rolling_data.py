@@ -71,7 +71,8 @@ class RollingData:
         frame, steps = as_frame(X), known_steps(model)
         for name, given in (("y", y), ("sample_weight", weight)):
             refuse_other_index(X, given, name)
-        panel, n_static = unread_panel(frame, steps, model._columns_of(frame), None, model.min_steps), len(model._static)
+        panel = unread_panel(frame, steps, model._columns_of(frame), None, model.min_steps)
+        n_static = len(model._static)
         targets = Targets.read(y, weight, len(X), missing=True)
         rank, times = periods(cast(pd.MultiIndex, frame.index))
         trains = _complete(panel, frame, steps, n_static)

@@ -129,8 +129,8 @@ class Chain:
         beside = "static features" if self._n_static else "Masking" if self._layers[0].kind == "Masking" else None
         if self._sequence and beside is not None:
             raise ValueError(
-                f"Network: the output is a sequence, which is not explained beside {beside}: the last recurrent layer must "
-                "have return_sequences=False"
+                f"Network: the output is a sequence, which is not explained beside {beside}: the last recurrent layer "
+                "must have return_sequences=False"
             )
         if not recurrent and self._layers[0].kind == "Masking":
             raise ValueError("Network: Masking skips steps of recurrent layers, of which there is none: leave it out")

@@ -1,7 +1,7 @@
 """Masking layers of Keras' files: what Keras predicts for windows with masked steps, and what is refused.
 
-The files are those of ``scripts/make_keras_files.py --name masks-keras``; their windows have masked steps first, last, in
-between and throughout.
+The files are those of ``scripts/make_keras_files.py --name masks-keras``; their windows have masked steps first, last,
+in between and throughout.
 """
 
 from __future__ import annotations

@@ -181,8 +181,8 @@ def product(
 def products(
     units: int, *, out: int, weights: int, a: int, a_depth: int, stride: int, steps: int
 ) -> Instruction:  # fmt: skip
-    """``steps`` products with the same weights: out = bias + packed ``weights`` times ``a_depth`` rows of a, which stand
-    ``stride`` rows apart from step to step; those of out follow one another."""
+    """``steps`` products with the same weights: out = bias + packed ``weights`` times ``a_depth`` rows of a, which
+    stand ``stride`` rows apart from step to step; those of out follow one another."""
     given = {"units": units, "out": out, "weights": weights, "a": a, "a_depth": a_depth, "stride": stride}
     return Instruction(PRODUCTS, {**given, "steps": steps})
 

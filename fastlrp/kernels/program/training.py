@@ -321,9 +321,7 @@ class _TrainWalk:
         """Note which steps are masked; X itself goes on as it is."""
         first = self.rows(below.steps)
         self.live = [first + t for t in range(below.steps)]
-        self.forward += [
-            differs(self.D, a=below.row(t), out=row, value=spec.value) for t, row in enumerate(self.live)
-        ]
+        self.forward += [differs(self.D, a=below.row(t), out=row, value=spec.value) for t, row in enumerate(self.live)]
         return below
 
     def keep(self, units: int, before: int, live: int, now: int) -> None:
