@@ -145,7 +145,7 @@ def rows_of(pointer: Any, rows: int, ld: int, lanes: int) -> Any:
 
 if config.DISABLE_JIT:
     at = lambda array, offset: array[offset:]  # noqa: E731
-    distinct = whole_vectors = lambda: None  # noqa: E731
+    distinct = whole_vectors = lambda: None
     fma = lambda a, b, c: a * b + c  # noqa: E731
     copysign = np.copysign
     prefetch = lambda pointer: None  # noqa: E731

@@ -54,7 +54,7 @@ def test_tiles_of_every_size_give_the_same_bits(usual, monkeypatch, row, large, 
         same_bits(found, usual[key])
 
 
-@pytest.mark.parametrize("wide", [1, 3, 4])
+@pytest.mark.parametrize("wide", [1, 4])
 def test_blocks_of_every_width_give_the_same_bits(usual, tmp_path, wide):
     found = elsewhere(tmp_path, str(wide))
     for key, want in usual.items():
