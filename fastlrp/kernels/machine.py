@@ -59,13 +59,14 @@ WIDE = 2 if X86 else 4
 #: Rows of b in a block of training's contraction: both operands are whole vectors there, and more sums per load are
 #: faster.
 COLUMNS = 4 if MANY_VECTORS else 2
-#: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at 5, 16, 16,
-#: and for the panel of the benchmark, on Zen 4; on Zen 1 both half and twice of it are within 2 %). A span of panel windows that share months has at least as many lanes.
+#: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (on Zen 4 half of it is 2 to 3 % slower at
+#: 5, 16, 16, and for the panel of the benchmark; on Zen 1 half and twice of it are within 2 %). A span of panel windows
+#: that share months has at least as many lanes.
 TILE_BYTES = 512
 #: A tile of more bytes than this gets half the lanes, and half again: what it keeps of each step should stay near. On
 #: Zen 4 (2 MB) this saves 2 % at 12, 96, 64; at 60, 96, 128 4 % of an array's time, and 8 to 12 % of a panel's. On
-#: Zen 1, 1 MB instead of 2 MB saves another 2 % at 12, 96, 64, and 5 % in float64; half a megabyte would save nothing
-#: more there, and 1 to 3 % at 5, 16, 32.
+#: Zen 1, 1 MB instead of 2 MB saves another 2 % at 12, 96, 64, 5 % in float64, and 1 % of the benchmark's panel; half
+#: of that saves 1 to 3 % at 5, 16, 32, and costs the panel 2 %.
 LARGE_TILE = 2 * SECOND_LEVEL
 #: Vectors in a row of the smallest tile. One vector leaves blocks of 6 x 1: six chains of additions, each of which
 #: waits four cycles. That is enough for one unit; two need eight (Skylake-SP: an estimate of 74 %). At 60, 96, 128 two
