@@ -55,6 +55,27 @@ def line_numbers(typingctx: Any, pointer: Any) -> Any:
     return types.int64(pointer), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), size)
 
 
+def _in_whole_vectors(function: Any) -> None:
+    """Have LLVM turn a function's loops into loops over vectors of all bytes that there are.
+
+    For Intel's processors with AVX-512 it takes half of them by itself, as a few such instructions would make old ones
+    lower their clock for nothing; products are full of them in any case. Sixteen cells then take 52 cycles instead of
+    97 by LLVM's model of Skylake-SP. The attribute's name is LLVM's own, but none that llvmlite knows.
+    """
+    set.add(function.attributes, f'"prefer-vector-width"="{8 * VECTOR_BYTES}"')
+
+
+@intrinsic
+def whole_vectors(typingctx: Any) -> Any:
+    """Ask for whole vectors in the calling function's loops; ``distinct`` does so, too."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _in_whole_vectors(builder.function)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 @intrinsic
 def distinct(typingctx: Any) -> Any:
     """Promise that the pointers among the calling function's arguments do not overlap.
@@ -63,6 +84,7 @@ def distinct(typingctx: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _in_whole_vectors(builder.function)
         for arg in builder.function.args:
             kind = arg.type
             if isinstance(kind, ir.PointerType) and isinstance(kind.pointee, ir.FloatType | ir.DoubleType):
@@ -123,7 +145,7 @@ def rows_of(pointer: Any, rows: int, ld: int, lanes: int) -> Any:
 
 if config.DISABLE_JIT:
     at = lambda array, offset: array[offset:]  # noqa: E731
-    distinct = lambda: None  # noqa: E731
+    distinct = whole_vectors = lambda: None
     fma = lambda a, b, c: a * b + c  # noqa: E731
     copysign = np.copysign
     prefetch = lambda pointer: None  # noqa: E731

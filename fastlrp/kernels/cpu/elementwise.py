@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from fastlrp.kernels import formulas
-from fastlrp.kernels.lanes import distinct
+from fastlrp.kernels.lanes import distinct, whole_vectors
 from fastlrp.kernels.program.instructions import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 from fastlrp.kernels.target import compiled
 
@@ -59,6 +59,7 @@ def add_rows(units, lanes, rows, total):
 @compiled
 def activate(code, n, source, out):
     """An activation over whole rows; source and out may be the same rows, so this does not promise ``distinct``."""
+    whole_vectors()
     if code == TANH:
         for k in range(n):
             out[k] = formulas.tanh(source[k])

@@ -23,6 +23,7 @@ from fastlrp.kernels.cpu.few_host import few_of
 from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.helpers import Helper
+from fastlrp.kernels.machine import LARGE_TILE, TILE_BYTES, fewest_lanes
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import ACTIVATE, CELL, MULTIPLY, PRODUCT, Array
@@ -31,14 +32,6 @@ from fastlrp.kernels.results import Results
 from fastlrp.model.chain import Chain
 from fastlrp.panels.windows import Windows, runs
 from fastlrp.rules import Aggregate, Rule
-
-#: Bytes of a tile's row: enough lanes that calls and loop overhead vanish (half of it is 2 to 3 % slower at T, D, H =
-#: 5, 16, 16, and for the panel of the benchmark). A span of panel windows that share months has at least as many lanes.
-TILE_BYTES = 512
-#: A tile of more bytes than this gets half the lanes, and half again: it outgrows the L2 cache in any case, and what it
-#: keeps of each step should stay near. This saves 2 % at T, D, H = 12, 96, 64; at 60, 96, 128 it saves 4 % of an
-#: array's time, and 8 to 12 % of a panel's.
-LARGE_TILE = 1 << 21
 
 #: Most spans that a thread takes at once: progress is shown, and an interruption noticed, in between.
 MOST_SPANS = 64
@@ -201,8 +194,8 @@ def _prepared(
 
 def _fitted(cut: Cut, plan: Plan) -> Cut:
     """Give a network whose tile is large fewer lanes; as many windows share months as before."""
-    lanes = cut.lanes
-    while lanes > LANES and plan.rows * lanes * plan.weights.itemsize > LARGE_TILE:
+    lanes, itemsize = cut.lanes, plan.weights.itemsize
+    while lanes > fewest_lanes(itemsize) and plan.rows * lanes * itemsize > LARGE_TILE:
         lanes //= 2
     return cut._replace(lanes=lanes, span=cut.span if cut.months else lanes)
 

@@ -11,14 +11,11 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastlrp.kernels.lanes import at, emit_prefetch, rows_of, vector_lanes
+from fastlrp.kernels.machine import WIDE
 from fastlrp.kernels.program.instructions import SPREAD, SPREAD_ADD, STORE
 from fastlrp.kernels.program.rows import HEIGHTS, block_height
-from fastlrp.kernels.target import VECTOR_BYTES, X86, compiled, multiply_add
+from fastlrp.kernels.target import VECTOR_BYTES, compiled, multiply_add
 
-#: Vectors of sums in a row of a block. 6 rows x 2 vectors hide the time that a multiply-add takes, and fit into 16
-#: registers. With the 32 of AVX-512, 6 x 4 was 2 to 4 % slower at all four shapes of the benchmark: there are half as
-#: many blocks, but they start and end with twice the loads and stores. NEON has more units to keep busy.
-WIDE = 2 if X86 else 4
 #: Depth from which a product asks early for the rows that it will write.
 PREFETCHED_DEPTH = 96
 

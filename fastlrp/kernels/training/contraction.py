@@ -16,12 +16,11 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastlrp.kernels.lanes import at
-from fastlrp.kernels.target import MANY_VECTORS, VECTOR_BYTES, compiled, multiply_add
+from fastlrp.kernels.machine import COLUMNS
+from fastlrp.kernels.target import VECTOR_BYTES, compiled, multiply_add
 from fastlrp.kernels.training.threads import atomic_read
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
-#: Rows of b in a block: both operands are whole vectors here, and more sums per load are faster.
-COLUMNS = 4 if MANY_VECTORS else 2
 
 
 class _Contraction:
