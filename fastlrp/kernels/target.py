@@ -19,6 +19,7 @@ from numba import config, njit
 from numba.core import cgutils
 
 from fastlrp.kernels.kept import KeptCode
+from fastlrp.kernels.parts import KernelCompiler, PartCompiler
 
 
 def _features(described: str | None) -> dict[str, bool]:
@@ -37,21 +38,25 @@ MANY_VECTORS = VECTOR_BYTES == 64 or not X86
 #: the two instructions that round twice.
 FUSED = not X86 or bool(FEATURES.get("fma") or FEATURES.get("avx512f"))
 
-#: Decorators for functions that only compiled code calls: they leave out what calls from Python would need, which is a
-#: fifth of the time to compile. ``inlined`` always inlines: a formula that stays a call keeps the loop around it from
-#: becoming a vector loop.
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+_PART: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+#: Decorators for functions that only compiled code calls: they stop as LLVM code, which is optimised where it is called
+#: from. ``inlined`` always inlines: a formula that stays a call keeps the loop around it from becoming a vector loop.
+compiled = njit(**_PART)
+inlined = njit(forceinline=True, **_PART)
 
-#: For functions with one caller, into which they are merged first: Numba compiles and optimises callees again at every
-#: level of calls.
+#: For functions with one caller, into which they are merged before either is compiled.
 merged = njit(error_model="numpy", inline="always")
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
     later processes wherever Numba finds a place for it."""
-    how: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+    how: dict[str, Any] = {"error_model": "numpy", "nogil": True, "pipeline_class": KernelCompiler}
     try:
         dispatcher = njit(function, cache=True, **how)
     except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
