@@ -18,8 +18,9 @@ from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.typed_passes import NativeLowering
 
-#: Passes over a function's source that find nothing to do in kernels: closures, ``with``, literals, expressions of whole
-#: arrays, exceptions. After each one Numba looks at the whole function again; together they take a tenth of the time.
+#: Passes over a function's source that find nothing to do in kernels: closures, ``with``, literals, expressions of
+#: whole arrays, exceptions. After each one Numba looks at the whole function again; together they take a tenth of the
+#: time.
 LEFT_OUT = frozenset(
     {
         "WithLifting", "InlineClosureLikes", "RewriteSemanticConstants", "RewriteDynamicRaises",

@@ -6,6 +6,7 @@ emitted by hand follows them too; otherwise the compiler would have to take its 
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import warnings
 from collections.abc import Callable
@@ -53,9 +54,14 @@ inlined = njit(forceinline=True, **_PART)
 merged = njit(error_model="numpy", inline="always")
 
 
+#: All kernels that Python calls, as far as their modules are imported.
+ENTRIES: list[Any] = []
+
+
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
-    later processes wherever Numba finds a place for it."""
+    later processes wherever Numba finds a place for it; ``fastlrp compile`` makes it ahead of time, if one of its jobs
+    (``cli/compile.py``) calls the function."""
     how: dict[str, Any] = {"error_model": "numpy", "nogil": True, "pipeline_class": KernelCompiler}
     try:
         dispatcher = njit(function, cache=True, **how)
@@ -63,22 +69,38 @@ def entry(function: Callable[..., Any]) -> Any:
         if "no locator" not in str(error):
             raise
         _warn_uncached()
-        return njit(function, **how)
+        dispatcher = njit(function, **how)
     # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
     # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
     numbas: Any = getattr(dispatcher, "_cache", None)
     if hasattr(numbas, "_cache_file"):
-        numbas._cache_file = KeptCode(numbas._cache_file, _sources())
+        stamp = _content(Path(function.__code__.co_filename)) or numbas._cache_file._source_stamp  # a zip has no files
+        numbas._cache_file = KeptCode(numbas._cache_file, (stamp, _sources()))
+    ENTRIES.append(dispatcher)
     return dispatcher
 
 
+def kept_code(kernel: Any) -> KeptCode | None:
+    """A kernel's place for machine code; None where Numba has found none."""
+    file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    return file if isinstance(file, KeptCode) else None
+
+
 @cache
-def _sources() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of all files that compiled code comes from: kernels, and the order of activations. Empty
-    in a zip, where Numba's own look at the archive is enough."""
+def _sources() -> tuple[bytes | None, ...]:
+    """Hashes of all files that compiled code comes from: kernels, and the order of activations. Empty in a zip, where
+    Numba's own look at the archive is enough."""
     here = Path(__file__).parent
-    files = sorted(path for path in [*here.rglob("*.py"), here.parent / "model" / "layers.py"] if path.is_file())
-    return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
+    return tuple(_content(path) for path in sorted([*here.rglob("*.py"), here.parent / "model" / "layers.py"]))
+
+
+@cache
+def _content(path: Path) -> bytes | None:
+    """The hash of a file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 @cache
