@@ -17,9 +17,9 @@ FLOORS = (
     ("model", "panels"),
     ("relevance", "plot"),
     (
-        "kernels.program", "kernels.kept", "kernels.target", "kernels.machine", "kernels.lanes", "kernels.formulas",
-        "kernels.gradients", "kernels.curves", "kernels.memory", "kernels.helpers", "kernels.results", "kernels.cpu",
-        "kernels.training",
+        "kernels.program", "kernels.kept", "kernels.parts", "kernels.target", "kernels.machine", "kernels.lanes",
+        "kernels.formulas", "kernels.gradients", "kernels.curves", "kernels.memory", "kernels.helpers",
+        "kernels.results", "kernels.cpu", "kernels.training",
         "kernels.cuda", "kernels",
     ),
     ("batches", "explain", "network", "ensemble"),

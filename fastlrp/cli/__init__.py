@@ -1,4 +1,4 @@
-"""The command line: ``fastlrp demo``, ``info``, ``explain``, ``report`` and ``bench``.
+"""The command line: ``fastlrp demo``, ``info``, ``explain``, ``report``, ``compile`` and ``bench``.
 
 Results go to stdout, progress and notes to stderr. Bad input gives one sentence on stderr and exit code 2; an
 unexpected error keeps its traceback.
@@ -118,6 +118,11 @@ def _parser() -> _Parser:
     about = "Write one self-contained page: what a model's predictions rest on, and how far to trust them."
     _report_arguments(command("report", _report, about))
 
+    about = "Compile all kernels ahead of time, for images and workers, into NUMBA_CACHE_DIR or a place of Numba's own."
+    ahead = command("compile", _compile, about, imports=("fastlrp.ensemble",))
+    ahead.add_argument("--dtype", choices=["float32", "float64"], help="only for numbers of this kind (default: both)")
+    ahead.add_argument("--no-training", action="store_true", help="leave out what only training needs")
+
     bench = command("bench", _bench, "Measure this machine; in a checkout, against the other libraries installed.")
     bench.add_argument("--quick", action="store_true", help="in a checkout: a tenth of the samples, nothing written")
     bench.add_argument("--threads", metavar="N", type=int, help=_THREADS)
@@ -225,6 +230,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     from fastlrp.cli.demo import run_demo
 
     return run_demo(arguments)
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from fastlrp.cli.compile import run_compile
+
+    return run_compile(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -32,13 +32,28 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     ----------
     file : IndexDataCacheFile
         Numba's own.
-    sources : tuple
-        What changes when code would be compiled otherwise, though the function's own file is the same.
+    sources : object
+        What changes when code would be compiled otherwise. (Numba's own stamp is a file's time, which a container's
+        image rounds to seconds: all code that was compiled as the image was built would be outdated where it runs.)
+
+    Attributes
+    ----------
+    used : dict
+        Files that were read or written so far, and whether they were there before.
+    failure : str or None
+        Why code could not be kept, if it could not.
     """
 
     def __init__(self, file: IndexDataCacheFile, sources: object) -> None:
         self.__dict__.update(vars(file))
-        self._source_stamp = (file._source_stamp, file._version, sources)
+        self._source_stamp = (file._version, sources)
+        self.used: dict[Path, bool] = {}
+        self.failure: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return Path(self._cache_path)
 
     def save(self, key: object, data: object) -> None:
         """Keep code, if there is room, in place of any that was kept for the same signature and processor; another
@@ -47,8 +62,10 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
         try:
             with self._open_for_write(self._path(key)) as file:
                 file.write(hashlib.sha256(content).digest() + content)
+            self.used.setdefault(Path(self._path(key)), False)
         except OSError as error:
-            why = f"({error.strerror or error}): the next process compiles them anew"
+            self.failure = error.strerror or str(error)
+            why = f"({self.failure}): the next process compiles them anew"
             _warn(f"compiled kernels cannot be kept in {self._cache_path} {why}")
 
     def load(self, key: object) -> Any:
@@ -63,7 +80,10 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
             _warn(f"{path}, which keeps compiled kernels, is damaged: they are compiled anew, which takes some seconds")
             return None
         # Of other sources or another Numba, it could do anything as it is unpickled.
-        return pickle.loads(content[_SEAL:]) if content[:_SEAL] == self._origin(key) else None  # noqa: S301
+        if content[:_SEAL] != self._origin(key):
+            return None
+        self.used.setdefault(Path(path), True)
+        return pickle.loads(content[_SEAL:])  # noqa: S301
 
     def flush(self) -> None:
         """Nothing to do: there is no index, and code is replaced when it is compiled anew."""

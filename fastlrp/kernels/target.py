@@ -6,6 +6,7 @@ emitted by hand follows them too; otherwise the compiler would have to take its 
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from numba import config, njit
 from numba.core import cgutils
 
 from fastlrp.kernels.kept import KeptCode
+from fastlrp.kernels.parts import KernelCompiler, PartCompiler
 
 
 def _features(described: str | None) -> dict[str, bool]:
@@ -37,43 +39,68 @@ MANY_VECTORS = VECTOR_BYTES == 64 or not X86
 #: the two instructions that round twice.
 FUSED = not X86 or bool(FEATURES.get("fma") or FEATURES.get("avx512f"))
 
-#: Decorators for functions that only compiled code calls: they leave out what calls from Python would need, which is a
-#: fifth of the time to compile. ``inlined`` always inlines: a formula that stays a call keeps the loop around it from
-#: becoming a vector loop.
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+_PART: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+#: Decorators for functions that only compiled code calls: they stop as LLVM code, which is optimised where it is called
+#: from. ``inlined`` always inlines: a formula that stays a call keeps the loop around it from becoming a vector loop.
+compiled = njit(**_PART)
+inlined = njit(forceinline=True, **_PART)
 
-#: For functions with one caller, into which they are merged first: Numba compiles and optimises callees again at every
-#: level of calls.
+#: For functions with one caller, into which they are merged before either is compiled.
 merged = njit(error_model="numpy", inline="always")
+
+
+#: All kernels that Python calls, as far as their modules are imported.
+ENTRIES: list[Any] = []
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
-    later processes wherever Numba finds a place for it."""
-    how: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+    later processes wherever Numba finds a place for it; ``fastlrp compile`` makes it ahead of time, if one of its jobs
+    (``cli/compile.py``) calls the function."""
+    how: dict[str, Any] = {"error_model": "numpy", "nogil": True, "pipeline_class": KernelCompiler}
     try:
         dispatcher = njit(function, cache=True, **how)
     except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
         if "no locator" not in str(error):
             raise
         _warn_uncached()
-        return njit(function, **how)
+        dispatcher = njit(function, **how)
     # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
     # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
     numbas: Any = getattr(dispatcher, "_cache", None)
     if hasattr(numbas, "_cache_file"):
-        numbas._cache_file = KeptCode(numbas._cache_file, _sources())
+        stamp = _content(Path(function.__code__.co_filename)) or numbas._cache_file._source_stamp  # a zip has no files
+        numbas._cache_file = KeptCode(numbas._cache_file, (stamp, _sources()))
+    ENTRIES.append(dispatcher)
     return dispatcher
 
 
+def kept_code(kernel: Any) -> KeptCode | None:
+    """A kernel's place for machine code; None where Numba has found none."""
+    file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    return file if isinstance(file, KeptCode) else None
+
+
 @cache
-def _sources() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of all files that compiled code comes from: kernels, and the order of activations. Empty
-    in a zip, where Numba's own look at the archive is enough."""
+def _sources() -> tuple[bytes | None, ...]:
+    """Hashes of all files that compiled code comes from: kernels, and the order of activations. Empty in a zip, where
+    Numba's own look at the archive is enough."""
     here = Path(__file__).parent
-    files = sorted(path for path in [*here.rglob("*.py"), here.parent / "model" / "layers.py"] if path.is_file())
-    return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
+    return tuple(_content(path) for path in sorted([*here.rglob("*.py"), here.parent / "model" / "layers.py"]))
+
+
+@cache
+def _content(path: Path) -> bytes | None:
+    """The hash of a file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 @cache

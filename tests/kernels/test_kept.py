@@ -7,12 +7,17 @@ import importlib.util
 import itertools
 import os
 import pickle
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import ROOT
 
+from fastlrp.kernels import target
 from fastlrp.kernels.kept import KeptCode
 
 SOURCE = """
@@ -126,10 +131,10 @@ def test_another_version_of_numba_finds_nothing_and_says_nothing(cube, monkeypat
     assert hits(kernel) == 0
 
 
-def make(folder, stamp="now", sources="these"):
+def make(folder, version="1", sources="these"):
     """A cache of one function, beside Numba's index, which has to be left alone."""
     numbas = SimpleNamespace(
-        _cache_path=str(folder), _data_name_pattern="f.{number:d}.nbc", _source_stamp=stamp, _version="1"
+        _cache_path=str(folder), _data_name_pattern="f.{number:d}.nbc", _source_stamp="now", _version=version
     )
     kept = KeptCode(numbas, sources)
     kept._dump = pickle.dumps
@@ -148,7 +153,7 @@ def test_signatures_that_are_compiled_at_the_same_time_do_not_meet(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("changed", [{"stamp": "later"}, {"sources": "others"}])
+@pytest.mark.parametrize("changed", [{"version": "2"}, {"sources": "others"}])
 def test_code_of_other_sources_is_not_used_and_is_replaced(tmp_path, changed):
     make(tmp_path).save("float32", "old")
     new = make(tmp_path, **changed)
@@ -169,3 +174,41 @@ def test_a_process_that_dies_as_it_writes_leaves_what_was_there(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         kept.save("float32", "new")
     assert kept.load("float32") == "old"
+
+
+def test_code_is_known_again_by_what_files_say_and_not_by_their_time(cube, tmp_path):
+    """A container's image rounds times to seconds, after code was compiled in it."""
+    cube()(3.0)
+    source = tmp_path / "cubes.py"
+    os.utime(source, (1e9, 1e9))
+    target._content.cache_clear()
+    kernel = cube()
+    assert kernel(3.0) == 27.0
+    assert hits(kernel) == 1
+    source.write_text(SOURCE.replace("x * x * x", "x * x"))
+    target._content.cache_clear()
+    kernel = cube()
+    assert kernel(3.0) == 9.0
+    assert hits(kernel) == 0
+
+
+def test_ten_processes_that_compile_at_once_keep_one_file(cube, tmp_path):
+    """Each finds right code, whichever of the others writes meanwhile."""
+    ready = tmp_path / "ready"
+    code = "\n".join(
+        [
+            "import pathlib, time, numba.core.registry, cubes",
+            f"pathlib.Path(r'{tmp_path}', 'at' + str(__import__('os').getpid())).touch()",
+            f"while not pathlib.Path(r'{ready}').exists(): time.sleep(0.01)",
+            "print(cubes.cube(3.0), cubes.cube(3.0))",
+        ]
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": path}
+    command = [sys.executable, "-W", "error", "-c", code]
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    while len(list(tmp_path.glob("at*"))) < 10 and all(one.poll() is None for one in started):
+        time.sleep(0.05)
+    ready.touch()
+    assert [one.communicate()[0].split() for one in started] == [["27.0", "27.0"]] * 10
+    assert len([path for path in (tmp_path / "kept").rglob("*") if path.is_file()]) == 1

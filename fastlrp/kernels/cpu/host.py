@@ -21,6 +21,7 @@ from numba import get_num_threads
 from fastlrp.kernels import memory
 from fastlrp.kernels.cpu.few_host import few_of
 from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
+from fastlrp.kernels.cpu.tile import has_rare
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
 from fastlrp.kernels.helpers import Helper
 from fastlrp.kernels.machine import LARGE_TILE, TILE_BYTES, fewest_lanes
@@ -265,6 +266,7 @@ def _run_plan(
     pieces = range(0, missing.size, MISSING_ROWS)
     status = np.zeros(1, np.int64)
     programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
+    more = _numbers_of(plan)[1]
     nodes, outputs = plan.nodes.reshape(-1), tuple([array.reshape(-1) for array in results])
 
     def work(turns: Iterator[int], report: Callable[[int], object] | None) -> None:
@@ -279,7 +281,8 @@ def _run_plan(
             if turn >= len(pieces) + len(chunks):
                 return
             first, last = chunks[turn - len(pieces)]
-            run_tiles(jobs, programs, nodes, plan.weights, cut.data, first, last, scratch, places, outputs, status)
+            run_tiles(jobs, programs, nodes, plan.weights, cut.data, first, last, scratch, places, outputs, status,
+                      more)  # fmt: skip
             if report is not None:
                 report(total * last // n_spans - total * first // n_spans)
 
@@ -292,20 +295,23 @@ def _run_plan(
     return results
 
 
-def _numbers_of(plan: Plan) -> tuple[int, ...]:
-    """The plan's part of a job, made once: it is most of the cost of one sample in Python."""
+def _numbers_of(plan: Plan) -> tuple[tuple[int, ...], bool | None]:
+    """The plan's part of a job, and True if it has rare instructions, else None. Made once: it is most of the cost of
+    one sample in Python."""
     if plan not in _NUMBERS:
-        _NUMBERS[plan] = tuple([int(getattr(plan, name)) for name in PLAN_FIELDS])
+        programs = (plan.before, plan.start, plan.forward, plan.relevance, plan.end)
+        numbers = tuple([int(getattr(plan, name)) for name in PLAN_FIELDS])
+        _NUMBERS[plan] = numbers, True if any(has_rare(program) for program in programs) else None
     return _NUMBERS[plan]
 
 
-_NUMBERS: WeakKeyDictionary[Plan, tuple[int, ...]] = WeakKeyDictionary()
+_NUMBERS: WeakKeyDictionary[Plan, tuple[tuple[int, ...], bool | None]] = WeakKeyDictionary()
 
 
 def _job(plan: Plan, cut: Cut, rule: Rule | None, target: int, *, own_rows: bool) -> Array:
     """All the kernel's numbers, as one record."""
     numbers = (0.0, 0.0, 0.0) if rule is None else rule.numbers
-    job = (cut.n, cut.span, cut.lanes, cut.months, *cut.strides, own_rows, *_numbers_of(plan), target, *numbers)
+    job = (cut.n, cut.span, cut.lanes, cut.months, *cut.strides, own_rows, *_numbers_of(plan)[0], target, *numbers)
     return np.array([job], JOB)
 
 

@@ -2,12 +2,14 @@
 
 Functions here see pointers into one tile's scratch. Loops over lanes and units are flat wherever units do not differ,
 so that each is one long vector loop. The arithmetic of one number comes from ``formulas``; matrix products are
-``product.product``; ``elementwise`` and ``gates`` have the loops that training runs, too. Numba compiles callees again
-at every level of calls, so there are only two: ``execute`` and these.
+``product.product``; ``elementwise`` and ``gates`` have the loops that training runs, too. Instructions that few
+networks need are compiled when the first one comes.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
+
+import numpy as np
 
 from fastlrp.kernels import formulas
 from fastlrp.kernels.cpu.curves import curve, curve_slope
@@ -47,6 +49,18 @@ from fastlrp.kernels.program.instructions import (
 )
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled
+
+#: Instructions that most networks do with, and softmax aside; all others are ``rare``.
+COMMON = (
+    PRODUCT, CELL, LINEAR_RULE, ARRAS_CELL, RUDDER_ARRIVAL, RUDDER_CELL, LEFT_OUT, ADD, SUM, FILL, COPY, SCALE,
+    ACTIVATE,
+)  # fmt: skip
+
+
+def has_rare(program):
+    """Whether a program has an instruction that only ``rare`` knows."""
+    softmax = (program["kind"] == ACTIVATE) & (program["activation"] == SOFTMAX)
+    return bool((softmax | ~np.isin(program["kind"], COMMON)).any())
 
 
 @compiled
@@ -165,8 +179,47 @@ def along(units, lanes, source, bias, out, part):
 
 
 @compiled
-def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, n_ahead):
+def rare(do, s, lanes, a, a_lanes, weights, lost, rule):
+    """Run an instruction that is not among ``COMMON``: a gradient's, a GRU's, or of an unusual layer. ``a`` may stand
+    among the months."""
+    number = type(weights[0])
+    kind, units = do.kind, do.units
+    n, factor, out = units * lanes, number(do.factor), at(s, do.out * lanes)
+    if kind == GRU_CELL:
+        gru_cell_step(do, s, lanes, units, a, a_lanes)
+    elif kind == RESET_RULE:
+        reset_rule(units, lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(s, do.relevance * lanes),
+                   at(s, do.extra * lanes), at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes), lost,
+                   rule, factor)  # fmt: skip
+    elif kind == RESET_LEFT_OUT:
+        reset_left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(weights, do.bias),
+                       at(s, do.q * lanes), lost)  # fmt: skip
+    elif kind == MULTIPLY:
+        multiply(n, a, out)
+    elif kind == MERGE_RULE:
+        merge_rule(units, lanes, a, at(s, do.q * lanes), at(s, do.share * lanes), out, factor)
+    elif kind == ACTIVATE:
+        softmax(units, lanes, a, out)
+    elif kind in (GATES, GATES_GRADIENT):
+        gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
+    elif kind in (GRU_GATES, GRU_GATES_GRADIENT):
+        gru_gates_step(do, kind == GRU_GATES_GRADIENT, s, lanes, n)
+    elif kind == SLOPE:
+        slope(do.activation, n, a, out)
+    elif kind == CURVE:
+        curve(do.activation, n, a, out, factor)
+    elif kind == CURVE_SLOPE:
+        curve_slope(do.activation, n, a, out, factor)
+    elif kind == ALONG:  # gradients know no rule's numbers: the part of the way stands in their place
+        along(units, lanes, a, at(weights, do.bias), out, rule[0])
+
+
+@compiled
+def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, n_ahead, more):
     """Run a program on a tile: row r stands at ``s + r*lanes``, or at ``months + r*month_lanes``.
+
+    Where ``more`` is None, it has no instruction that is ``rare``, and Numba leaves that part out, a fifth of the time
+    to compile.
 
     Meanwhile ``n_ahead`` numbers at ``ahead``, with which the next tile begins, come into the cache, some with each
     instruction: asking for all of them at once would make the tile wait. This saves 5 % of all time at
@@ -200,8 +253,6 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             h = at(s, do.h * lanes)
             write_cell(n, z, at(z, n), at(z, 2 * n), at(s, do.before * lanes), h)
             read_cell(n, c, h)
-        elif kind == GRU_CELL:
-            gru_cell_step(do, s, lanes, units, a, a_lanes)
         elif kind == LINEAR_RULE:
             linear_rule(units, lanes, at(s, do.z * lanes), at(s, do.relevance * lanes), at(s, do.extra * lanes),
                         at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes), lost, rule,
@@ -218,17 +269,8 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             rudder_cell(units, lanes, at(s, do.state * lanes), at(s, do.q_sum * lanes), at(s, do.r_g * lanes), lost)
         elif kind == LEFT_OUT:  # upper shares the word of a, among the months or not
             left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.q * lanes), lost)
-        elif kind == RESET_RULE:
-            reset_rule(units, lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(s, do.relevance * lanes),
-                       at(s, do.extra * lanes), at(weights, do.bias), at(s, do.q * lanes), at(s, do.share * lanes),
-                       lost, rule, factor)  # fmt: skip
-        elif kind == RESET_LEFT_OUT:
-            reset_left_out(units, lanes, a, a_lanes, at(s, do.z * lanes), at(s, do.reset * lanes), at(weights, do.bias),
-                           at(s, do.q * lanes), lost)  # fmt: skip
         elif kind == ADD:
             add(n, a, out, factor)
-        elif kind == MULTIPLY:
-            multiply(n, a, out)
         elif kind == SUM:
             add_rows(units, lanes, a, out)
         elif kind == FILL:
@@ -237,22 +279,7 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
             copy(n, a, out)
         elif kind == SCALE:
             scale(n, out, factor)
-        elif kind == MERGE_RULE:
-            merge_rule(units, lanes, a, at(s, do.q * lanes), at(s, do.share * lanes), out, factor)
-        elif kind == ACTIVATE:
-            if do.activation == SOFTMAX:
-                softmax(units, lanes, a, out)
-            else:
-                activate(do.activation, n, a, out)
-        elif kind in (GATES, GATES_GRADIENT):
-            gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
-        elif kind in (GRU_GATES, GRU_GATES_GRADIENT):
-            gru_gates_step(do, kind == GRU_GATES_GRADIENT, s, lanes, n)
-        elif kind == SLOPE:
-            slope(do.activation, n, a, out)
-        elif kind == CURVE:
-            curve(do.activation, n, a, out, factor)
-        elif kind == CURVE_SLOPE:
-            curve_slope(do.activation, n, a, out, factor)
-        elif kind == ALONG:  # gradients know no rule's numbers: the part of the way stands in their place
-            along(units, lanes, a, at(weights, do.bias), out, rule[0])
+        elif kind == ACTIVATE and do.activation != SOFTMAX:
+            activate(do.activation, n, a, out)
+        elif more is not None:
+            rare(do, s, lanes, a, a_lanes, weights, lost, rule)

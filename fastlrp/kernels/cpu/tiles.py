@@ -218,13 +218,13 @@ def _store_rows(job, data, segment, first, live, lanes, s, bad, over, lost, init
 
 
 @merged
-def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rule, ahead, n_ahead):
+def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rule, ahead, n_ahead, more):
     """A tile's programs: start; forward and, if it explains, relevance; end. A gradient goes forward and back at every
     node, with the part of the way in the place of the rule's numbers; nodes of no weight are there for their score."""
     _, start, forward, relevance, end = programs
     number, top, score = type(weights[0]), at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
     last = 2 * max(nodes.size // 2, 1) + 1
-    for part in range(last + 1):  # a loop, since Numba compiles a callee as often as it is called
+    for part in range(last + 1):  # a loop: each call of ``execute`` in the source would become a copy of it
         node, program = (part - 1) // 2 * 2, start if part == 0 else end
         if 0 < part < last:
             program = forward if part % 2 else relevance
@@ -236,14 +236,14 @@ def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rul
                 fill(job.n_outputs * lanes, top, number(0))
                 for k in range(lanes):
                     top[job.target * lanes + k] = nodes[node + 1] if nodes.size else score[k]
-        execute(program, s, lanes, months, ld, weights, lost, rule, ahead, n_ahead if part == 1 else 0)
+        execute(program, s, lanes, months, ld, weights, lost, rule, ahead, n_ahead if part == 1 else 0, more)
         if nodes.size and part == 1:
             for k in range(lanes):
                 lost[k] = score[k]
 
 
 @entry
-def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scratch, places, results, status):
+def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scratch, places, results, status, more):
     """Spans of windows one after the other, tile by tile: load, forward, relevance, store; gradients go forward and
     back at each of ``nodes``. ``status`` is set, and everyone stops, once a value is infinite."""
     job = jobs[0]
@@ -262,8 +262,9 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
             if n < 0:
                 status[0] = 1
                 return
-            share_products(programs[0], weights, 0, job.span, months, ld)
-            share_products(programs[0], weights, apart, lanes_of(n * (job.steps - 1)), months, ld)
+            for part in range(2):
+                begin, width = (apart, lanes_of(n * (job.steps - 1))) if part else (0, job.span)
+                share_products(programs[0], weights, begin, width, months, ld)
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
         windows = min(job.span, job.n - first)
         for begin in range(0, windows, job.lanes):
@@ -286,7 +287,7 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
                     return
             if _some(lanes, bad):
                 _run_programs(job, programs, nodes, weights, s, lanes, at(months, begin), ld, lost, rule,
-                              at(X, (first + begin + lanes) * size), lanes * size)  # fmt: skip
+                              at(X, (first + begin + lanes) * size), lanes * size, more)  # fmt: skip
             over = at(s, job.top * lanes)  # whose relevance has been handed down
             if job.explains:
                 _mark_overflow(job, lanes, s, lost, initial, over)
