@@ -13,7 +13,13 @@ from pathlib import Path
 from benchmarks.workers import cores
 
 _SIMD = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("fma", "FMA"), ("asimd", "NEON"), ("sve", "SVE"))
-_DISTRIBUTIONS = {"NumPy": "numpy", "JAX": "jax", "Numba": "numba", "pandas": "pandas", "jaxlib": "jaxlib"}
+_DISTRIBUTIONS = {
+    "NumPy": "numpy",
+    "JAX": "jax",
+    "Numba": "numba",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+}
 
 
 def _proc(key: str) -> str:
