@@ -36,7 +36,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A network of one or more LSTM(units) and Dense(1) over windows of (steps, features), and its number of samples."""
+    """A network of LSTM(units) layers and Dense(1) over windows of (steps, features), and its number of samples."""
 
     steps: int
     features: int

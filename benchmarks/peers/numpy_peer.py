@@ -15,7 +15,6 @@ import numpy as np
 from benchmarks.cases import EPS, Array, Weights
 from benchmarks.peers.base import Peer
 
-
 Layer = tuple[Array, Array, Array]  # W, U, b
 
 

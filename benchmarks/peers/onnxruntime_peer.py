@@ -14,7 +14,7 @@ from benchmarks.peers.onnx_graph import INPUT, graph
 
 
 class OnnxRuntimePeer(Peer):
-    """A session with all threads, and for chunks on Python threads one with a single thread, which all of them share."""
+    """A session with all threads, and for chunks on Python threads one with a single thread that all of them share."""
 
     name = "ONNX Runtime"
     kinds = ("forward",)
