@@ -75,8 +75,12 @@ def batches(case: Case, names: tuple[str, ...], options: Options, found: Measure
         workers, ways = dict[str, Worker](), dict[tuple[str, tuple[str, str]], str]()
         for name in (name for name in names if name not in found.absent):
             args = {"peer": name, "case": case, "threads": options.threads}
-            workers[name] = stack.enter_context(Worker("benchmarks.runner:PeerRunner", options.threads, **args))
-            ways |= tuned(workers[name], name)
+            try:
+                worker = stack.enter_context(Worker("benchmarks.runner:PeerRunner", options.threads, **args))
+                ways |= tuned(worker, name)
+                workers[name] = worker
+            except WorkerError as error:
+                found.absent[name] = str(error)
         calls = {
             (kind, way): partial(workers[way[0]].call, "round", kind=kind, threaded=way[1])
             for kind, way in sorted(ways, key=lambda key: KINDS.index(key[0]))
@@ -101,7 +105,7 @@ def measure(case: Case, options: Options, names: tuple[str, ...] = NAMES) -> Mea
 
 def results_table(case: Case, found: Measured, audited: str) -> str:
     rows = []
-    for name, kind in found.single:
+    for name, kind in (key for key in found.single if key in found.batch):
         p50, p99, _ = found.single[name, kind]
         batch, error = found.batch[name, kind], found.errors[name, kind]
         label = f"{name}, {'predict' if kind == 'forward' else 'explain'}"
@@ -114,7 +118,7 @@ def results_table(case: Case, found: Measured, audited: str) -> str:
 def goal_rows(model: str, case: Case, found: Measured, k: int) -> list[tuple[str, str, str, str]]:
     """Explaining beside ONNX Runtime's predictions, where a goal is set and both were measured."""
     mine, theirs, rows = ("fastlrp", "arras"), ("ONNX Runtime", "forward"), []
-    if mine not in found.single or theirs not in found.single:
+    if not {mine, theirs} <= found.batch.keys():
         return rows
     if goal := GOALS.stac_over_onnx_batch[k]:
         ratio = found.batch[theirs].median / found.batch[mine].median
