@@ -104,7 +104,7 @@ def main() -> int:
         "FASTLRP_TESTS_NUMBA": str(folder / "numba"),
     }  # fmt: skip
     chosen = pytest if any(word.startswith("tests") for word in pytest) else [*TESTS, *pytest]
-    command = [qemu, "-L", root, python, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--durations", "5"]
+    command = [qemu, "-L", root, python, "-m", "pytest", "-n", "0", "-v", "-p", "no:cacheprovider"]
     return subprocess.run([*map(str, command), *chosen], cwd=ROOT, env=environment).returncode
 
 
