@@ -112,8 +112,8 @@ def test_cases_repeat_themselves_and_count_their_products():
         assert parameters[name] == (case.forward_flops / 2 - case.units) / case.steps + case.units + biases
 
 
-def test_shapes_of_the_benchmark_of_finance():
-    """One model, at a tiny size: a row for each library and call, and the goals where both were measured."""
+def test_shapes_of_the_benchmark_of_finance(monkeypatch):
+    """At a tiny size: a row for each library and call, the goals where both were measured, what is absent, by name."""
     found = stac.measure(TINY_STACK, report.Options(1, quick=True), ("fastlrp", "ONNX Runtime", "nobody"))
     assert "KeyError: 'nobody'" in found.absent.pop("nobody")
     assert set(found.absent) <= {"ONNX Runtime"}
@@ -123,8 +123,15 @@ def test_shapes_of_the_benchmark_of_finance():
     p50, p99, calls = found.single["fastlrp", "arras"]
     assert 0 < p50 <= p99
     assert calls >= 10
-    rows = stac.goal_rows("LSTM_A", TINY_STACK, found, 0)
-    assert len(rows) == (0 if found.absent else 2)
+    goals = [len(stac.goal_rows(model, found, k)) for k, model in enumerate(STAC)]
+    assert goals == ([0, 0, 0] if found.absent else [2, 1, 0])
+    found.absent["somebody"] = "is not installed"
+    monkeypatch.setattr(stac, "measure", lambda case, options: found)
+    text = stac.run(report.Options(1, quick=True))
+    assert text.count("| fastlrp, explain |") == len(STAC)
+    assert "### LSTM_C: 100 steps x 500 features, 4 x LSTM(1000), Dense(1); batches of 1\n" in text
+    assert "Not measured: somebody: is not installed" in text
+    assert f"the fewest were\n{min(calls for *_, calls in found.single.values())}." in text
 
 
 def test_runner_in_a_worker_tunes_rounds_and_answers():

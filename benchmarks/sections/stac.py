@@ -115,7 +115,7 @@ def results_table(case: Case, found: Measured, audited: str) -> str:
     return table(("library and call", "one sample: p50, us", "p99, us", "batch: samples a second", "error"), rows)
 
 
-def goal_rows(model: str, case: Case, found: Measured, k: int) -> list[tuple[str, str, str, str]]:
+def goal_rows(model: str, found: Measured, k: int) -> list[tuple[str, str, str, str]]:
     """Explaining beside ONNX Runtime's predictions, where a goal is set and both were measured."""
     mine, theirs, rows = ("fastlrp", "arras"), ("ONNX Runtime", "forward"), []
     if not {mine, theirs} <= found.batch.keys():
@@ -139,7 +139,7 @@ def run(options: Options) -> str:
         fewest = min(fewest, *(calls for *_, calls in found.single.values()))
         what = f"{case.steps} steps x {case.features} features, {case.layers} x LSTM({case.units}), Dense(1)"
         parts += [f"### {model}: {what}; batches of {case.samples:,}", results_table(case, found, AUDITED[model])]
-        asked += goal_rows(model, case, found, k)
+        asked += goal_rows(model, found, k)
     said = METHOD.format(
         lasting=lasting(options), fewest=fewest, threads=options.threads, rounds=options.rounds, checked=CHECKED
     )
