@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the requested sections and return the exit code."""
-    from benchmarks import report
+    from benchmarks import machine, report
     from benchmarks.sections import ON_DEMAND, SECTIONS
     from benchmarks.workers import WorkerError, cores, environment
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 body += "\n\nA quick run: a tenth of the samples and few rounds."
             print(body, f"\n({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
             if output is not None:
-                report.write(output, {name: body}, list(SECTIONS))
+                report.write(output, name, machine.kind(), body, list(SECTIONS))
     return int(failed)
 
 

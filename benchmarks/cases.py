@@ -16,24 +16,34 @@ KINDS = ("forward", *RULES)
 
 
 class Weights(NamedTuple):
-    """LSTM(H) + Dense(1) in Keras' layout: W (D, 4H), U (H, 4H), b (4H,), V (H, 1), c (1,)."""
+    """LSTM(H) + Dense(1) in Keras' layout: W (D, 4H), U (H, 4H), b (4H,), V (H, 1), c (1,).
+
+    ``below`` has W, U, b of the LSTM layers below that one, the lowest first; each hands on its output at every step.
+    """
 
     W: Array
     U: Array
     b: Array
     V: Array
     c: Array
+    below: tuple[tuple[Array, Array, Array], ...] = ()
+
+    @property
+    def stack(self) -> tuple[tuple[Array, Array, Array], ...]:
+        """W, U, b of all LSTM layers, the lowest first."""
+        return (*self.below, (self.W, self.U, self.b))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network LSTM(units) + Dense(1) over windows of (steps, features), and its number of samples."""
+    """A network of LSTM(units) layers and Dense(1) over windows of (steps, features), and its number of samples."""
 
     steps: int
     features: int
     units: int
     samples: int
     seed: int = 2024
+    layers: int = 1
 
     @property
     def label(self) -> str:
@@ -44,14 +54,23 @@ class Case:
 
     def weights(self, dtype: npt.DTypeLike = np.float32) -> Weights:
         """Keras' initial distributions (Glorot, orthogonal, forget bias 1), with non-zero biases."""
-        rng, D, H = np.random.default_rng(self.seed), self.features, self.units
-        W = rng.uniform(-1, 1, (D, 4 * H)) * np.sqrt(6 / (D + 4 * H))
-        U = np.linalg.qr(rng.standard_normal((4 * H, H)))[0].T
-        b = 0.1 * rng.standard_normal(4 * H) + np.repeat([0.0, 1.0, 0.0, 0.0], H)
+        rng, H = np.random.default_rng(self.seed), self.units
+        *below, (W, U, b) = [self._lstm(rng, self.features if layer == 0 else H) for layer in range(self.layers)]
         V = rng.uniform(-1, 1, (H, 1)) * np.sqrt(6 / (H + 1))
         arrays = (W, U, b, V, 0.1 * rng.standard_normal(1))
+
         # Rounded to float32, so that a float64 computation answers the same question as a float32 one.
-        return Weights(*(np.ascontiguousarray(a, np.float32).astype(dtype) for a in arrays))
+        def rounded(some: Any) -> tuple[Array, ...]:
+            return tuple(np.ascontiguousarray(a, np.float32).astype(dtype) for a in some)
+
+        return Weights(*rounded(arrays), below=tuple(rounded(layer) for layer in below))  # type: ignore[arg-type]
+
+    def _lstm(self, rng: np.random.Generator, D: int) -> tuple[Array, Array, Array]:
+        """W, U, b of a layer over D features."""
+        H = self.units
+        W = rng.uniform(-1, 1, (D, 4 * H)) * np.sqrt(6 / (D + 4 * H))
+        U = np.linalg.qr(rng.standard_normal((4 * H, H)))[0].T
+        return W, U, 0.1 * rng.standard_normal(4 * H) + np.repeat([0.0, 1.0, 0.0, 0.0], H)
 
     def inputs(self, dtype: npt.DTypeLike = np.float32) -> Array:
         """X (samples, steps, features), standard normal, like standardised characteristics."""
@@ -62,14 +81,15 @@ class Case:
     @property
     def forward_flops(self) -> float:
         """Operations of a sample's matrix products: two for each weight at each step."""
-        T, D, H = self.steps, self.features, self.units
-        return 2.0 * T * (D + H) * 4 * H + 2.0 * H
+        T, H = self.steps, self.units
+        rows = self.features + H + (self.layers - 1) * 2 * H
+        return 2.0 * T * rows * 4 * H + 2.0 * H
 
     def explain_flops(self, rule: str) -> float:
         """Operations of forward plus relevance, which uses only gate g's weights; rudder leaves out those of h."""
         if rule == "arras":
             return 1.25 * self.forward_flops
-        return self.forward_flops + 2.0 * self.steps * self.features * self.units
+        return self.forward_flops + 2.0 * self.steps * (self.features + (self.layers - 1) * self.units) * self.units
 
     @property
     def panel_flops(self) -> float:
@@ -85,6 +105,13 @@ SMALL = Case(5, 16, 32, 1)
 #: One sample at a time, beside a runtime that predicts.
 SINGLE = (Case(5, 16, 16, 1), Case(12, 96, 64, 1), Case(60, 96, 128, 1))
 TINY = Case(4, 6, 8, 24)
+TINY_STACK = replace(TINY, layers=3)
+#: The models of STAC-ML Markets (Inference), from their public files; samples are those of a batch here.
+STAC = {
+    "LSTM_A": Case(50, 100, 100, 2048, layers=2),
+    "LSTM_B": Case(100, 250, 200, 256, layers=3),
+    "LSTM_C": Case(100, 500, 1000, 16, layers=4),
+}
 
 
 @dataclass(frozen=True)
@@ -109,6 +136,8 @@ class Goals:
     cold_s: float = 12.0
     threads: tuple[float, ...] = (0.0, 0.0, 1.8, 1.8)
     float64: float = 0.5
+    stac_over_onnx_batch: tuple[float, ...] = (1.0, 1.0, 0.0)
+    stac_over_onnx_single: tuple[float, ...] = (1.5, 0.0, 0.0)
 
 
 GOALS = Goals()

@@ -10,10 +10,25 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import llvmlite.binding as llvm
+
 from benchmarks.workers import cores
 
 _SIMD = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("fma", "FMA"), ("asimd", "NEON"), ("sve", "SVE"))
-_DISTRIBUTIONS = {"NumPy": "numpy", "JAX": "jax", "Numba": "numba", "pandas": "pandas", "jaxlib": "jaxlib"}
+_DISTRIBUTIONS = {
+    "NumPy": "numpy",
+    "JAX": "jax",
+    "Numba": "numba",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+}
+
+
+def kind() -> str:
+    """The kind of processor, such as "znver4", by which results of different machines are kept apart; where kernels are
+    compiled for another one, as NUMBA_CPU_NAME says, that one, too."""
+    host, chosen = llvm.get_host_cpu_name(), os.environ.get("NUMBA_CPU_NAME", "")
+    return f"{host} as {chosen}" if chosen not in ("", host) else host
 
 
 def _proc(key: str) -> str:
@@ -78,11 +93,12 @@ def describe(names: Sequence[str], threads: int) -> str:
     simd = ", ".join(title for flag, title in _SIMD if flag in flags) or "SIMD unknown"
     model = " ".join(filter(None, (_proc("model name") or platform.processor() or platform.machine(),)))
     caches = ", ".join(filter(None, (_cache(level) for level in (1, 2, 3))))
-    kind = f" (family {_proc('cpu family')}, model {_proc('model')})" if _proc("cpu family") else ""
+    family = f" (family {_proc('cpu family')}, model {_proc('model')})" if _proc("cpu family") else ""
     load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     return (
-        f"{model}{kind}, {len(cores())} cores usable, {simd}, {caches}, {memory_gb()[0]:.0f} GB; {platform.system()}; "
-        f"{threads} thread{'s' * (threads > 1)}; Python {platform.python_version()}, {versions}; commit {commit()}; "
+        f"{model}{family}, {len(cores())} cores usable, {simd}, {caches}, {memory_gb()[0]:.0f} GB; "
+        f"{platform.system()}; {threads} thread{'s' * (threads > 1)}; "
+        f"Python {platform.python_version()}, {versions}; commit {commit()}; "
         f"{datetime.date.today().isoformat()}{load}."
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PASS, MISS = "pass", "**miss**"
-_MARK = "<!-- section: {} -->"
+_MARK = "<!-- section: {} on {} -->"
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,22 @@ def goals(rows: Iterable[Sequence[object]]) -> str:
     return table(("goal", "measured", "asked", "verdict"), rows)
 
 
-def sections(text: str) -> dict[str, str]:
-    """The sections of a written file, by name."""
-    parts = re.split(r"<!-- section: (\w+) -->\n", text)
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+Key = tuple[str, str]  # a section, and the kind of machine that it was measured on
 
 
-def tally(bodies: Iterable[str]) -> str:
-    """The number of goals passed, and each goal missed."""
+def sections(text: str) -> dict[Key, str]:
+    """The sections of a written file, in its order."""
+    parts = re.split(r"<!-- section: (\w+) on (.+?) -->\n", text)
+    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return {(name, kind): body.strip() for name, kind, body in found}
+
+
+def tally(bodies: Iterable[str], kind: str) -> str:
+    """The number of goals passed on a kind of machine, and each goal missed."""
     rows, missed, heading = 0, [], ""
     for line in (line for body in bodies for line in body.splitlines()):
         if line.startswith("#"):
-            heading = line.lstrip("# ")
+            heading = line.lstrip("# ").removesuffix(f" ({kind})")
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
         if cells[-1] in (PASS, MISS):
             rows += 1
@@ -84,25 +88,28 @@ def tally(bodies: Iterable[str]) -> str:
     return "\n".join([*lines, *(["", "Missed:", "", *missed] if missed else [])])
 
 
-def compose(bodies: dict[str, str]) -> str:
+def compose(bodies: dict[Key, str]) -> str:
     """The whole file, in the order given."""
     head = [
         "# Benchmarks",
         "",
         "Written by `python -m benchmarks`; do not edit. Wins and losses stand beside each other. Every section names",
-        "the machine, versions and date of its own measurement.",
-        "",
-        tally(bodies.values()),
+        "the machine, versions and date of its own measurement; where several kinds of processor were measured, each",
+        "has its own, the latest. Kinds are the compiler's names: znver4 is AMD's Zen 4.",
     ]
-    parts = [f"{_MARK.format(name)}\n{body}" for name, body in bodies.items()]
+    for kind in dict.fromkeys(kind for _, kind in bodies):
+        head += ["", f"**{kind}.** {tally([body for (_, other), body in bodies.items() if other == kind], kind)}"]
+    parts = [f"{_MARK.format(name, kind)}\n{body}" for (name, kind), body in bodies.items()]
     return "\n\n".join(["\n".join(head), *parts]) + "\n"
 
 
-def write(path: Path, new: dict[str, str], order: Sequence[str]) -> None:
-    """Put new sections into the file and keep the others; nobody ever sees half a file."""
-    old = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
-    both = {**old, **new}
-    text = compose({name: both[name] for name in order if name in both})
+def write(path: Path, name: str, kind: str, body: str, order: Sequence[str]) -> None:
+    """Put a section into the file in the place of the one from the same kind of machine, if any, and keep the others;
+    nobody ever sees half a file."""
+    heading, _, rest = body.partition("\n")
+    both = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
+    both[name, kind] = f"{heading} ({kind})\n{rest}".strip()
+    text = compose({key: both[key] for name in order for key in both if key[0] == name})
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -25,7 +25,7 @@ class PeerRunner:
         self.cut: dict[tuple[str, str], tuple[Layout, list[Any]]] = {}
 
     def kinds(self) -> tuple[str, ...]:
-        return self.peer.kinds
+        return self.peer.offered
 
     def tune(self, kind: str, threaded: str) -> str | None:
         """Choose the batch's fastest cut, tried on a part of it; return it in words, or None where there is none."""

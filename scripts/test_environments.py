@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-VERSIONS = ("3.11", "3.12", "3.13")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 PROGRAMS = "Scripts" if os.name == "nt" else "bin"  # of an environment
 SHOWN = ("numpy", "numba", "pandas", "h5py", "scikit-learn", "matplotlib", "pyarrow", "pytest")
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "build", "dist")

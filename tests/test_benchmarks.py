@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # not part of the installed package; last, so that it shadows nothing
 
-from benchmarks import peers, report, timing  # noqa: E402
+from benchmarks import machine, peers, report, timing  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
-from benchmarks.cases import KINDS, SHAPES, TINY, Case  # noqa: E402
+from benchmarks.cases import KINDS, SHAPES, STAC, TINY, TINY_STACK, Case  # noqa: E402
 from benchmarks.peers import numpy_peer  # noqa: E402
 from benchmarks.peers.base import Layout  # noqa: E402
 from benchmarks.runner import PeerRunner, deviation, oracle  # noqa: E402
-from benchmarks.sections import evidence, gradients, panel, starting  # noqa: E402
+from benchmarks.sections import SECTIONS, evidence, gradients, panel, stac, starting  # noqa: E402
 from benchmarks.workers import Worker, WorkerError, cores  # noqa: E402
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
@@ -40,12 +40,17 @@ def load(name):
         pytest.skip(str(error))
 
 
+@pytest.mark.parametrize("case", [TINY, TINY_STACK], ids=["one", "stack"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_numpy_peer_agrees_with_the_reference(kind):
-    w, X = TINY.weights(np.float64), TINY.inputs(np.float64)
-    lstm = {"kind": "lstm", "W": w.W, "U": w.U, "b": w.b, "return_sequences": False, "go_backwards": False}
-    lstm |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
-    layers = [lstm, {"kind": "dense", "W": w.V, "b": w.c, "activation": "linear"}]
+def test_numpy_peer_agrees_with_the_reference(case, kind):
+    w, X = case.weights(np.float64), case.inputs(np.float64)
+    if kind not in numpy_peer.NumpyPeer(w, 1).offered:
+        pytest.skip("not computed of a stack")
+    lstm = {"kind": "lstm", "go_backwards": False, "activation": "tanh", "recurrent_activation": "sigmoid"}
+    layers = [
+        {**lstm, "W": W, "U": U, "b": b, "return_sequences": k < case.layers - 1} for k, (W, U, b) in enumerate(w.stack)
+    ]
+    layers += [{"kind": "dense", "W": w.V, "b": w.c, "activation": "linear"}]
     if kind == "forward":
         want = np.array([reference.predict(layers, x)[0] for x in X])
     else:
@@ -53,14 +58,18 @@ def test_numpy_peer_agrees_with_the_reference(kind):
     close(numpy_peer.NumpyPeer(w, 1).answer(kind, X), want, 1e-12)
 
 
+@pytest.mark.parametrize("case", [TINY, TINY_STACK], ids=["one", "stack"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["fastlrp", "NumPy", "torch", "JAX"])
-def test_peer_agrees_with_float64(name, kind):
+@pytest.mark.parametrize("name", ["fastlrp", "NumPy", "torch", "JAX", "ONNX Runtime", "OpenVINO"])
+def test_peer_agrees_with_float64(name, kind, case):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rudder's own, and deprecations in a peer's library
-        got = load(name)(TINY.weights(), 1).answer(kind, TINY.inputs())
+        peer = load(name)(case.weights(), 1)
+        if kind not in peer.offered:
+            pytest.skip("not computed by this peer")
+        got = peer.answer(kind, case.inputs())
     assert got.dtype == np.float32
-    found = deviation(got, oracle(TINY, kind))
+    found = deviation(got, oracle(case, kind))
     assert found.median < 1e-5
     assert found.worst < 1e-3
 
@@ -71,7 +80,7 @@ def test_physioex_agrees_where_stabilisers_vanish():
     close(got, numpy_peer.arras(w, X, eps), 1e-5)
 
 
-@pytest.mark.parametrize("name", ["NumPy", "torch", "JAX"])
+@pytest.mark.parametrize("name", ["NumPy", "torch", "JAX", "ONNX Runtime", "OpenVINO"])
 @pytest.mark.parametrize("layout", [Layout(1), Layout(3), Layout(4, "python")], ids=str)
 def test_cut_batches_give_the_whole_batch(name, layout):
     peer, X = load(name)(TINY.weights(), 2), TINY.inputs()
@@ -95,6 +104,34 @@ def test_cases_repeat_themselves_and_count_their_products():
     assert Case(5, 16, 16, 1).explain_flops("arras") == 1.25 * Case(5, 16, 16, 1).forward_flops
     assert Case(5, 16, 16, 1).forward_flops == 5 * (16 + 16) * 64 * 2 + 32
     assert all(shape.panel_flops < shape.explain_flops("arras") for shape in SHAPES)
+    assert TINY_STACK.forward_flops == 4 * (6 + 5 * 8) * 32 * 2 + 16
+    # a weight is used once a step, and twice counted; biases are not
+    parameters = {"LSTM_A": 160_901, "LSTM_B": 1_002_601, "LSTM_C": 30_017_001}
+    for name, case in STAC.items():
+        biases = case.layers * 4 * case.units + 1
+        assert parameters[name] == (case.forward_flops / 2 - case.units) / case.steps + case.units + biases
+
+
+def test_shapes_of_the_benchmark_of_finance(monkeypatch):
+    """At a tiny size: a row for each library and call, the goals where both were measured, what is absent, by name."""
+    found = stac.measure(TINY_STACK, report.Options(1, quick=True), ("fastlrp", "ONNX Runtime", "nobody"))
+    assert "KeyError: 'nobody'" in found.absent.pop("nobody")
+    assert set(found.absent) <= {"ONNX Runtime"}
+    lines = stac.results_table(TINY_STACK, found, "24.0").splitlines()
+    assert [line.split(" |")[0] for line in lines[2:4]] == ["| fastlrp, predict", "| fastlrp, explain"]
+    assert lines[-1] == "| FPGA, predict, as published |  | 24.0 |  |  |"
+    p50, p99, calls = found.single["fastlrp", "arras"]
+    assert 0 < p50 <= p99
+    assert calls >= 10
+    goals = [len(stac.goal_rows(model, found, k)) for k, model in enumerate(STAC)]
+    assert goals == ([0, 0, 0] if found.absent else [2, 1, 0])
+    found.absent["somebody"] = "is not installed"
+    monkeypatch.setattr(stac, "measure", lambda case, options: found)
+    text = stac.run(report.Options(1, quick=True))
+    assert text.count("| fastlrp, explain |") == len(STAC)
+    assert "### LSTM_C: 100 steps x 500 features, 4 x LSTM(1000), Dense(1); batches of 1\n" in text
+    assert "Not measured: somebody: is not installed" in text
+    assert f"the fewest were\n{min(calls for *_, calls in found.single.values())}." in text
 
 
 def test_runner_in_a_worker_tunes_rounds_and_answers():
@@ -166,17 +203,41 @@ def test_file_keeps_other_sections_and_tells_losses(tmp_path):
     path, order = tmp_path / "results.md", ["one", "two", "three"]
     won = report.goals([report.at_least("speed", 3.0, 2.0)])
     lost = report.goals([report.at_most("ratio", 0.75, 0.5), report.at_most("memory", 1.0, 1.15, "{:.2f}")])
-    report.write(path, {"two": f"## Second\n\n{lost}"}, order)
-    report.write(path, {"one": f"## First\n\n{won}"}, order)
+    report.write(path, "two", "znver4", f"## Second\n\n{lost}", order)
+    report.write(path, "one", "znver4", f"## First\n\n{won}", order)
     text = path.read_text(encoding="utf-8")
-    assert list(report.sections(text)) == ["one", "two"]
-    assert report.sections(text)["two"] == f"## Second\n\n{lost}"
+    assert list(report.sections(text)) == [("one", "znver4"), ("two", "znver4")]
+    assert report.sections(text)["two", "znver4"] == f"## Second (znver4)\n\n{lost}"
     assert "Goals: 2 of 3 passed." in text
     assert "- Second: ratio: 0.75x, asked at most 0.50x" in text
-    report.write(path, {"two": f"## Second\n\n{won}"}, order)
+    report.write(path, "two", "znver4", f"## Second\n\n{won}", order)
     assert "Goals: 2 of 2 passed." in path.read_text(encoding="utf-8")
     assert "Missed" not in path.read_text(encoding="utf-8")
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.md"]
+
+
+def test_file_keeps_the_sections_of_other_machines(tmp_path):
+    path, order = tmp_path / "results.md", ["one", "two"]
+    speeds = {2.0: "two", 3.0: "three"}
+    for kind, speed in (("znver4", 3.0), ("haswell as generic", 1.0), ("znver4", 2.0)):
+        for name in order:
+            goal = report.goals([report.at_least(speeds.get(speed, "one"), speed, 1.5)])
+            report.write(path, name, kind, f"## {name}\n\n{goal}", order)
+    text = path.read_text(encoding="utf-8")
+    assert list(report.sections(text)) == [(name, kind) for name in order for kind in ("znver4", "haswell as generic")]
+    assert "three" not in text, "the later measurement takes the earlier one's place"
+    assert "**znver4.** Goals: 2 of 2 passed." in text
+    assert "**haswell as generic.** Goals: 0 of 2 passed." in text
+    assert "- two: one: 1.00x, asked at least 1.50x" in text
+
+
+def test_results_name_every_section_and_its_machine():
+    text = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    found = report.sections(text)
+    assert text == report.compose(found), "the file is written by python -m benchmarks alone"
+    assert {name for name, _ in found} <= set(SECTIONS)
+    for (name, kind), body in found.items():
+        assert body.splitlines()[0].endswith(f" ({kind})"), name
 
 
 def test_a_number_that_is_none_is_a_miss():
@@ -242,12 +303,10 @@ def test_command_line_refuses_in_a_sentence(capsys):
 
 
 def test_command_line_writes_what_it_measured(tmp_path, monkeypatch, capsys):
-    from benchmarks.sections import SECTIONS
-
     monkeypatch.setitem(SECTIONS, "latency", lambda options: f"## Latency\n\n{options.threads} threads")
     path = tmp_path / "results.md"
     assert main(["--only", "latency", "--threads", "1", "--output", str(path)]) == 0
-    assert "## Latency\n\n1 threads" in path.read_text(encoding="utf-8")
+    assert f"## Latency ({machine.kind()})\n\n1 threads" in path.read_text(encoding="utf-8")
 
     def fails(options):
         raise WorkerError("it broke")
@@ -255,7 +314,7 @@ def test_command_line_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SECTIONS, "latency", fails)
     assert main(["--only", "latency", "--threads", "1", "--output", str(path)]) == 1
     assert "section latency failed: it broke" in capsys.readouterr().err
-    assert "## Latency\n\n1 threads" in path.read_text(encoding="utf-8")
+    assert f"## Latency ({machine.kind()})\n\n1 threads" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,6 +12,8 @@ _MODULES = {
     "torch": "torch_peer",
     "JAX": "jax_peer",
     "physioex": "physioex_peer",
+    "ONNX Runtime": "onnxruntime_peer",
+    "OpenVINO": "openvino_peer",
 }
 NAMES = tuple(_MODULES)
 

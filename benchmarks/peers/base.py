@@ -24,7 +24,7 @@ class Layout(NamedTuple):
 
 
 class Peer:
-    """One way to compute predictions and relevance for LSTM + Dense(1).
+    """One way to compute predictions and relevance for LSTM + Dense(1), some also for a stack of LSTM layers.
 
     Results stay in the library's own arrays and in chunks: the peer is not charged for joining them. Inputs are cut
     and put where the library wants them before the clock starts.
@@ -34,9 +34,16 @@ class Peer:
     kinds: ClassVar[tuple[str, ...]] = ("forward", *RULES)
     note: ClassVar[str] = ""
     tunable: ClassVar[bool] = True
+    #: What it computes of a stack of LSTM layers.
+    stacked: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, weights: Weights, threads: int) -> None:
         self.weights, self.threads = weights, threads
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """What this peer computes of these weights."""
+        return self.stacked if self.weights.below else self.kinds
 
     @classmethod
     def version(cls) -> str:

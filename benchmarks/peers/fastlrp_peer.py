@@ -11,8 +11,9 @@ from benchmarks.peers.base import Peer, PeerMissingError
 
 
 def network(w: Weights, steps: int | None = None) -> fl.Network:
-    """LSTM + Dense(1) as a fastlrp network."""
-    return fl.Network([fl.LSTM(w.W, w.U, w.b), fl.Dense(w.V, w.c)], steps=steps)
+    """LSTM layers and Dense(1) as a fastlrp network."""
+    below = [fl.LSTM(*layer, return_sequences=True) for layer in w.below]
+    return fl.Network([*below, fl.LSTM(w.W, w.U, w.b), fl.Dense(w.V, w.c)], steps=steps)
 
 
 def quiet() -> None:
@@ -25,6 +26,7 @@ class FastlrpPeer(Peer):
 
     name = "fastlrp"
     tunable = False
+    stacked = ("forward", "arras")
 
     def __init__(self, weights: Weights, threads: int) -> None:
         super().__init__(weights, threads)

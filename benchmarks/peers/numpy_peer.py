@@ -15,6 +15,8 @@ import numpy as np
 from benchmarks.cases import EPS, Array, Weights
 from benchmarks.peers.base import Peer
 
+Layer = tuple[Array, Array, Array]  # W, U, b
+
 
 class States(NamedTuple):
     """The forward pass's values that relevance needs, (step, sample, unit) each."""
@@ -23,6 +25,11 @@ class States(NamedTuple):
     kept: Array  # f*c[t-1]
     zg: Array
     h: Array
+
+    @property
+    def output(self) -> Array:
+        """h as the layer above reads it: (sample, step, unit)."""
+        return self.h.transpose(1, 0, 2)
 
 
 def _gates(z: Array, H: int) -> tuple[Array, Array, Array, Array]:
@@ -36,16 +43,18 @@ def _gates(z: Array, H: int) -> tuple[Array, Array, Array, Array]:
     return z[:, :H], z[:, H : 2 * H], z[:, 2 * H : 3 * H], z[:, 3 * H :]
 
 
-def _project(w: Weights, X: Array) -> Array:
-    n, T, D = X.shape
-    Z = X.reshape(n * T, D) @ w.W
-    Z += w.b
+def _project(layer: Layer, X: Array) -> Array:
+    (W, _, b), (n, T, D) = layer, X.shape
+    Z = X.reshape(n * T, D) @ W
+    Z += b
     return Z.reshape(n, T, -1)
 
 
 def forward(w: Weights, X: Array) -> Array:
     """Scores (n,)."""
-    Z, H = _project(w, X), len(w.U)
+    for layer in w.below:
+        X = states(layer, X).output
+    Z, H = _project(w.stack[-1], X), len(w.U)
     h = c = None
     for t in range(X.shape[1]):
         z = Z[:, t] if h is None else Z[:, t] + h @ w.U
@@ -59,15 +68,16 @@ def forward(w: Weights, X: Array) -> Array:
     return (h @ w.V + w.c)[:, 0]
 
 
-def states(w: Weights, X: Array) -> States:
-    """The forward pass, keeping what relevance needs."""
-    Z, H, (n, T, _) = _project(w, X), len(w.U), X.shape
+def states(layer: Layer, X: Array) -> States:
+    """A layer's forward pass, keeping what relevance needs."""
+    U = layer[1]
+    Z, H, (n, T, _) = _project(layer, X), len(U), X.shape
     kept = States(*(np.empty_like(X, shape=(T, n, H)) for _ in range(4)))
     c = np.zeros_like(X, shape=(n, H))
     for t in range(T):
         z = Z[:, t]
         if t:
-            z += kept.h[t - 1] @ w.U
+            z += kept.h[t - 1] @ U
         kept.zg[t] = z[:, 2 * H : 3 * H]
         i, f, g, o = _gates(z, H)
         np.multiply(i, g, out=kept.written[t])
@@ -92,10 +102,22 @@ def _head(w: Weights, h: Array, eps: float) -> Array:
 
 def arras(w: Weights, X: Array, eps: float = EPS) -> Array:
     """Relevance (n, T, D) of the signal-take-all rule, with the path through h."""
-    (n, T, D), H, st = X.shape, len(w.U), states(w, X)
-    Wg, Ug = w.W[:, 2 * H : 3 * H], w.U[:, 2 * H : 3 * H]
+    inputs, kept = [X], []
+    for layer in w.stack:
+        kept.append(states(layer, inputs[-1]))
+        inputs.append(kept[-1].output)
+    R = _arras(w.stack[-1], inputs[-2], kept[-1], _head(w, kept[-1].h[-1], eps), None, eps)
+    for layer, x, st in reversed(list(zip(w.below, inputs, kept, strict=False))):
+        R = _arras(layer, x, st, R[:, -1], R, eps)
+    return R
+
+
+def _arras(layer: Layer, X: Array, st: States, Rh: Array, above: Array | None, eps: float) -> Array:
+    """Relevance of a layer's inputs; ``above`` (n, T, H) is that of its outputs at all steps, ``Rh`` at the last."""
+    (n, T, D), (W, U, _), H = X.shape, layer, len(layer[1])
+    Wg, Ug = W[:, 2 * H : 3 * H], U[:, 2 * H : 3 * H]
     Q, shares = np.empty_like(X, shape=(n, T, H)), np.empty_like(X, shape=(n, T, 1))
-    Rh, Rc = _head(w, st.h[-1], eps), np.zeros_like(X, shape=(n, H))
+    Rc = np.zeros_like(X, shape=(n, H))
     for t in reversed(range(T)):
         Rc += Rh
         c = st.kept[t] + st.written[t]
@@ -109,6 +131,8 @@ def arras(w: Weights, X: Array, eps: float = EPS) -> Array:
         shares[:, t] = (s * q).sum(1, keepdims=True) / X.dtype.type(D + H)
         if t:
             Rh = st.h[t - 1] * (q @ Ug.T) + shares[:, t]
+            if above is not None:
+                Rh += above[:, t - 1]
     R = (Q.reshape(n * T, H) @ Wg.T).reshape(n, T, D)
     R *= X
     R += shares
@@ -117,7 +141,7 @@ def arras(w: Weights, X: Array, eps: float = EPS) -> Array:
 
 def rudder(w: Weights, X: Array, eps: float = EPS) -> Array:
     """Relevance (n, T, D) without the forget gates' discount."""
-    (n, T, D), H, st = X.shape, len(w.U), states(w, X)
+    (n, T, D), H, st = X.shape, len(w.U), states(w.stack[-1], X)
     c = st.kept[-1] + st.written[-1]
     q = _head(w, st.h[-1], eps) / (c + _eps(c, eps))
     s = _eps(st.zg, eps)
@@ -138,6 +162,7 @@ class NumpyPeer(Peer):
     """The functions above as they are."""
 
     name = "NumPy"
+    stacked = ("forward", "arras")
 
     @classmethod
     def version(cls) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.cases import EPS, Array, Weights
@@ -18,28 +19,24 @@ class TorchPeer(Peer):
     """Forward is nn.LSTM and nn.Linear; for relevance the cell is written out, since nn.LSTM keeps no gates."""
 
     name = "torch"
+    stacked = ("forward",)
 
     def __init__(self, weights: Weights, threads: int) -> None:
         super().__init__(weights, threads)
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
-        self.tensors = Weights(*(torch.from_numpy(a) for a in weights))
+        self.tensors = Weights(*(torch.from_numpy(a) for a in weights[:5]))
         self.stabiliser = self.tensors.W.new_tensor([EPS, -EPS])
-        self.H, (D, _) = len(weights.U), weights.W.shape
+        self.H, layers = len(weights.U), weights.stack
         dtype = self.tensors.W.dtype
-        self.lstm = torch.nn.LSTM(D, self.H, batch_first=True, dtype=dtype)
+        self.lstm = torch.nn.LSTM(len(layers[0][0]), self.H, len(layers), batch_first=True, dtype=dtype)
         self.dense = torch.nn.Linear(self.H, 1, dtype=dtype)
-        w = self.tensors
+        pairs = [(self.dense.weight, weights.V.T), (self.dense.bias, weights.c)]
+        for mine, (W, U, b) in zip(self.lstm.all_weights, layers, strict=True):
+            pairs += zip(mine, (W.T, U.T, b, np.zeros_like(b)), strict=True)
         with torch.no_grad():
-            for mine, value in (
-                (self.lstm.weight_ih_l0, w.W.T),
-                (self.lstm.weight_hh_l0, w.U.T),
-                (self.lstm.bias_ih_l0, w.b),
-                (self.lstm.bias_hh_l0, torch.zeros_like(w.b)),
-                (self.dense.weight, w.V.T),
-                (self.dense.bias, w.c),
-            ):
-                mine.copy_(value)
+            for parameter, value in pairs:
+                parameter.copy_(torch.from_numpy(value))
         for module in (self.lstm, self.dense):
             module.eval().requires_grad_(False)
 
@@ -66,7 +63,7 @@ class TorchPeer(Peer):
             return {"forward": self._forward, "arras": self._arras, "rudder": self._rudder}[kind](x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self.dense(self.lstm(x)[1][0][0])[:, 0]
+        return self.dense(self.lstm(x)[1][0][-1])[:, 0]
 
     def _eps(self, z: Tensor) -> Tensor:
         """Eps with the sign of z, taken as + at zero."""

@@ -20,6 +20,7 @@ from benchmarks.sections import (
     profile,
     rolling,
     shapes,
+    stac,
     starting,
     threads,
     training,
@@ -27,6 +28,7 @@ from benchmarks.sections import (
 
 SECTIONS: dict[str, Callable[[Options], str]] = {
     "shapes": shapes.run,
+    "stac": stac.run,
     "peak": peak.run,
     "threads": threads.run,
     "precision": precision.run,

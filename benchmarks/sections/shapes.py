@@ -39,6 +39,9 @@ PHYSIOEX = (
     "is the rule's and not rounding; it has no rudder, and its forward is torch's."
 )
 
+RUNTIMES = "ONNX Runtime and OpenVINO run an ONNX graph, which only predicts."
+MEASURED = ("fastlrp", "Numba", "NumPy", "torch", "JAX", "jaxlib", "physioex", "ONNX Runtime", "OpenVINO")
+
 Way = tuple[str, str]  # a peer, and what runs its threads
 
 
@@ -156,5 +159,7 @@ def run(options: Options) -> str:
     parts += [f"Not measured: {name}: {why}" for name, why in absent.items()]
     if "physioex" not in absent:
         parts.append(f"physioex: {PHYSIOEX}")
-    parts.append(machine.describe(("fastlrp", "Numba", "NumPy", "torch", "JAX", "jaxlib", "physioex"), options.threads))
+    if not {"ONNX Runtime", "OpenVINO"} <= set(absent):
+        parts.append(RUNTIMES)
+    parts.append(machine.describe(MEASURED, options.threads))
     return "\n\n".join(parts)

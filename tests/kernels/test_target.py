@@ -41,6 +41,58 @@ assert not calls, calls[:3]
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+#: The product's code for an aarch64 processor, compiled on any: addresses instead of arrays, whose counts of references
+#: are instructions of the host.
+NEON = """
+import platform
+import re
+import sys
+
+platform.machine = lambda: "aarch64"
+import llvmlite.binding as llvm
+from numba import types
+from fastlrp.kernels.cpu.product import WIDE, product
+
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+triple = "aarch64-unknown-linux-gnu"
+try:
+    target = llvm.Target.from_triple(triple)
+except RuntimeError:
+    sys.exit("no aarch64")
+for number in (types.float32, types.float64):
+    p, i = types.CPointer(number), types.int64
+    product.compile((p, i, i, p, i, p, i, p, i, i, p, i, i, p, i, p, i))
+    (code,) = (code for signature, code in product.inspect_llvm().items() if signature[0] == p)
+    code = re.sub("target triple = .*", f'target triple = "{triple}"', code)
+    code = re.sub('target datalayout = .*|"target-(cpu|features)"="[^"]*"', "", code)
+    for cpu in ("generic", "apple-m1", "neoverse-v1"):
+        machine = target.create_target_machine(cpu=cpu, opt=3)
+        blocks = re.split(r"^\\.?\\w+:", machine.emit_assembly(llvm.parse_assembly(code)), flags=re.MULTILINE)
+        bodies = [[line.strip() for line in block.splitlines() if line.startswith("\\t")] for block in blocks]
+        fused = max(sum(line.startswith("fmla") for line in body) for body in bodies)
+        loops = [body for body in bodies if sum(line.startswith("fmla") for line in body) == fused]
+        shortest = sorted(loops, key=len)[:2]
+        on_stack = sum("[sp" in line for body in shortest for line in body)
+        print(number, cpu, fused == 6 * WIDE, len(shortest[1]) - fused, on_stack)
+"""
+
+
+def test_products_for_aarch64_keep_their_sums_in_registers():
+    """The two inner loops of a block of 6 x 4 vectors, one for each source, have 24 multiply-adds and few instructions
+    beside them (11 when this was written), and nothing of theirs lies on the stack."""
+    features = "+neon" if platform.machine().lower() in ("arm64", "aarch64") else "+sse2"
+    done = run_python("-c", NEON, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
+    if done.stderr.strip() == "no aarch64":
+        pytest.skip("this LLVM does not compile for aarch64")
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[1] for line in lines] == 2 * ["generic", "apple-m1", "neoverse-v1"]
+    for _, _, full, beside, on_stack in lines:
+        assert (full, on_stack) == ("True", "0"), done.stdout
+        assert int(beside) <= 13, done.stdout
+
+
 def test_kernels_compile_where_nothing_can_be_kept(tmp_path):
     """A read-only installation and home, even for root: files take the place of Numba's folders."""
     shutil.copytree(PACKAGE, tmp_path / "fastlrp", ignore=shutil.ignore_patterns("__pycache__"))
