@@ -32,6 +32,10 @@ from fastlrp.rules import Aggregate, Rule
 MOST = 12
 
 
+#: Bytes of scratch up to which it waits here for the next call; larger ones are kept by memory.py, within its bounds.
+KEPT_BYTES = 1 << 20
+
+
 class _Ready(NamedTuple):
     """What so many samples and a target need: the kernel's numbers, the shapes of results, and scratch that no thread
     uses at present."""
@@ -78,10 +82,10 @@ class Few:
         try:
             scratch = ready.scratch.pop()
         except IndexError:  # the first call, or other threads have what there is
-            scratch = memory.scratch(int(ready.job[0]["scratch"]), dtype)
+            scratch = memory.aligned(int(ready.job[0]["scratch"]), dtype)
         fine = run_few(ready.job, self._programs, self._nodes, plan.weights, X, scratch,
                        (values.reshape(-1), prediction.reshape(-1), score, initial_state, unattributed))  # fmt: skip
-        if scratch.nbytes < memory.LARGE:  # else memory.py keeps it, for everybody and within bounds
+        if scratch.nbytes <= KEPT_BYTES:
             ready.scratch.append(scratch)
         if not fine:
             raise FloatingPointError("infinite value")
