@@ -74,6 +74,7 @@ def _network(dtype: Any, seed: int = 0) -> Network:
 def _explain(X: Any) -> None:
     net = _network(X.dtype)
     net.predict(X)
+    net.predict(X[:1])
     for rule in ("arras", "rudder"):
         net.explain(X, rule=rule)
         net.explain(X[:1], rule=rule)

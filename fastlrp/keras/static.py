@@ -43,7 +43,7 @@ def static_way(uses: Sequence[Use], weights: Weights) -> Way:
             identity(node)  # refuses casts to whole numbers
         elif kind in ("Flatten", "Reshape"):
             check_shape(kind, node, [shape[1]])
-        elif kind != "Activation" or activation_of(kind, node, False, False) != "linear":
+        elif kind != "Activation" or activation_of(kind, node, False, False)[0] != "linear":
             raise ModelFileError(cannot(node, _FOLDS))
     return Way(shape[1], affine)
 

@@ -126,10 +126,10 @@ class Chain:
             elif layer.activation == "softmax" and i != weighted[-1][0]:
                 raise ValueError(f"Network: {self._label(i)} has softmax, which only the last layer may have")
         self._sequence = sequence and recurrent
-        beside = "static features" if self._n_static else "Masking" if self._layers[0].kind == "Masking" else None
-        if self._sequence and beside is not None:
+        apart = "static features" if self._n_static else "Masking" if self._layers[0].kind == "Masking" else None
+        if self._sequence and apart is not None:
             raise ValueError(
-                f"Network: the output is a sequence, which is not explained beside {beside}: the last recurrent layer "
+                f"Network: the output is a sequence, which is not explained beside {apart}: the last recurrent layer "
                 "must have return_sequences=False"
             )
         if not recurrent and self._layers[0].kind == "Masking":

@@ -9,6 +9,8 @@ networks need are compiled when the first one comes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastlrp.kernels import formulas
@@ -57,7 +59,7 @@ COMMON = (
 )  # fmt: skip
 
 
-def has_rare(program):
+def has_rare(program: Any) -> bool:
     """Whether a program has an instruction that only ``rare`` knows."""
     softmax = (program["kind"] == ACTIVATE) & (program["activation"] == SOFTMAX)
     return bool((softmax | ~np.isin(program["kind"], COMMON)).any())
