@@ -80,8 +80,8 @@ class _Builder:
         reason = refusal(node) or (ELSE if kind in MASK_OPERATIONS else None)
         if reason is None and self.masked and self.sequence and kind not in KEEP_MASKS | {"Masking"}:
             reason = (
-                "it stands above a Masking layer, whose mask it loses in some versions of Keras, without a word: "
-                "put it below that layer, or leave it out"
+                "it stands above a Masking layer, whose mask it perhaps loses in some versions of Keras, as it is not "
+                "among the layers that are known to hand it on: leave it out, or apply it to X before the model"
             )
         if reason:
             raise ModelFileError(cannot(node, reason))
