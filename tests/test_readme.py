@@ -87,7 +87,7 @@ def test_commands_and_options_named_exist():
     """Each `fastlrp ...` line parses once its placeholders are filled in."""
     section = README.split("## Command line")[1].split("\n## ")[0]
     lines = [line.strip() for line in section.splitlines() if line.startswith("    fastlrp ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         words = shlex.split(
             re.split(r" {3,}", line)[0].replace("[", "").replace("]", "").replace("both|arras|rudder", "both")

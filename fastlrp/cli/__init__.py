@@ -141,6 +141,8 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
         "gets from the one above: each step its own (default), their average, or the last step's")  # fmt: skip
     add("--at-step", metavar="T", type=int, default=-1, help="of a network that predicts at every step, the one whose "
         "output is explained: 0 is the first, -1 the last (default)")  # fmt: skip
+    add("--min-steps", metavar="N", type=int, help="also explain assets with only so many rows, if the network has "
+        "Masking")  # fmt: skip
     add = parser.add_argument_group("how").add_argument
     add("--by-step", action="store_true", help="a column a feature and step, NAME_lag0 the newest, instead of the sum")
     add("--by-time", action="store_true", help="means over the assets of each time (mean, abs, share) instead of rows")
@@ -206,12 +208,6 @@ def _computed(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]
     add("--n-steps", metavar="N", type=int, help="integrated_gradients: nodes between the baseline, zero, and X "
         "(default: 32)")  # fmt: skip
     add("--steps", metavar="T", type=int, help="length of a window, where the network does not fix it")
-    add(
-        "--min-steps",
-        metavar="N",
-        type=int,
-        help="also explain assets with only so many rows, if the network has Masking",
-    )
     return add
 
 
@@ -269,6 +265,9 @@ def _explain(arguments: argparse.Namespace) -> int:
     check_output(out, {"the model": arguments.model, "the panel": arguments.panel})
     with as_notes():
         net = read_keras(arguments.model, architecture=arguments.architecture)
+    if arguments.by_step and not net.recurrent:
+        what = f"{arguments.model} has no recurrent layer, and so one step"
+        raise ValueError(f"--by-step was given, but {what}: leave it out")
     panel, written = read_panel(arguments, net)
     if arguments.features is not None or net.columns is None:  # a note has said which columns they are
         net = net.with_columns(list(panel.columns))

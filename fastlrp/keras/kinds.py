@@ -28,7 +28,7 @@ ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
 KNOWN = IDENTITIES | AFFINE | OTHERS | ACTIVATIONS
 #: Operations by which Keras 3 lists how a Masking layer's mask is found, beside the chain of layers.
 MASK_OPERATIONS = {"NotEqual", "Any"}
-#: Layers that hand a mask on in every version of Keras; others lose it in some, without a word.
+#: Layers that are known to hand a mask on; above others it might be lost, without a word.
 KEEP_MASKS = {
     "InputLayer", "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU",
     "BatchNormalization", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout",

@@ -72,9 +72,12 @@ def _left_out(e: Evidence, found: int) -> Iterator[str]:
     frame = e.subject.frame
     share = frame.isna().mean().sort_values(ascending=False, kind="stable")
     worst = [f"{name} ({percent(value)} of rows)" for name, value in share[share > 0].iloc[:3].items()]
+    window = f"full window of {count(e.subject.steps, e.line.unit)}"
+    if e.least is not None:
+        window = f"window of {e.least} to {count(e.subject.steps, e.line.unit)}"
     yield (
-        f"{count(n - found, 'row')} of {n:,} {'is' if n - found == 1 else 'are'} left out: {short:,} because no full "
-        f"window of {count(e.subject.steps, e.line.unit)} without a break ends there, {gaps:,} because "
+        f"{count(n - found, 'row')} of {n:,} {'is' if n - found == 1 else 'are'} left out: {short:,} because no "
+        f"{window} without a break ends there, {gaps:,} because "
         + (
             "a value is missing in the window"
             if e.subject.net is not None

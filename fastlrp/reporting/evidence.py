@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +65,15 @@ class Evidence:
 
     @cached_property
     def n_full(self) -> int:
-        """Rows that end a full window, whether or not a value is missing there."""
-        return int(np.count_nonzero(find_windows(self.subject.frame.index, self.subject.steps)[1]))
+        """Rows that end a window, whether or not a value is missing there."""
+        found = find_windows(self.subject.frame.index, self.subject.steps, self.least)
+        return int(np.count_nonzero(found.ends if found.lengths is None else found.lengths))
+
+    @property
+    def least(self) -> int | None:
+        """The fewest steps of a window, where the model takes short histories; None: all of them."""
+        model = self.subject.model
+        return cast("int | None", getattr(getattr(model, "estimator", model), "min_steps", None))
 
     @cached_property
     def asset_codes(self) -> Array:

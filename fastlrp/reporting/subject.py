@@ -101,6 +101,11 @@ def subject(
     is_net = isinstance(last, Chain | Chains)
     if is_net:
         check_network(last)
+        if not last.recurrent:
+            raise ValueError(
+                "the report is about windows, but the network has no recurrent layer: its explain and predict take "
+                "rows of features"
+            )
         refuse_input(last, target)
     where = Path(panel).name if isinstance(panel, str | os.PathLike) else "a DataFrame in memory"
     if isinstance(panel, str | os.PathLike):

@@ -299,13 +299,6 @@ def _run_part(
     results.values[part.rows] = whole
 
 
-class _Head(Chain):
-    """The layers above the last recurrent one, which are no network of their own."""
-
-    def _check_chain(self) -> None:
-        """Nothing to check: they come from a network."""
-
-
 def _without_steps(net: Chain, kind: np.dtype[Any], rule: Rule | None, beside: Array | None, **ask: Any) -> Results:
     """The results of windows without a live step: the head reads h_0 = 0, and what relevance arrives there has arrived
     at the initial state; static features, if there are some, are ``beside`` it, a row a window."""
@@ -322,7 +315,7 @@ def _without_steps(net: Chain, kind: np.dtype[Any], rule: Rule | None, beside: A
     if beside is not None:
         rows[:, H:] = beside
     of_head = rule if rule is None or rule.hands_down else _gradient_of_head(rule, H, S)
-    found = host.run(_Head(head), Windows(rows), 1, rule=of_head, **ask)
+    found = host.run(Chain(head), Windows(rows), 1, rule=of_head, **ask)
     if rule is None:
         return found
     values, static = found.values[:, 0, :H], found.values[:, 0, H:]
