@@ -254,7 +254,7 @@ def prediction_names(net: AnyNetwork, steps: int = 1) -> list[str]:
 
 def _one_or_many(prediction: Array) -> Array:
     """Without the axis of outputs, the last one, where there is one output."""
-    if prediction.shape[-1] > 1:
+    if prediction.shape[prediction.ndim - 1] > 1:
         return prediction
     return prediction.reshape(prediction.shape[0]) if on_gpu(prediction) else prediction[..., 0]
 

@@ -352,7 +352,7 @@ def test_parameters_of_activations_are_checked_and_kept(rng):
 
 def test_an_activation_that_only_a_processor_knows_is_refused_on_a_gpu(rng):
     net = network([lstm(rng, 3, 4), dense(rng, 4, 2, activation="gelu"), dense(rng, 2, 1)])
-    with pytest.raises(ValueError, match="but the activation gelu is computed on the CPU alone"):
+    with pytest.raises(ValueError, match="but a network with the activation gelu is computed on the CPU alone"):
         net.predict(np.zeros((1, 2, 3)), device="cuda")
 
 

@@ -30,7 +30,7 @@ KNOWN = IDENTITIES | AFFINE | OTHERS | ACTIVATIONS
 MASK_OPERATIONS = {"NotEqual", "Any"}
 #: Layers that are known to hand a mask on; above others it might be lost, without a word.
 KEEP_MASKS = {
-    "InputLayer", "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU",
+    "InputLayer", "LSTM", "GRU", "Bidirectional", "Dense", "TimeDistributed", "Activation", "ReLU", "LeakyReLU", "ELU",
     "BatchNormalization", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout",
     "ActivityRegularization",
 }  # fmt: skip

@@ -5,7 +5,7 @@ into which it has put the function: code that stands four calls deep is optimise
 pieces of machine code are never run. Here a function stops as LLVM code. Those that Python calls are optimised whole,
 once. Without this, and the passes below, a first explanation took half as long again.
 
-Numba has no public name for most of what is used here; ``tests/kernels/test_parts.py`` says whether it works.
+Numba has no public name for most of what is used here; ``tests/kernels/test_compiled_parts.py`` says whether it works.
 """
 
 from __future__ import annotations

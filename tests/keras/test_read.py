@@ -45,10 +45,6 @@ REFUSED = {
 READ_SINCE = {"refused_sequence_output", "refused_activation", "refused_no_lstm"}
 
 
-#: Cases that are read by now; archives of versions that cannot be installed here still call them refused.
-READ_SINCE = {"refused_gru"}
-
-
 def load(version: str, name: str) -> fl.Network:
     return read_keras(folder(version) / name, architecture=architecture(version, name))
 

@@ -19,6 +19,7 @@ from fastlrp.kernels.program.inference import Plan, make_plan
 from fastlrp.kernels.program.instructions import KINDS, WORDS
 from fastlrp.kernels.program.rows import BLOCKS, QUADS
 from fastlrp.kernels.program.training import TrainPlan, train_plan
+from fastlrp.model.layers import CURVES
 
 FILE = Path(__file__).parents[1] / "data" / "golden-programs.json"
 RULES = (None, fl.Arras(), fl.Arras(recurrent=False), fl.Rudder())
@@ -104,6 +105,18 @@ def gru_network(rng: np.random.Generator) -> fl.Network:
     return fl.Network([*layers, fl.Dense(_weights(rng, width, 2), _weights(rng, 2))], steps=3)
 
 
+def more_network(rng: np.random.Generator) -> fl.Network:
+    """A chain with Masking or not, static features or not, or a sequence to the end, and another activation."""
+    D, H, M, S = (int(size) for size in rng.integers(1, 9, 4))
+    every, cell = bool(rng.random() < 0.3), _gru if rng.random() < 0.5 else _lstm
+    masked, S = not every and bool(rng.random() < 0.5), 0 if every or rng.random() < 0.5 else S
+    name = str(rng.choice(CURVES))
+    layers = [fl.Masking(-1.0)] if masked else []
+    layers += [fl.Dense(_weights(rng, D, M), None, "gelu"), cell(rng, M, H, every)]
+    layers += [fl.Dense(_weights(rng, H + S, M), _weights(rng, M), name), fl.Dense(_weights(rng, M, 2))]
+    return fl.Network(layers, steps=3, static=S)
+
+
 def _lines(program: np.ndarray) -> Iterator[str]:
     """Instructions by name, with every non-zero word under the first of its names."""
     for record in program:
@@ -162,6 +175,17 @@ def digests() -> Iterator[tuple[str, str]]:
             words = ["gru", f"{seed:03d}", label(rule), dtype, f"reduced={reduced}", f"shared={shared}"]
             yield " ".join(words), inference_digest(made)
         yield f"gru {seed:03d} training", training_digest(train_plan(net, 3))
+    for seed in range(NETWORKS // 5):
+        rng = np.random.default_rng(seed)
+        net, dtype = more_network(rng), str(rng.choice(("float32", "float64")))
+        for rule in GRU_RULES:
+            reduced, shared = bool(rule) and bool(rng.random() < 0.4), bool(rng.random() < 0.5)
+            at_step = int(rng.integers(3)) if net.sequence and rule else None
+            made = make_plan(net, 3, np.dtype(dtype), rule=rule, reduced=reduced, shared=shared, at_step=at_step)
+            words = ["more", f"{seed:03d}", label(rule), dtype, f"reduced={reduced}", f"shared={shared}"]
+            yield " ".join([*words, f"at_step={at_step}"]), inference_digest(made)
+        if not net.sequence:
+            yield f"more {seed:03d} training", training_digest(train_plan(net, 3))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ OUTPUT_SLOPES = {
 }
 
 
+def opened(t: Array) -> Array:
+    """1/(1 + 2^t), above 0 for any t, as kernels compute it: a closed gate keeps the sign of what it lets through."""
+    return 1 / (1 + np.exp2(np.minimum(t, 1021.0)))
+
+
 class Interpreter:
     """The rows of one tile with as many lanes as samples; ``months`` (row, month) where windows share theirs."""
 
@@ -111,8 +116,7 @@ class Interpreter:
 
     def _cell(self, do: Any, zi: Array, zf: Array, zg: Array, zo: Array) -> tuple[Array, Array]:
         """i*g and f*c' from gates in units of 2^t; writes the new c and h."""
-        with np.errstate(over="ignore"):  # a closed gate overflows
-            i, f, o = (1 / (1 + np.exp2(z)) for z in (zi, zf, zo))
+        i, f, o = (opened(z) for z in (zi, zf, zo))
         written, kept = i * np.tanh(zg), f * self.read(do, "before", len(zf))
         c = written + kept
         self.read(do, "h", len(zo))[:] = o * np.tanh(c)
@@ -207,18 +211,18 @@ class Interpreter:
         usual = do["activation"] == do_.TANH and do["gate"] == do_.SIGMOID
         gate, signal = self.of_gates(do)
         z, before = self.read(do, "z", 4 * units), self.read(do, "before", units).copy()
-        opened = (lambda t: 1 / (1 + np.exp2(t))) if usual else gate
+        is_open = opened if usual else gate
         rows = {name: z[k * units : (k + 1) * units] for k, name in enumerate(("z", "r", "zh", "past"))}
         with np.errstate(over="ignore"):  # a closed gate overflows
             if stage != do_.UPDATE:
-                rows["r"][:] = opened(rows["r"].copy())
+                rows["r"][:] = is_open(rows["r"].copy())
             if stage == do_.WHOLE:
                 rows["zh"][:] = self.read(do, "a", units) + rows["r"] * rows["past"]
                 rows["past"][:] = rows["r"]
             if stage == do_.RESET:
                 rows["past"][:] = rows["r"] * before
                 return
-            kept = opened(rows["z"].copy())
+            kept = is_open(rows["z"].copy())
         rows["z"][:], rows["r"][:] = (1 - kept) * signal(rows["zh"]), kept * before
         self.read(do, "h", units)[:] = rows["z"] + rows["r"]
 

@@ -87,7 +87,7 @@ def exact(name, x, dtype):
 #: Largest errors in units in the last place of the exact number: of the value, and of the slope where it does not
 #: cancel (silu's and gelu's pass through zero: there in units of 1). gelu_tanh's argument is rounded before e^x, which
 #: multiplies that error by its size.
-ULPS = {"selu": 5, "gelu": 8, "exponential": 5}
+ULPS = {"selu": 5, "gelu": 8, "gelu_tanh": 5, "exponential": 5}
 REACH = {np.float32: 80, np.float64: 650}  # e^x stays a normal number
 
 

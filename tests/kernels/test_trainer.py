@@ -269,6 +269,7 @@ CASES = [  # network, T, n, loss, weighted, alpha; 150 samples are three tiles, 
 
 
 def make(rng, name, T, n):
+    T = 1 if name == "no recurrent layer" else T
     net = fl.Network(NETWORKS[name](rng), steps=T, static=2 * name.startswith("static"))
     X, y = rng.standard_normal((n, T, net.n_columns)), rng.standard_normal((n, net.n_outputs))
     if net.mask_value is not None:

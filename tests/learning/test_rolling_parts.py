@@ -219,7 +219,7 @@ def test_only_rows_with_a_window_are_written(rng):
     X = panel(rng)
     model = fitted(X, rng, step=30, network={"threads": 1})
     rolled = model._rolled(X)
-    results = rolled._allocate(1, fl.Arras(), False)
+    results = rolled._allocate(model.networks_[0], fl.Arras(), reduced=False)
     for array in results:
         array.fill(7)
     (part,) = deal(rolled.who, T, 10_000, 1)

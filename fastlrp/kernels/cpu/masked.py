@@ -23,7 +23,7 @@ from fastlrp.masks import masked_rows
 from fastlrp.model.chain import Chain
 from fastlrp.model.layers import Bidirectional, Recurrent
 from fastlrp.panels.windows import Windows
-from fastlrp.rules import Rule
+from fastlrp.rules import Aggregate, Rule
 
 #: Bytes of relevance, and as many of X, of the windows that are taken at once.
 AT_ONCE_BYTES = 1 << 25
@@ -63,10 +63,12 @@ def run(
     steps: int,
     *,
     rule: Rule | None = None,
+    target: int = 0,
+    aggregate: Aggregate = "sequence",
     reduced: bool = False,
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
-    **ask: Any,
+    at_step: int | None = None,
 ) -> Results:
     """Predict every window, and explain it if there is a rule; arguments and errors are those of ``host.run``.
 
@@ -75,9 +77,11 @@ def run(
     ValueError
         If windows have masked steps, and the rule a baseline for each step.
     """
+    ask: dict[str, Any] = {"target": target, "aggregate": aggregate}
     parts = _parts(net, windows, steps, rule, reduced=reduced)
     if parts is None:
-        return host.run(net, windows, steps, rule=rule, reduced=reduced, threads=threads, advance=advance, **ask)
+        return host.run(net, windows, steps, rule=rule, reduced=reduced, threads=threads, advance=advance,
+                        at_step=at_step, **ask)  # fmt: skip
     results = _empty(net, windows, steps, rule, reduced=reduced)
     for rows in _without_window(windows):
         for array in results:
