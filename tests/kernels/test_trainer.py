@@ -680,6 +680,8 @@ import os, signal, threading, time, warnings
 import numpy as np, pandas as pd, fastlrp as fl
 from fastlrp.kernels.training.trainer import Trainer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+
 def interrupted(call):
     "Whether a call ends by a signal that comes while a thread trains."
     def send():
