@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -169,7 +170,7 @@ class Chain:
         parts = [(one.forward, one.backward) if isinstance(one, Bidirectional) else (one,) for one in self._layers]
         return tuple(cell for part in parts for cell in part if isinstance(cell, Recurrent))
 
-    @property
+    @cached_property  # asked for in every call, which takes less than finding out
     def cpu_only(self) -> str | None:
         """The network in a few words if a part of it is computed on the CPU alone, else None."""
         if not self._recurrent:
