@@ -104,9 +104,8 @@ def nothing(net: AnyNetwork, steps: int, dtype: np.dtype[Any], ask: Ask) -> tupl
     def empty(*shape: int) -> Any:
         return np.empty(shape, dtype)
 
-    D, S = net.n_features, net.n_static
-    values = empty(0, D + S) if ask.reduced else empty(0, steps * D + S) if S else empty(0, steps, D)
+    values = empty(0, *net.relevance_shape(steps, reduced=ask.reduced))
     results = Results(values, empty(0, net.n_outputs), empty(0), empty(0), empty(0))
     if isinstance(net, Chain):
         return results, None
-    return results, Spread(values, results.prediction, np.zeros(D + S), len(net.networks))
+    return results, Spread(values, results.prediction, np.zeros(net.n_columns), len(net.networks))

@@ -121,8 +121,7 @@ class RollingPanel:
 
     def _allocate(self, net: Network, rule: Rule | None, *, reduced: bool) -> Results:
         n, T, dtype = len(self.who), self.models.steps, self.models.centers.dtype
-        explained, D, S = 0 if rule is None else n, net.n_features, net.n_static
-        values = ((1 if reduced else T) * D + S,) if S else (D,) if reduced else (T, D)
+        explained, values = 0 if rule is None else n, net.relevance_shape(T, reduced=reduced)
         shapes = ((explained, *values), (n, net.n_outputs), *[(explained,)] * 3)
         return Results(*(memory.results(*shape, dtype=dtype) for shape in shapes))
 

@@ -244,6 +244,14 @@ class Chain:
             return None
         return (*self._features, *(self._static or ()))
 
+    def relevance_shape(self, steps: int, *, reduced: bool) -> tuple[int, ...]:
+        """The shape of a sample's relevance as kernels write it: (step, feature), or (feature,) where steps are summed;
+        with static features (width,), theirs behind all others."""
+        D, S = self._n_features, self._n_static
+        if S:
+            return ((1 if reduced else steps) * D + S,)
+        return (D,) if reduced else (steps, D)
+
     @property
     def outputs(self) -> tuple[str, ...] | None:
         """Names of the output units, or None."""

@@ -55,6 +55,10 @@ class Chains:
         """D + S: the columns of a panel that the members read."""
         return self._first.n_columns
 
+    def relevance_shape(self, steps: int, *, reduced: bool) -> tuple[int, ...]:
+        """The shape of a sample's relevance, as :meth:`Chain.relevance_shape` has it."""
+        return self._first.relevance_shape(steps, reduced=reduced)
+
     @property
     def sequence(self) -> bool:
         """Whether its members predict at every step."""

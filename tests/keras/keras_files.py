@@ -29,13 +29,18 @@ def names(version: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def folder(version: str) -> Path:
-    """The files of a version, unpacked for this session."""
-    path = Path(tempfile.mkdtemp(prefix=f"keras-{version}-"))
+def unpacked(stem: str) -> Path:
+    """The files of an archive, unpacked for this session."""
+    path = Path(tempfile.mkdtemp(prefix=stem))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
-    with zipfile.ZipFile(DATA / f"keras-{version}.zip") as archive:
+    with zipfile.ZipFile(DATA / f"{stem}.zip") as archive:
         archive.extractall(path)
     return path
+
+
+def folder(version: str) -> Path:
+    """The files of a version of Keras, likewise."""
+    return unpacked(f"keras-{version}")
 
 
 @functools.cache

@@ -5,10 +5,7 @@ The archives ``steps-keras-*.zip`` are made by ``scripts/make_keras_files.py --n
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -16,42 +13,33 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from keras_files import DATA, VERSIONS, architecture, case_of, folder, forward, names, outputs
+from keras_files import DATA, VERSIONS, architecture, case_of, folder, forward, names, outputs, unpacked
 from numpy.testing import assert_allclose
 
 import fastlrp as fl
 from fastlrp.cli import main
 from fastlrp.keras import describe_keras, read_keras, write_keras
 
-ARCHIVES = sorted(path.stem.removeprefix("steps-keras-") for path in DATA.glob("steps-keras-*.zip"))
+ARCHIVES = sorted(path.stem for path in DATA.glob("steps-keras-*.zip"))
 
 
 @functools.cache
-def unpacked(version: str) -> Path:
-    path = Path(tempfile.mkdtemp(prefix=f"steps-keras-{version}-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    with zipfile.ZipFile(DATA / f"steps-keras-{version}.zip") as archive:
-        archive.extractall(path)
-    return path
-
-
-@functools.cache
-def keras_outputs(version: str) -> dict[str, np.ndarray]:
-    with np.load(unpacked(version) / "outputs.npz") as archive:
+def keras_outputs(stem: str) -> dict[str, np.ndarray]:
+    with np.load(unpacked(stem) / "outputs.npz") as archive:
         return dict(archive)
 
 
 FILES = [
-    (version, path.name)
-    for version in ARCHIVES
-    for path in sorted(unpacked(version).iterdir())
+    (stem, path.name)
+    for stem in ARCHIVES
+    for path in sorted(unpacked(stem).iterdir())
     if path.suffix in (".h5", ".keras")
 ]
-DESCRIBED = [(version, name) for version, name in FILES if not name.startswith("subclassed")]
+DESCRIBED = [(stem, name) for stem, name in FILES if not name.startswith("subclassed")]
 
 
-def load(version: str, name: str) -> fl.Network:
-    path = unpacked(version) / name
+def load(stem: str, name: str) -> fl.Network:
+    path = unpacked(stem) / name
     json = path.with_name(f"{case_of(name)}.json")
     return read_keras(path, architecture=json if name.endswith((".weights.h5", ".legacy.h5")) else None)
 
@@ -62,38 +50,38 @@ def rows(X: np.ndarray) -> np.ndarray:
 
 
 def test_both_versions_of_keras_are_covered() -> None:
-    assert {version.split(".")[0] for version in ARCHIVES} == {"2", "3"}
+    assert {stem.removeprefix("steps-keras-").split(".")[0] for stem in ARCHIVES} == {"2", "3"}
 
 
-@pytest.mark.parametrize(("version", "name"), DESCRIBED)
-def test_predicts_what_keras_predicted(version: str, name: str) -> None:
-    case, found = case_of(name), keras_outputs(version)
+@pytest.mark.parametrize(("stem", "name"), DESCRIBED)
+def test_predicts_what_keras_predicted(stem: str, name: str) -> None:
+    case, found = case_of(name), keras_outputs(stem)
     X, want = found[f"{case}/input"], found[f"{case}/output"]
-    got = np.asarray(load(version, name).predict(X)).reshape(want.shape)
+    got = np.asarray(load(stem, name).predict(X)).reshape(want.shape)
     assert_allclose(got, want, rtol=0, atol=2e-6 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("version", ARCHIVES)
-def test_kinds_of_models_are_recognised(version: str) -> None:
-    assert load(version, "every_step.h5").sequence
-    assert load(version, "every_step_two_ways.keras").steps is None
-    table, rows = load(version, "rows.keras"), load(version, "rows_sequential.h5")
+@pytest.mark.parametrize("stem", ARCHIVES)
+def test_kinds_of_models_are_recognised(stem: str) -> None:
+    assert load(stem, "every_step.h5").sequence
+    assert load(stem, "every_step_two_ways.keras").steps is None
+    table, rows = load(stem, "rows.keras"), load(stem, "rows_sequential.h5")
     assert (table.recurrent, table.steps, table.n_features) == (False, 1, 3)
     assert rows.layers[0].activation == "silu"
-    found = [(layer.activation, layer.alpha) for layer in load(version, "curves.h5") if isinstance(layer, fl.Dense)]
+    found = [(layer.activation, layer.alpha) for layer in load(stem, "curves.h5") if isinstance(layer, fl.Dense)]
     names = ["leaky_relu", "elu", "selu", "silu", "gelu", "softplus", "softsign", "exponential", "relu6"]
     assert [name for name, _ in found[:9]] == names
     assert [alpha for _, alpha in found[:9]] == [0.2, 1.0, *[None] * 7]
     assert [name for name, _ in found[9:]] == ["leaky_relu", "elu", "leaky_relu", "relu6", "leaky_relu"]
     assert [round(alpha or 0, 6) for _, alpha in found[9:]] == [0.3, 0.7, 0.1, 0, 0.05]
-    assert "rows of 3 features in, 2 outputs" in describe_keras(unpacked(version) / "rows.keras").verdict
-    assert "1 output at every step" in describe_keras(unpacked(version) / "every_step.h5").verdict
+    assert "rows of 3 features in, 2 outputs" in describe_keras(unpacked(stem) / "rows.keras").verdict
+    assert "1 output at every step" in describe_keras(unpacked(stem) / "every_step.h5").verdict
 
 
-@pytest.mark.parametrize(("version", "name"), DESCRIBED)
+@pytest.mark.parametrize(("stem", "name"), DESCRIBED)
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_written_and_read_again_it_is_the_same(tmp_path: Path, version: str, name: str, suffix: str) -> None:
-    net = load(version, name)
+def test_written_and_read_again_it_is_the_same(tmp_path: Path, stem: str, name: str, suffix: str) -> None:
+    net = load(stem, name)
     write_keras(net, tmp_path / f"model{suffix}")
     assert read_keras(tmp_path / f"model{suffix}") == net
     weights = tmp_path / "w.weights.h5"
@@ -126,11 +114,11 @@ def test_the_evident_chain_predicts_what_keras_predicted(version: str, name: str
     assert_allclose(got, want, rtol=0, atol=1e-6 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("version", ARCHIVES)
+@pytest.mark.parametrize("stem", ARCHIVES)
 @pytest.mark.parametrize("kind", [".weights.h5", ".legacy.h5"])
-def test_widths_put_layers_in_order_where_the_file_does_not(version: str, kind: str) -> None:
+def test_widths_put_layers_in_order_where_the_file_does_not(stem: str, kind: str) -> None:
     """The attributes of this model stand in the opposite order of its calls."""
-    path, found = unpacked(version) / f"subclassed_chain{kind}", keras_outputs(version)
+    path, found = unpacked(stem) / f"subclassed_chain{kind}", keras_outputs(stem)
     if not path.exists():
         pytest.skip("Keras 3 writes no legacy weights")
     X, want = found["subclassed_chain/input"], found["subclassed_chain/output"]
@@ -141,12 +129,12 @@ def test_widths_put_layers_in_order_where_the_file_does_not(version: str, kind: 
     assert [layer.return_sequences for layer in net.layers[:2]] == [True, False]
 
 
-@pytest.mark.parametrize("version", ARCHIVES)
-def test_what_allows_more_than_one_reading_is_refused(version: str) -> None:
+@pytest.mark.parametrize("stem", ARCHIVES)
+def test_what_allows_more_than_one_reading_is_refused(stem: str) -> None:
     with pytest.raises(fl.ModelFileError, match=r"allows more than one order of its layers, .* or .*: give the arch"):
-        read_keras(unpacked(version) / "subclassed_unclear.weights.h5", architecture="chain")
+        read_keras(unpacked(stem) / "subclassed_unclear.weights.h5", architecture="chain")
     with pytest.raises(fl.ModelFileError, match=r"are those of a GRU, which shapes alone do not tell apart"):
-        read_keras(unpacked(version) / "subclassed_gru.weights.h5", architecture="chain")
+        read_keras(unpacked(stem) / "subclassed_gru.weights.h5", architecture="chain")
     for name, words in (("bidirectional", "belong to a Bidirectional layer"), ("batchnorm", None)):
         for file in names(VERSIONS[-1]):
             if case_of(file) == name and file.endswith((".weights.h5", ".keras")):

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import importlib.util
 import json
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,23 +13,13 @@ import numpy as np
 import pytest
 import reference
 from helpers import TESTS, close, run_python
-from keras_files import VERSIONS, case_of, folder, names
+from keras_files import VERSIONS, case_of, folder, names, unpacked
 from strategies import plain
 
 import fastlrp as fl
 from fastlrp.keras import describe_keras, read_keras, write_keras
 
 MADE = sorted(path.stem for path in (TESTS / "data").glob("static-keras-*.zip"))
-
-
-@functools.cache
-def unpacked(stem: str) -> Path:
-    """The files of an archive, unpacked for this session."""
-    path = Path(tempfile.mkdtemp(prefix=stem))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    with zipfile.ZipFile(TESTS / "data" / f"{stem}.zip") as archive:
-        archive.extractall(path)
-    return path
 
 
 FILES = [

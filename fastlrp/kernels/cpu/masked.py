@@ -113,13 +113,11 @@ def run_into(
 def _empty(net: Chain, windows: Windows, steps: int, rule: Rule | None, *, reduced: bool) -> Results:
     """Arrays for the results, uninitialised; without a rule only predictions have rows."""
     n, kind = windows.n(steps) if windows.wanted is None else windows.wanted, windows.rows.dtype
-    return _room(n if rule else 0, n, (1 if reduced else steps), net, kind, reduced=reduced)
+    return _room(n if rule else 0, n, steps, net, kind, reduced=reduced)
 
 
 def _room(n: int, n_predictions: int, steps: int, net: Chain, kind: np.dtype[Any], *, reduced: bool) -> Results:
-    D, S = net.n_features, net.n_static
-    shape = ((1 if reduced else steps) * D + S,) if S else (D,) if reduced else (steps, D)
-    values = memory.results(n, *shape, dtype=kind)
+    values = memory.results(n, *net.relevance_shape(steps, reduced=reduced), dtype=kind)
     totals = (memory.results(n, dtype=kind) for _ in range(3))
     return Results(values, memory.results(n_predictions, net.n_outputs, dtype=kind), *totals)
 

@@ -191,7 +191,7 @@ def _plan(net: Chain, ask: Ask) -> Plan:
     return Plan(
         before, start, forward, back, end, nodes, walk.weights(), walk.n_rows, walk.n_month_rows, x, rel_x,
         below.at, pre, below.rel, walk.lost, walk.initial, walk.zeros, walk.widest, walk.bad, T, D + S, outputs,
-        (width + S,) if S else (D,) if ask.reduced else (T, D), ask.reduced, ask.rule is not None,
+        net.relevance_shape(T, reduced=ask.reduced), ask.reduced, ask.rule is not None,
     )  # fmt: skip
 
 
