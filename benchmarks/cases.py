@@ -110,7 +110,7 @@ TINY_STACK = replace(TINY, layers=3)
 STAC = {
     "LSTM_A": Case(50, 100, 100, 2048, layers=2),
     "LSTM_B": Case(100, 250, 200, 256, layers=3),
-    "LSTM_C": Case(100, 500, 1000, 16, layers=4),
+    "LSTM_C": Case(100, 500, 1000, 64, layers=4),
 }
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 import fastlrp.kernels.program.rules  # noqa: F401  # registers the rules with their programs
+from fastlrp.again import answer, remember
 from fastlrp.batches import batch_of, joined_batch
 from fastlrp.checks import as_dtype, check
-from fastlrp.kernels import get_backend
+from fastlrp.kernels import WORTH_A_GPU, get_backend
 from fastlrp.kernels.memory import with_room
 from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
@@ -63,8 +64,15 @@ def predict(
     progress: bool = False,
 ) -> Array | pd.Series | pd.DataFrame | pl.DataFrame:
     """Predictions of a network; see :meth:`fastlrp.Network.predict`."""
+    options = None, (steps, min_steps, static, device, dtype, threads, progress)
+    if (found := answer(net, X, options)) is not None:
+        prediction = _one_or_many(found.results.prediction)
+        warn_if_infinite(prediction, None)
+        return prediction
     given = _given(net, X, steps, dtype, min_steps, static)
     prediction = run(given, device, threads, progress)[0].prediction
+    if may_come_again(given, device, progress):
+        remember(net, X, given.windows, given.steps, options)
     if net.sequence:
         prediction = prediction.reshape(len(prediction), given.steps, net.n_outputs)
     prediction = _one_or_many(prediction)
@@ -116,6 +124,10 @@ def explain(
     progress: bool = False,
 ) -> Relevance:
     """Relevance of every input of every sample; see :meth:`fastlrp.Network.explain`."""
+    options = rule, (steps, min_steps, static, target, aggregate, at_step, reduce, device, dtype, threads, progress)
+    if (found := answer(net, X, options)) is not None:
+        numbers = found.results._asdict() | {"prediction": _one_or_many(found.results.prediction)}
+        return finished(Relevance.of(**numbers, **found.said, origin=(net,)), found.rows)
     check_network(net, sequences=True)
     chosen, unit = as_rule(rule), target_unit(net, target)
     aggregate = checked_options(aggregate, reduce, chosen)
@@ -138,8 +150,27 @@ def explain(
     relevance = labelled(
         net, results, given.steps, chosen, unit, reduced=reduced, spread=spread, at_step=step, **of_panel
     )
-    if isinstance(given.windows.rows, np.ndarray):
-        object.__setattr__(relevance, "_inputs", some_rows(given.windows.rows))
+    if may_come_again(given, device, progress):
+        remember(net, X, given.windows, given.steps, options, unit, relevance, (chosen, aggregate, reduced))
+    return finished(relevance, given.windows.rows)
+
+
+def may_come_again(given: Given, device: str, progress: bool) -> bool:
+    """Whether a call was of an array, on the CPU, without a bar."""
+    if given.panel is not None or progress:
+        return False
+    return device == "cpu" or (device == "auto" and 2.0 * _products(given) < WORTH_A_GPU)
+
+
+def _products(given: Given) -> int:
+    """Products of weights and inputs, over all samples and steps: about half of the operations."""
+    return given.windows.n(given.steps) * given.steps * given.net.n_params
+
+
+def finished(relevance: Relevance, rows: Any) -> Relevance:
+    """A result of rows of features that a summary can look at, after warnings of what a user should know."""
+    if isinstance(rows, np.ndarray):
+        object.__setattr__(relevance, "_inputs", some_rows(rows))
     warn_if_unattributed(relevance)
     return relevance
 
@@ -153,7 +184,7 @@ def check_rule(rule: Rule, net: AnyNetwork, steps: int, dtype: np.dtype[Any]) ->
 
 def refused(rule: Rule, net: AnyNetwork) -> str | None:
     """The sentence that says why a rule has no way through a network, or None where it has one."""
-    for one in _chains([net]):
+    for one in _chains([net]) if rule.refuses else ():
         for cell in one.cells:
             if cell.kind in rule.refuses:
                 which = f"{cell.kind} {cell.name!r}" if cell.name else cell.kind
@@ -296,9 +327,8 @@ def run(
     try:
         if given.panel is not None:
             _look_aside(given.panel)
-        products = windows.n(steps) * steps * net.n_params
         how = compute_with_bar if progress else compute
-        return run_on_device(how, _device_of(net, device), products, windows.rows, rule, net)
+        return run_on_device(how, _device_of(net, device), _products(given), windows.rows, rule, net)
     except FloatingPointError:
         _refuse_infinite(given)
 

@@ -233,7 +233,7 @@ def as_rule(rule: str | Rule) -> Rule:
     """
     if isinstance(rule, str) and rule.lower() in _REGISTRY:
         return _REGISTRY[rule.lower()].default
-    if isinstance(rule, Rule) and type(rule) in [entry.kind for entry in _REGISTRY.values()]:
+    if isinstance(rule, Rule) and (entry := _REGISTRY.get(rule.name)) and type(rule) is entry.kind:
         return rule
     names = " or ".join(map(repr, _REGISTRY))
     raise ValueError(f"rule= takes {names}, or a value such as fl.Arras(eps=1e-3), not {rule!r}")

@@ -22,7 +22,7 @@ FLOORS = (
         "kernels.results", "kernels.cpu", "kernels.training",
         "kernels.cuda", "kernels",
     ),
-    ("batches", "explain", "network", "ensemble"),
+    ("batches", "again", "explain", "network", "ensemble"),
     ("keras", "data"),
     ("files",),
     ("learning", "evidence"),

@@ -72,8 +72,14 @@ LARGE_TILE = 2 * SECOND_LEVEL
 #: waits four cycles. That is enough for one unit; two need eight (Skylake-SP: an estimate of 74 %). At 60, 96, 128 two
 #: vectors took Zen 5 from 160 to 204 GFLOP/s a thread; Zen 4 is 4 % slower with them, as its tile doubles.
 FEWEST_VECTORS = WIDE if UNITS > 1 else 1
+#: Bytes of weights from which the smallest tile has two vectors in a row whatever the units: they come from memory at
+#: every step of every tile, and are waited for. At the shape of STAC's LSTM_C (120 MB) two vectors took Zen 4, two
+#: threads, from 17 to 29 predictions a second, and from 15 to 22 explanations; four gave no more. At LSTM_B's (4 MB)
+#: and LSTM_A's one, two and four are within 2 %, or four are slower.
+FAR_WEIGHTS = 16 << 20
 
 
-def fewest_lanes(itemsize: int) -> int:
-    """Lanes of the smallest tile, for numbers of ``itemsize`` bytes."""
-    return max(LANES, FEWEST_VECTORS * VECTOR_BYTES // itemsize)
+def fewest_lanes(itemsize: int, weights: int) -> int:
+    """Lanes of the smallest tile, for numbers of ``itemsize`` bytes and so many bytes of weights."""
+    vectors = max(FEWEST_VECTORS, 2) if weights > FAR_WEIGHTS else FEWEST_VECTORS
+    return max(LANES, vectors * VECTOR_BYTES // itemsize)

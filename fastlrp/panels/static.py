@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,4 +76,4 @@ def counted_at_end(windows: Windows, n_static: int) -> Windows:
     rows, fine = windows.rows.copy(order="K"), ~(lacks if windows.order is None else lacks[windows.order])
     fill_static(rows, n_static)
     lengths = None if windows.lengths is None else np.where(fine, windows.lengths, 0)
-    return replace(windows, rows=rows, ends=windows.ends & fine, lengths=lengths)
+    return windows._replace(rows=rows, ends=windows.ends & fine, lengths=lengths)

@@ -34,6 +34,7 @@ def ran(monkeypatch):
 def by_tiles(monkeypatch, call):
     with monkeypatch.context() as patch:
         patch.setattr(few_host, "MOST", 0)
+        patch.setattr("fastlrp.explain.answer", lambda *_: None)
         return call()
 
 
@@ -158,7 +159,7 @@ def test_an_infinite_value_is_refused_and_the_next_call_is_right(rng, ran):
     with pytest.raises(ValueError, match=r"infinite .* at sample 1, step 2, feature 3"):
         net.explain(bad)
     same_relevance(net.explain(X), want)
-    assert ran == [2, 2, 2]
+    assert ran == [2, 2, 2, 2]  # the infinite value was met the short way, and then by who says where it is
 
 
 def test_many_threads_share_a_network(rng):

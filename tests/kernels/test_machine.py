@@ -87,7 +87,9 @@ def test_a_small_tile_has_whole_blocks_where_two_units_wait_for_them(monkeypatch
     ]:
         monkeypatch.setattr(machine, "VECTOR_BYTES", size)
         monkeypatch.setattr(machine, "FEWEST_VECTORS", vectors)
-        assert machine.fewest_lanes(itemsize) == lanes
+        assert machine.fewest_lanes(itemsize, 1 << 20) == lanes
+        far = max(lanes, 2 * machine.VECTOR_BYTES // itemsize)
+        assert machine.fewest_lanes(itemsize, machine.FAR_WEIGHTS + 1) == far
         assert lanes % LANES == 0
 
 

@@ -117,7 +117,7 @@ def run(
             advance(len(results.prediction))
         return results
     threads = threads_of(threads)
-    windows = windows if windows.places is None else replace(windows, places=None)
+    windows = windows if windows.places is None else windows._replace(places=None)
     plan, cut = _prepared(net, windows, steps, threads, rule, aggregate, reduced=reduced, at_step=at_step)
     return _run_plan(plan, windows, cut, rule, target + (at_step or 0) * net.n_outputs, threads, advance)
 
@@ -196,7 +196,8 @@ def _prepared(
 def _fitted(cut: Cut, plan: Plan) -> Cut:
     """Give a network whose tile is large fewer lanes; as many windows share months as before."""
     lanes, itemsize = cut.lanes, plan.weights.itemsize
-    while lanes > fewest_lanes(itemsize) and plan.rows * lanes * itemsize > LARGE_TILE:
+    fewest = fewest_lanes(itemsize, plan.weights.nbytes)
+    while lanes > fewest and plan.rows * lanes * itemsize > LARGE_TILE:
         lanes //= 2
     return cut._replace(lanes=lanes, span=cut.span if cut.months else lanes)
 
