@@ -129,7 +129,7 @@ def test_shapes_of_the_benchmark_of_finance(monkeypatch):
     monkeypatch.setattr(stac, "measure", lambda case, options: found)
     text = stac.run(report.Options(1, quick=True))
     assert text.count("| fastlrp, explain |") == len(STAC)
-    assert "### LSTM_C: 100 steps x 500 features, 4 x LSTM(1000), Dense(1); batches of 1\n" in text
+    assert "### LSTM_C: 100 steps x 500 features, 4 x LSTM(1000), Dense(1); batches of 6\n" in text
     assert "Not measured: somebody: is not installed" in text
     assert f"the fewest were\n{min(calls for *_, calls in found.single.values())}." in text
 
