@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 #: Number of drawn examples; a simulated one takes a second.
-EXAMPLES = 25 if SIMULATED else 300
+EXAMPLES = 15 if SIMULATED else 300
 T, D = 3, 3
 
 

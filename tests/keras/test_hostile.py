@@ -641,10 +641,10 @@ def test_bombs_end_within_two_seconds_and_200_mb(tmp_path: Path, name: str) -> N
     not Path("/proc/self/statm").exists(), reason="scripts/fuzz_keras.py limits memory the way Linux does"
 )
 def test_random_damage() -> None:
-    """Two hundred damaged files, always the same; scripts/fuzz_keras.py runs for as long as one likes."""
-    command = [sys.executable, "scripts/fuzz_keras.py", "--files", "200", "--seed", "5"]
+    """Eighty damaged files, always the same; scripts/fuzz_keras.py runs for as long as one likes."""
+    command = [sys.executable, "scripts/fuzz_keras.py", "--files", "80", "--seed", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     ends = re.search(r"seed 5: (\{.*?\});", done.stdout)
     assert ends is not None, done.stdout
-    assert sum(ast.literal_eval(ends[1]).values()) == 200
+    assert sum(ast.literal_eval(ends[1]).values()) == 80

@@ -1,5 +1,5 @@
 """All kinds of results of one network, here or as a process of its own that saves them to a file: for other processors
-and other blocks of the product, ``python machine_cases.py FILE [WIDE]``."""
+and other blocks of the product, ``python machine_cases.py FILE DTYPES [WIDE]``."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def inputs():
     return rng.normal(size=(333, T, D)), panel.drop(panel.index[[45, 300]])
 
 
-def results():
+def results(dtypes=("f4", "f8")):
     """Arrays by name: every number of every result."""
     net, (X, panel), found = network(), inputs(), {}
-    for dtype in ("f4", "f8"):
+    for dtype in dtypes:
         for rule in RULES:
             for kind, what in (("array", X.astype(dtype)), ("panel", panel.astype(dtype))):
                 how = {"steps": T} if kind == "panel" else {}
@@ -52,8 +52,8 @@ def results():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 3:
         from fastlrp.kernels import machine
 
-        machine.WIDE = int(sys.argv[2])  # before the product, which is made for it, is imported
-    np.savez(sys.argv[1], **results())
+        machine.WIDE = int(sys.argv[3])  # before the product, which is made for it, is imported
+    np.savez(sys.argv[1], **results(sys.argv[2].split(",")))

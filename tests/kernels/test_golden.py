@@ -37,7 +37,7 @@ def test_one_of_many_grus_has_the_same_plan():
 @pytest.mark.parametrize("layout", golden.LAYOUTS)
 def test_one_of_many_networks_has_the_same_plan(layout):
     """Weights packed by what is known of a shape are those packed on a walk, for all networks of the shape."""
-    for seed, dtype in itertools.product(range(100), ("float32", "float64")):
+    for seed, dtype in itertools.product(range(40), ("float32", "float64")):
         rng = np.random.default_rng(seed)
         one = golden.network(rng)
         other = with_arrays(one, [rng.standard_normal(array.shape) for array in arrays_of(one)])
@@ -70,4 +70,6 @@ def test_every_kind_of_instruction_is_among_them():
         parts = [getattr(plan, name) for plan in programs for name in ("forward", "relevance", "backward")
                  if hasattr(plan, name)]  # fmt: skip
         seen |= {KINDS[int(code)] for program in parts for code in np.unique(program["kind"])}
+        if seen == set(KINDS):
+            break
     assert seen == set(KINDS)

@@ -192,7 +192,7 @@ def test_code_is_known_again_by_what_files_say_and_not_by_their_time(cube, tmp_p
     assert hits(kernel) == 0
 
 
-def test_ten_processes_that_compile_at_once_keep_one_file(cube, tmp_path):
+def test_processes_that_compile_at_once_keep_one_file(cube, tmp_path):
     """Each finds right code, whichever of the others writes meanwhile."""
     ready = tmp_path / "ready"
     code = "\n".join(
@@ -206,9 +206,9 @@ def test_ten_processes_that_compile_at_once_keep_one_file(cube, tmp_path):
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": path}
     command = [sys.executable, "-W", "error", "-c", code]
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(10)]
-    while len(list(tmp_path.glob("at*"))) < 10 and all(one.poll() is None for one in started):
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    while len(list(tmp_path.glob("at*"))) < 4 and all(one.poll() is None for one in started):
         time.sleep(0.05)
     ready.touch()
-    assert [one.communicate()[0].split() for one in started] == [["27.0", "27.0"]] * 10
+    assert [one.communicate()[0].split() for one in started] == [["27.0", "27.0"]] * 4
     assert len([path for path in (tmp_path / "kept").rglob("*") if path.is_file()]) == 1
