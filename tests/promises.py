@@ -155,7 +155,7 @@ def agrees(case: Case) -> Errors:
 
 def differentiates(case: Case) -> Errors:
     """As eps goes to 0 arras is x times the gradient with gates held constant, and gradient x input is x times the
-    gradient: both by automatic differentiation."""
+    gradient: both by automatic differentiation. Totals have no such oracle, and are taken as they are."""
     read = np.array([oracles.reads(case.layers, x) for x in case.X])
     if not read.any():
         return {}
@@ -348,8 +348,8 @@ def windows_by_hand(panel: Panel) -> tuple[Array, list[Array], list[Array]]:
     for (month, ticker), row in rows.items():
         there = [rows.get((month - lag, ticker)) for lag in range(T)]
         known = there.index(None) if None in there else T
-        short = panel.min_steps is not None and known >= panel.min_steps and not any(there[known:])
-        if known < T and not (short and all(k is None for k in there[known:])):
+        begins = all(earlier is None for earlier in there[known:])  # an asset's history, rather than behind a hole
+        if known < T and not (begins and panel.min_steps is not None and known >= panel.min_steps):
             continue
         window = np.full((T, D), net.mask_value or 0.0, values.dtype)
         window[T - known :] = values[there[:known][::-1], :D]

@@ -169,8 +169,8 @@ class Family(NamedTuple):
 
 FAMILIES = (
     Family(
-        "Relevance, initial state and what is unattributed add up to the score; with `delta=1` arras leaves nothing "
-        "unattributed",
+        "By arras, rudder and gradient x input, relevance, initial state and what is unattributed add up to the score; "
+        "with `delta=1` arras leaves nothing unattributed",
         {"reconciles": 3000, "reconciles in float32": 3000},
     ),
     Family(
