@@ -9,6 +9,7 @@ from itertools import count
 import numpy as np
 import promises
 import pytest
+from helpers import ROOT
 from hypothesis import given, settings
 from promises import PROMISES, broken, differing
 from strategies import examples
@@ -45,18 +46,20 @@ def test_it_holds(name):
     assert not broken(found, bounds)
 
 
+def spoiled(real):
+    """The function with every other result spoiled, beginning with the first."""
+    calls = count()
+
+    def explain(*given, **asked):
+        rel = real(*given, **asked)
+        return rel if next(calls) % 2 else replace(rel, values=rel.values + 1)
+
+    return explain
+
+
 @pytest.mark.parametrize("name", PROMISES)
 def test_a_wrong_number_breaks_it(name, monkeypatch):
-    """Every other result is spoiled, beginning with the first."""
-    calls, seen = count(), []
-
-    def spoiled(real):
-        def explain(*given, **asked):
-            rel = real(*given, **asked)
-            return rel if next(calls) % 2 else replace(rel, values=rel.values + 1)
-
-        return explain
-
+    seen = []
     monkeypatch.setattr(promises, "explained", spoiled(promises.explained))
     monkeypatch.setattr(promises.Panel, "explained", spoiled(promises.Panel.explained))
     tried(name, 3, lambda errors: seen.extend(broken(errors, PROMISES[name].bounds)))
@@ -73,3 +76,26 @@ def test_how_errors_are_counted():
     assert len(broken({"a": np.array([1e-7, 1e-5, 1e-4])}, bounds)) == 1
     assert not broken({"a": np.array([1e-7, 1e-5, 1e-4])}, bounds, certain=True)
     assert len(broken({"a": np.array([1e-7, 1e-7, np.nan])}, bounds)) == 2
+
+
+def test_the_section_says_what_it_found(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT)
+    from scripts.trust import properties as section
+
+    family, job = section.Family("a claim", {"permutes": 0}), section.Job("permutes", 12, "a seed")
+
+    def found():
+        return section.row(family, [section.tried(job)])
+
+    assert found().fine
+    assert "12 questions" in found().cases
+    assert "units median" in found().found
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(promises, "explained", spoiled(promises.explained))
+    assert not found().fine
+    assert "failures in 12 cases (permutes)" in found().found
+    assert "permutes: features: " in capsys.readouterr().err
+    monkeypatch.setattr(promises, "explained", None)
+    assert found().found == "12 failures in 12 cases (permutes)"
+    assert "TypeError" in capsys.readouterr().err
+    assert section.row(family, [section.Found()]).found == "nothing was measured of features, units"

@@ -171,34 +171,34 @@ FAMILIES = (
     Family(
         "By arras, rudder and gradient x input, relevance, initial state and what is unattributed add up to the score; "
         "with `delta=1` arras leaves nothing unattributed",
-        {"reconciles": 3000, "reconciles in float32": 3000},
+        {"reconciles": 5000, "reconciles in float32": 5000},
     ),
     Family(
         "Relevance, totals and predictions are those of a slow reference in plain NumPy: LSTM, GRU, both directions, "
         "Dense with any activation, masked steps, static features, an output at every step; all four rules",
-        {"agrees": 3000, "agrees in float32": 3000},
+        {"agrees": 5000, "agrees in float32": 5000},
     ),
     Family(
         "As eps goes to 0 arras is x times the gradient with gates held constant, and gradient x input is x times the "
         "gradient, by automatic differentiation",
-        {"differentiates": 3000},
+        {"differentiates": 5000},
     ),
     Family(
-        "Another order of the features, or of the units of a layer, changes nothing else", {"permutes": 3000}
+        "Another order of the features, or of the units of a layer, changes nothing else", {"permutes": 5000}
     ),
     Family(
         "A sample has one answer: alone or in any batch, in any order, by 1, 2 or 3 threads, by the machine for a few "
         "samples or the one for many",
-        {"same bits": 1000},
+        {"same bits": 2000},
     ),
     Family(
         "A panel's rows are its windows, and from file to file (Parquet, HDF5) or on Dask, numbers are those in memory",
-        {"panels": 2000, "files": 500, "dask frames": 500, "dask arrays": 500}, "rows",
+        {"panels": 3000, "files": 600, "dask frames": 600, "dask arrays": 600}, "rows",
     ),
     Family("The CUDA kernels, in Numba's simulator, agree with the CPU", {CUDA: 60}),
     Family(
         "Networks come back from Keras files and pickles, and results from Parquet, HDF5 and pickles, as they were",
-        {"comes back": 1500},
+        {"comes back": 2000},
     ),
 )  # fmt: skip
 
