@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erf
 
 Array = npt.NDArray[Any]
 Layer = dict[str, Any]
@@ -32,9 +33,35 @@ def _activate(name: str, z: Array) -> Array:
     raise ValueError(f"no oracle knows the activation {name!r}")
 
 
-def _ratio(name: str, z: Array) -> Array:
+def _curve(name: str, z: Array, alpha: float | None) -> Array:
+    """A Dense layer's activation, of complex numbers too: kinks lie where the real part has them."""
+    up = z.real > 0
+    match name:
+        case "leaky_relu":
+            return np.where(up, z, alpha * z)
+        case "relu6":
+            return np.where(up & (z.real < 6), z, 6.0 * (z.real >= 6))
+        case "elu" | "selu":
+            scale, alpha = (1.0, alpha) if name == "elu" else (1.0507009873554805, 1.6732632423543772)
+            return scale * np.where(up, z, alpha * (np.exp(np.where(up, 0, z)) - 1))
+        case "silu":
+            return z / (1 + np.exp(-z))
+        case "gelu":
+            return z * (1 + erf(z / np.sqrt(2))) / 2
+        case "gelu_tanh":
+            return z / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+        case "softplus":
+            return np.log(1 + np.exp(z))
+        case "softsign":
+            return z / (1 + np.where(up, z, -z))
+        case "exponential":
+            return np.exp(z)
+    return _complex(name, z)
+
+
+def _ratio(name: str, z: Array, alpha: float | None = None) -> Array:
     """activation(z)/z, which replaces the derivative."""
-    return np.divide(_activate(name, z), z, out=np.zeros_like(z), where=z != 0)
+    return np.divide(_curve(name, z, alpha), z, out=np.zeros_like(z), where=z != 0)
 
 
 def _bias(layer: Layer, size: int) -> Array:
@@ -122,24 +149,64 @@ def _moving_recurrent(layer: Layer, x: Array, moved: Array) -> tuple[Array, Arra
     return factor * (one + two), factor * (one_moved + two_moved)
 
 
-def x_times_gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
-    """x * d score/dx (T, D), gates held constant and activation'(z) replaced by activation(z)/z; by complex step.
+#: A step aside in the imaginary direction: no difference is taken, so none is lost to rounding.
+STEP = 1e-30
+
+
+def _without_masked(layers: list[Layer], x: Array) -> tuple[list[Layer], Array]:
+    """The network without its Masking layer, and the steps that it reads: what it skips might as well not be there."""
+    if layers[0]["kind"] != "masking":
+        return layers, np.ones(len(x), bool)
+    return layers[1:], np.any(np.asarray(x, np.float32) != np.float32(layers[0]["value"]), axis=1)
+
+
+def reads(layers: list[Layer], x: Array) -> bool:
+    """Whether the network reads any step of x: of a window that is masked throughout there is no gradient to take."""
+    return bool(_without_masked(layers, x)[1].any())
+
+
+def _aside(x: Array, static: Array) -> tuple[Array, Array]:
+    """x (B, T, D) and static features (B, S), with one of their B numbers after the other moved aside."""
+    moved = np.concatenate([x.ravel(), static]) + 1j * STEP * np.eye(x.size + static.size)
+    return moved[:, : x.size].reshape(-1, *x.shape), moved[:, x.size :]
+
+
+def _slopes(score: Array, target: int, at_step: int, live: Array, D: int) -> tuple[Array, Array]:
+    """d score/dx (T, D), where steps that are not live have none, and d score/d static (S,)."""
+    found = score[..., target].imag / STEP
+    found = found[:, at_step] if found.ndim == 2 else found
+    of_x, read = np.zeros((len(live), D)), np.count_nonzero(live) * D
+    of_x[live] = found[:read].reshape(-1, D)
+    return of_x, found[read:]
+
+
+def x_times_gradient(
+    layers: list[Layer], x: Array, target: int = 0, at_step: int = -1, static: Any = ()
+) -> tuple[Array, Array]:
+    """x * d score/dx (T, D), gates held constant and activation'(z) replaced by activation(z)/z; by complex step; and
+    the same of static features (S,).
 
     The arras rule tends to this as eps goes to 0, with delta = 0 and the stabiliser absorbed.
     """
-    x = np.asarray(x, float)
-    step = 1e-30
-    at, moved = x, x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
+    x, static = np.asarray(x, float), np.asarray(static, float)
+    layers, live = _without_masked(layers, x)
+    at, (moved, moved_static) = x[live], _aside(x[live], static)
+    if not any(layer["kind"] in ("lstm", "gru", "bidirectional") for layer in layers):
+        at, moved = at[0], moved[:, 0]
     score = moved
     for layer in layers:
         if layer["kind"] in ("lstm", "gru", "bidirectional"):
             at, moved = _moving_recurrent(layer, at, moved)
             score = moved
+        elif layer["kind"] == "static":
+            at, moved = np.concatenate([at, static]), np.concatenate([moved, moved_static], axis=1)
         elif layer["kind"] == "dense":
             W, b = np.asarray(layer["W"], float), _bias(layer, np.shape(layer["W"])[1])
             z, score = at @ W + b, moved @ W + b
-            at, moved = _activate(layer["activation"], z), _ratio(layer["activation"], z) * score
-    return x * (score[:, target].imag / step).reshape(x.shape)
+            name, alpha = layer["activation"], layer.get("alpha")
+            at, moved = _curve(name, z, alpha), _ratio(name, z, alpha) * score
+    of_x, of_static = _slopes(score, target, at_step, live, x.shape[1])
+    return x * of_x, static * of_static
 
 
 def forget_factor_discount(layers: list[Layer], x: Array) -> Array:
@@ -165,24 +232,46 @@ def never_forgets(lstm: Layer) -> Layer:
     return {**lstm, "W": W, "U": np.zeros_like(lstm["U"]), "b": b}
 
 
+def _halves(layer: Layer) -> tuple[str, ...]:
+    return ("forward", "backward") if layer["kind"] == "bidirectional" else ()
+
+
+def _inputs_permuted(layer: Layer, order: Array) -> Layer:
+    if halves := _halves(layer):
+        return {**layer, **{half: _inputs_permuted(layer[half], order) for half in halves}}
+    return {**layer, "W": layer["W"][order]}
+
+
+def _units_permuted(layer: Layer, order: Array) -> Layer:
+    if halves := _halves(layer):
+        return {**layer, **{half: _units_permuted(layer[half], order) for half in halves}}
+    H = len(order)
+    columns = np.concatenate([k * H + order for k in range(layer["W"].shape[1] // H)])  # those of every gate
+    permuted = {"W": layer["W"][:, columns], "b": None if layer["b"] is None else layer["b"][..., columns]}
+    return {**layer, **permuted} | ({"U": layer["U"][order][:, columns]} if "U" in layer else {})
+
+
+#: Layers without weights.
+_WEIGHTLESS = ("dropout", "masking", "static")
+
+
 def with_features_permuted(layers: list[Layer], order: Array) -> list[Layer]:
     """The network with its features in another order: feature k of the new one is feature order[k]."""
-    first = layers[0]
-    if first["kind"] == "bidirectional":
-        halves = {key: {**first[key], "W": first[key]["W"][order]} for key in ("forward", "backward")}
-        return [{**first, **halves}, *layers[1:]]
-    return [{**first, "W": first["W"][order]}, *layers[1:]]
+    at = next(i for i, layer in enumerate(layers) if layer["kind"] not in _WEIGHTLESS)
+    return [*layers[:at], _inputs_permuted(layers[at], order), *layers[at + 1 :]]
 
 
-def with_units_permuted(layers: list[Layer], order: Array) -> list[Layer]:
-    """The same function with the units of the first LSTM or GRU in another order: its gates, and the next layer's
-    inputs."""
-    first, second = layers[0], layers[1]
-    H = len(order)
-    columns = np.concatenate([k * H + order for k in range(first["W"].shape[1] // H)])
-    b = None if first["b"] is None else first["b"][..., columns]
-    permuted = {**first, "W": first["W"][:, columns], "U": first["U"][order][:, columns], "b": b}
-    return [permuted, {**second, "W": second["W"][order]}, *layers[2:]]
+def with_units_permuted(layers: list[Layer], order: Array, at: int = 0) -> list[Layer]:
+    """The same function with the units of a layer, or of each of its directions, in another order, and with them the
+    inputs of the layer above."""
+    above = next(i for i in range(at + 1, len(layers)) if layers[i]["kind"] not in _WEIGHTLESS)
+    outputs = order
+    if layers[at].get("merge_mode") == "concat":
+        outputs = np.concatenate([order, len(order) + order])
+    static = sum(layer["n"] for layer in layers[at:above] if layer["kind"] == "static")
+    outputs = np.concatenate([outputs, len(outputs) + np.arange(static)])
+    permuted = {at: _units_permuted(layers[at], order), above: _inputs_permuted(layers[above], outputs)}
+    return [permuted.get(i, layer) for i, layer in enumerate(layers)]
 
 
 def _complex(name: str, z: Array) -> Array:
@@ -238,14 +327,30 @@ def _complex_recurrent(layer: Layer, x: Array) -> Array:
     return (one + two) * (0.5 if layer["merge_mode"] == "ave" else 1.0)
 
 
-def gradient(layers: list[Layer], x: Array, target: int = 0) -> Array:
-    """d score/dx (T, D), by a complex step: exact to rounding, for no difference is taken."""
-    x, step = np.asarray(x, float), 1e-30
-    at = score = x + 1j * step * np.eye(x.size).reshape(x.size, *x.shape)
+def gradient(
+    layers: list[Layer], x: Array, target: int = 0, at_step: int = -1, static: Any = ()
+) -> tuple[Array, Array]:
+    """d score/dx (T, D) and d score/d static (S,), by a complex step: exact to rounding."""
+    x, static = np.asarray(x, float), np.asarray(static, float)
+    layers, live = _without_masked(layers, x)
+    at, at_static = _aside(x[live], static)
+    if not any(layer["kind"] in ("lstm", "gru", "bidirectional") for layer in layers):
+        at = at[:, 0]
+    score = at
     for layer in layers:
         if layer["kind"] in ("lstm", "gru", "bidirectional"):
             at = score = _complex_recurrent(layer, at)
+        elif layer["kind"] == "static":
+            at = np.concatenate([at, at_static], axis=1)
         elif layer["kind"] == "dense":
             score = at @ np.asarray(layer["W"], float) + _bias(layer, np.shape(layer["W"])[1])
-            at = _complex(layer["activation"], score)
-    return (score[:, target].imag / step).reshape(x.shape)
+            at = _curve(layer["activation"], score, layer.get("alpha"))
+    return _slopes(score, target, at_step, live, x.shape[1])
+
+
+def input_x_gradient(
+    layers: list[Layer], x: Array, target: int = 0, at_step: int = -1, static: Any = ()
+) -> tuple[Array, Array]:
+    """x and static features times their gradients."""
+    of_x, of_static = gradient(layers, x, target, at_step, static)
+    return x * of_x, static * of_static

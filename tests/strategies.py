@@ -198,6 +198,7 @@ class Case:
     target: int
     aggregate: str | bool
     at_step: int = -1
+    S: Array | None = None  # static features (n, S)
 
     def __repr__(self) -> str:
         layers = [_shape_only(layer) for layer in self.layers]
@@ -340,9 +341,65 @@ def cases(
 
 def gradient_rule(draw: Any, case: Case) -> tuple[Any, dict[str, Array]]:
     """A gradient rule for a case, and the reference's answers by it."""
-    T, D = case.X.shape[1:]
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shape = draw(st.sampled_from([None, (D,), (T, D)]))
-    integrated = fl.IntegratedGradients(draw(st.integers(1, 5)), None if shape is None else rng.normal(size=shape))
-    rule = draw(st.sampled_from([fl.GradientXInput(), integrated]))
+    rule = draw(gradient_rules(*case.X.shape[1:]))
     return rule, gradient_batch(case.layers, case.X, rule, case.target, case.at_step)
+
+
+@st.composite
+def gradient_rules(draw: st.DrawFn, *steps_and_features: int) -> Any:
+    """Either gradient rule for windows (T, D), or (D,) where a baseline has no value for each step."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.sampled_from([None, steps_and_features[-1:], steps_and_features]))
+    integrated = fl.IntegratedGradients(draw(st.integers(1, 5)), None if shape is None else rng.normal(size=shape))
+    return draw(st.sampled_from([fl.GradientXInput(), integrated]))
+
+
+@st.composite
+def questions(
+    draw: st.DrawFn,
+    dtype: npt.DTypeLike = np.float64,
+    samples: st.SearchStrategy[int] | None = None,
+    eps: tuple[float, ...] = (1e-3, 1e-2, 0.3, 1e-5),
+    kinds: tuple[str, ...] = ("usual", "usual", "usual", "curves", "sequence", "dense"),
+) -> Case:
+    """A case of any kind, some with masked steps, some with static features; some ask a gradient rule."""
+    kind = draw(st.sampled_from(kinds))
+    case, masked = draw(cases(dtype, samples, eps, kind)), False
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    if kind in ("usual", "curves"):
+        masked = draw(st.integers(0, 3)) == 0
+        if masked:
+            case = with_masked_steps(rng, case, draw(st.sampled_from([0.0, -99.9])))
+        layers = joined(rng, case.layers, n := draw(st.integers(1, 5))) if draw(st.integers(0, 3)) == 0 else None
+        if layers is not None:
+            case = replace(case, layers=layers, S=rng.normal(size=(len(case.X), n)).astype(dtype))
+    if draw(st.integers(0, 4)) == 0:
+        shape = case.X.shape[2:] if masked else case.X.shape[1:]
+        case = replace(case, rule=draw(gradient_rules(*shape)), aggregate="sequence")
+    return case
+
+
+def with_masked_steps(rng: np.random.Generator, case: Case, value: float) -> Case:
+    """The case above a Masking layer, with steps of its value in some samples: few, most or all of them."""
+    X = case.X.copy()
+    X[rng.random(X.shape[:2]) < rng.choice([0.0, 0.3, 0.8], (len(X), 1))] = value
+    return replace(case, layers=[{"kind": "masking", "value": value}, *case.layers], X=X)
+
+
+def given(case: Case) -> Any:
+    """What ``explain`` and ``predict`` take: windows, or a pair with static features."""
+    return case.X if case.S is None else [case.X, case.S]
+
+
+def options(case: Case) -> dict[str, Any]:
+    """The question, as ``explain`` takes it."""
+    rule = rule_value(case.rule) if isinstance(case.rule, reference.Rule) else case.rule
+    own = {"at_step": case.at_step} if case.at_step >= 0 else {}
+    return {"rule": rule, "target": case.target, "aggregate": case.aggregate, "device": "cpu", **own}
+
+
+def reference_answer(case: Case) -> dict[str, Array]:
+    """The reference's answer to a case, by any rule."""
+    if isinstance(case.rule, reference.Rule):
+        return reference_batch(case.layers, case.X, case.rule, case.target, case.aggregate, case.at_step, case.S)
+    return gradient_batch(case.layers, case.X, case.rule, case.target, case.at_step, case.S)

@@ -89,7 +89,8 @@ def explain(
     rule, steps, min_steps, target, aggregate, dtype
         As in :meth:`fastlrp.Network.explain`.
     reduce : {"none", "steps"}
-        A number for every feature and step, or summed over steps.
+        A number for every feature and step, or summed over steps. A frame's rows have one step, and columns no lag,
+        where the network has no recurrent layer.
     index : (str, str) or None
         The names of time and asset; None: recognised by type and name.
     shuffle : bool

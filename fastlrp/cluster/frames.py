@@ -44,6 +44,7 @@ def over_partitions(
     """:func:`fastlrp.cluster.explain` of a frame, or :func:`fastlrp.cluster.predict` where no rule is among the
     options."""
     ask = asked(net, **options)
+    ask = ask._replace(reduced=ask.reduced or not net.recurrent)  # as of a panel in memory, one step has no lag
     form = _form(data._meta, net, index, panel_steps(net, steps), dtype, min_steps)
     if ask.rule is not None:
         check_rule(ask.rule, net, form.steps, form.dtype)

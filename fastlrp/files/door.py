@@ -100,6 +100,8 @@ def asked_for(
     odd = next((name for name, members in (groups or {}).items() if not hasattr(members, "__iter__")), None)
     if odd is not None:
         raise ValueError(f"groups= takes a list of features for {odd!r}, not {(groups or {})[odd]!r}")
+    if reduce == "none" and not net.recurrent:
+        reduce = "steps"  # as of a panel in memory, relevance of the one step has no lag
     check("device", device)
     if device == "cuda":
         raise ValueError("explain_file computes on the CPU, not on device='cuda': leave device= out")

@@ -87,6 +87,7 @@ def explain_file(
         As in :meth:`fastlrp.Network.explain`. ``threads`` explain; one more reads and one more writes.
     reduce : {"none", "steps", "groups", "time"}
         Columns ``NAME_lagK`` for every feature and step; summed over steps; or also over the features of ``groups``.
+        Without a recurrent layer there is one step, and no lag to name.
         "time": not rows but means over the assets of each time, a row a time and statistic ("mean", "abs", "share") as
         :meth:`Relevance.by_time` has them of a result summed over steps, to 1e-12 of the largest.
     groups : mapping of name to features, for ``reduce="groups"`` or "time"

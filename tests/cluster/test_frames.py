@@ -91,6 +91,13 @@ def test_several_outputs_and_ensembles(panel, by_asset):
     same_bits(got[[f"{name}_spread" for name in FEATURES]].to_numpy(), want.spread)
 
 
+def test_without_a_recurrent_layer_relevance_is_that_of_rows(panel, by_asset):
+    net = fl.Network([fl.Dense(np.array([[0.5], [-2.0]]))], features=FEATURES)
+    table = synchronously(fl.cluster.explain(by_asset, net))
+    assert list(table.columns) == ["date", *FEATURES, *TOTALS]
+    same_bits(aligned(table, panel)[FEATURES].to_numpy(), net.explain(panel).values)
+
+
 def test_an_asset_in_two_partitions_is_refused_or_moved(client, net, panel):
     by_time = dd.from_pandas(panel.reset_index(), npartitions=3)
     lazy = fl.cluster.explain(by_time, net)

@@ -348,3 +348,16 @@ def test_rows_that_overflow_are_said_and_have_no_relevance(by_asset, tmp_path):
     table = parquet.read_table("out.parquet").select([f"{FEATURES[0]}_lag0", "prediction"])
     assert table[0].null_count == (~rel.explained).sum()
     assert table[1].null_count == rel.missing.sum()
+
+
+@pytest.mark.parametrize("end", [".parquet", ".h5"])
+def test_without_a_recurrent_layer_relevance_is_that_of_rows(by_asset, end):
+    """One step has no lag: the file is that of the panel in memory."""
+    rng = np.random.default_rng(3)
+    net = fl.Network([fl.Dense(rng.normal(size=(len(FEATURES), 1)))], features=FEATURES)
+    by_asset.to_parquet("panel.parquet")
+    fl.explain_file(net, "panel.parquet", f"out{end}")
+    found, want = fl.load_relevance(f"out{end}"), net.explain(by_asset)
+    assert found.values.shape == want.values.shape == by_asset.shape
+    same_bits(found.to_frame().to_numpy(), want.to_frame().to_numpy())
+    assert list(found.to_frame().columns) == list(want.to_frame().columns)
