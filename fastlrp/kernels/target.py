@@ -62,7 +62,12 @@ def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
     later processes wherever Numba finds a place for it; ``fastlrp compile`` makes it ahead of time, if one of its jobs
     (``cli/compile.py``) calls the function."""
-    how: dict[str, Any] = {"error_model": "numpy", "nogil": True, "pipeline_class": KernelCompiler}
+    how: dict[str, Any] = {
+        "error_model": "numpy",
+        "nogil": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": KernelCompiler,
+    }
     try:
         dispatcher = njit(function, cache=True, **how)
     except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
