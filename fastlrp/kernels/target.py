@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import config, njit
 from numba.core import cgutils
 
-from fastlrp.kernels.kept import KeptCode
+from fastlrp.kernels.kept import KeptCode, KernelCache
 from fastlrp.kernels.parts import KernelCompiler, PartCompiler
 
 
@@ -68,19 +68,20 @@ def entry(function: Callable[..., Any]) -> Any:
         "no_cfunc_wrapper": True,
         "pipeline_class": KernelCompiler,
     }
-    try:
-        dispatcher = njit(function, cache=True, **how)
-    except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
-        if "no locator" not in str(error):
-            raise
-        _warn_uncached()
-        dispatcher = njit(function, **how)
-    # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
-    # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
-    numbas: Any = getattr(dispatcher, "_cache", None)
-    if hasattr(numbas, "_cache_file"):
-        stamp = _content(Path(function.__code__.co_filename)) or numbas._cache_file._source_stamp  # a zip has no files
-        numbas._cache_file = KeptCode(numbas._cache_file, (stamp, _sources()))
+    dispatcher = njit(function, **how)
+    if not config.DISABLE_JIT:
+        try:
+            dispatcher._cache = cache = KernelCache(function)
+        except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
+            if "no locator" not in str(error):
+                raise
+            _warn_uncached()
+        else:
+            # Numba asks only whether the function's own file has changed, and would run old code of the others without
+            # a word. It has no name for this in public; a test says whether it works.
+            numbas = cache._cache_file
+            stamp = _content(Path(function.__code__.co_filename)) or numbas._source_stamp  # a zip has no files
+            cache._cache_file = KeptCode(numbas, (stamp, _sources()))
     ENTRIES.append(dispatcher)
     return dispatcher
 
