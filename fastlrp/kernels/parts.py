@@ -7,8 +7,10 @@ once. Without this, and the passes below, a first explanation took twice as long
 
 Of the processor's time that a first explanation takes now, Numba's Python code has two thirds: reading byte code, types
 and LLVM code as text, function by function. LLVM has the rest, half of it to optimise and half to make machine code.
-What did not pay: leaving out reference counts (``_nrt``), as LLVM then made vector loops of loops over addresses, which
-took longer than was saved; or the cheap passes before the others, or those over each function of a kernel.
+What did not pay: leaving out reference counts (``_nrt``), as LLVM then makes vector loops of loops over addresses,
+which takes longer than is saved; leaving out the passes over each function of a kernel itself, as counts then stay in
+loops; ``forceinline`` in the place of ``target.merged``, as all that such a function calls is inlined with it, too. A
+second thread would wait, as llvmlite lets in one at a time.
 
 Numba has no public name for most of what is used here; ``tests/kernels/test_compiled_parts.py`` says whether it works.
 """
