@@ -79,6 +79,7 @@ class _Part(_Library):
     """
 
     apart = False
+    _shared_module: Any
 
     def add_ir_module(self, ir_module: Any) -> None:
         for function in ir_module.functions if self.apart else ():
