@@ -9,11 +9,9 @@ are written. All take NaN to NaN, and a slope is the derivative at the pre-activ
 from __future__ import annotations
 
 import numpy as np
-from numba import config, types
-from numba.extending import overload
 
 from fastlrp.kernels.formulas import _at_most, _exp_parts, _limits, _times, exp, sigmoid
-from fastlrp.kernels.lanes import fma
+from fastlrp.kernels.lanes import by_type, fma, polynomial
 from fastlrp.kernels.program.instructions import ELU, GELU_TANH, LEAKY_RELU, RELU6, SELU, SILU
 from fastlrp.kernels.target import inlined
 
@@ -28,8 +26,7 @@ _DENSITY = 0.3989422804014327  # 1/sqrt(2 pi)
 # The normal distribution's upper tail is e^(-x^2/2) P(q)/(x + k) with q = (x - k)/(x + k): P is smooth on the whole
 # half line, as the tail falls like e^(-x^2/2)/x. Polynomials by Chebyshev's points in 50 digits, highest power first;
 # relative errors 8e-10 (x up to 13.2) and 1e-18 (37.7) before rounding. Beyond, e^(-x^2/2) is no normal number.
-_K32, _K64 = _S(3.9), 4.5
-_END32, _END64 = _S(13.19), 37.6
+_ENDS32, _ENDS64 = (_S(3.9), _S(13.19)), (4.5, 37.6)
 _TAIL32 = tuple(map(_S, (
     -6.0748524e-05, -0.00019134585, 0.00032306014, 0.0012601615, -0.003987454, -0.003665097, 0.05095261, -0.17261511,
     0.37384406, -0.6003334, 0.7533837,
@@ -52,84 +49,10 @@ _ATANH64 = (
 )  # fmt: skip
 
 
-def _tail_single(q):
-    """P(q); float32."""
-    c = _TAIL32
-    p = fma(c[0], q, c[1])
-    p = fma(fma(p, q, c[2]), q, c[3])
-    p = fma(fma(p, q, c[4]), q, c[5])
-    p = fma(fma(p, q, c[6]), q, c[7])
-    p = fma(fma(p, q, c[8]), q, c[9])
-    return fma(p, q, c[10])
-
-
-def _tail_double(q):
-    """The same for float64."""
-    c = _TAIL64
-    p = fma(c[0], q, c[1])
-    p = fma(fma(p, q, c[2]), q, c[3])
-    p = fma(fma(p, q, c[4]), q, c[5])
-    p = fma(fma(p, q, c[6]), q, c[7])
-    p = fma(fma(p, q, c[8]), q, c[9])
-    p = fma(fma(p, q, c[10]), q, c[11])
-    p = fma(fma(p, q, c[12]), q, c[13])
-    p = fma(fma(p, q, c[14]), q, c[15])
-    p = fma(fma(p, q, c[16]), q, c[17])
-    p = fma(fma(p, q, c[18]), q, c[19])
-    p = fma(fma(p, q, c[20]), q, c[21])
-    return fma(fma(p, q, c[22]), q, c[23])
-
-
-def _atanh_single(w):
-    """atanh(s)/s - 1 over w = s^2; float32."""
-    c = _ATANH32
-    p = fma(c[0], w, c[1])
-    p = fma(fma(p, w, c[2]), w, c[3])
-    return fma(p, w, c[4])
-
-
-def _atanh_double(w):
-    """The same for float64."""
-    c = _ATANH64
-    p = fma(c[0], w, c[1])
-    p = fma(fma(p, w, c[2]), w, c[3])
-    p = fma(fma(p, w, c[4]), w, c[5])
-    p = fma(fma(p, w, c[6]), w, c[7])
-    p = fma(fma(p, w, c[8]), w, c[9])
-    return fma(p, w, c[10])
-
-
-def _tail(q):
-    """P(q)."""
-    return _tail_single(q) if q.dtype == np.float32 else _tail_double(q)
-
-
-def _atanh(w):
-    """atanh(s)/s - 1 over w = s^2."""
-    return _atanh_single(w) if w.dtype == np.float32 else _atanh_double(w)
-
-
+@inlined
 def _ends(x):
     """k, and the size of x from which the tail is taken to be that at its end."""
-    return (_K32, _END32) if x.dtype == np.float32 else (_K64, _END64)
-
-
-if not config.DISABLE_JIT:
-    _tail_single, _tail_double, _atanh_single, _atanh_double = (
-        inlined(f) for f in (_tail_single, _tail_double, _atanh_single, _atanh_double)
-    )
-
-    @overload(_tail, inline="always")
-    def _tail_typed(q):
-        return (lambda q: _tail_single(q)) if q == types.float32 else (lambda q: _tail_double(q))
-
-    @overload(_atanh, inline="always")
-    def _atanh_typed(w):
-        return (lambda w: _atanh_single(w)) if w == types.float32 else (lambda w: _atanh_double(w))
-
-    @overload(_ends, inline="always")
-    def _ends_typed(x):
-        return (lambda x: (_K32, _END32)) if x == types.float32 else (lambda x: (_K64, _END64))
+    return by_type(x, _ENDS32, _ENDS64)
 
 
 @inlined
@@ -183,7 +106,7 @@ def softplus(x):
     power, a, p = _exp_parts(_at_most(-abs(x), _limits(x)[0]))
     above, below = _times(a + p, power), a - p
     s = above / (below + below + above)
-    return (x if x > zero else zero) + fma(s * s, _atanh(s * s), one) * (s + s)
+    return (x if x > zero else zero) + fma(s * s, polynomial(s * s, by_type(x, _ATANH32, _ATANH64)), one) * (s + s)
 
 
 @inlined
@@ -240,7 +163,7 @@ def _normal(x):
     bell = exp(-half * square)
     bell = fma(-half * rest, bell, bell)
     r = one / (size + k)
-    return bell * _tail((size - k) * r) * r, bell
+    return bell * polynomial((size - k) * r, by_type(x, _TAIL32, _TAIL64)) * r, bell
 
 
 @inlined

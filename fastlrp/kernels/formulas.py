@@ -10,10 +10,8 @@ are made from an argument's own type. Products that must not depend on what a co
 from __future__ import annotations
 
 import numpy as np
-from numba import config, types
-from numba.extending import overload
 
-from fastlrp.kernels.lanes import copysign, fma
+from fastlrp.kernels.lanes import add_bits, as_exponent, by_type, copysign, fma, polynomial
 from fastlrp.kernels.program.instructions import HARD_SIGMOID, HARD_SIGMOID_KERAS2, RELU, SIGMOID, TANH
 from fastlrp.kernels.program.rows import LOG2E
 from fastlrp.kernels.target import inlined
@@ -29,118 +27,52 @@ _S = np.float32
 # bits. So n is added to the exponent to multiply by 2^n, limits are set on |x|, and gates get their argument in the
 # units of 2^t: a vector of cells takes 63 cycles instead of 75 in float32, 71 instead of 83 in float64 (Zen 4).
 _LN2 = 0.6931471805599453
-_A32, _B32 = (_S(0.09998003), _S(1.0)), (_S(0.008323379), _S(0.5))
-_A64 = (0.00099176973294031338, 0.11110817316551254, 1.0)
-_B64 = (0.000033044317848561838, 0.013887419916090328, 0.5)
-_A32_OF_2, _B32_OF_2 = (_S(_A32[0] * _LN2**2), _S(1.0)), (_S(_B32[0] * _LN2**3), _S(0.5 * _LN2))
-_A64_OF_2 = (_A64[0] * _LN2**4, _A64[1] * _LN2**2, 1.0)
-_B64_OF_2 = (_B64[0] * _LN2**5, _B64[1] * _LN2**3, 0.5 * _LN2)
-#: ln 2 split so that n * LN2_HI is exact for every n that occurs.
-_LN2_HI32, _LN2_LO32 = _S(0.693145751953125), _S(1.428606765330187e-06)
-_LN2_HI64, _LN2_LO64 = 0.6931471803691238, 1.9082149292705877e-10
+_E32 = _A32, _B32 = (_S(0.09998003), _S(1.0)), (_S(0.008323379), _S(0.5))
+_E64 = _A64, _B64 = (
+    (0.00099176973294031338, 0.11110817316551254, 1.0),
+    (0.000033044317848561838, 0.013887419916090328, 0.5),
+)
+_TWO32 = (_S(_A32[0] * _LN2**2), _S(1.0)), (_S(_B32[0] * _LN2**3), _S(0.5 * _LN2))
+_TWO64 = (
+    (_A64[0] * _LN2**4, _A64[1] * _LN2**2, 1.0),
+    (_B64[0] * _LN2**5, _B64[1] * _LN2**3, 0.5 * _LN2),
+)
+#: ln 2 split so that n times the first part is exact for every n that occurs.
+_LN2_32, _LN2_64 = (_S(0.693145751953125), _S(1.428606765330187e-06)), (0.6931471803691238, 1.9082149292705877e-10)
 #: Adding it rounds to a whole number and leaves that number in the low bits.
 _ROUND32, _ROUND64 = _S(12582912.0), 6755399441055744.0
 
 
-def _rounded_single(t):
-    """The whole number n nearest to t, and n in the form that ``_times`` takes; float32."""
-    k = t + _ROUND32
-    return k - _ROUND32, np.int32(np.float32(k).view(np.int32) << np.int32(23))
+#: Limits of x: beyond them e^x, and 2^x, would leave the normal range; from the third on tanh is 1 to the last bit.
+_LIMITS32, _LIMITS64 = (_S(87.0), _S(125.0), _S(10.0)), (708.0, 1021.0, 20.0)
 
 
-def _rounded_double(t):
-    """The same for float64."""
-    k = t + _ROUND64
-    return k - _ROUND64, np.int64(np.float64(k).view(np.int64) << np.int64(52))
+@inlined
+def _limits(x):
+    """Limits of x's size, in its type."""
+    return by_type(x, _LIMITS32, _LIMITS64)
 
 
-def _times_single(x, power):
-    """2^n x for x > 0, by its exponent; a result that would not be a normal number is wrong, but still small."""
-    return np.int32(np.float32(x).view(np.int32) + power).view(np.float32)
-
-
-def _times_double(x, power):
-    """The same for float64."""
-    return np.int64(np.float64(x).view(np.int64) + power).view(np.float64)
-
-
-def _fraction_single(r, of_2):
-    """A and p of e^r = (A + p)/(A - p), |r| <= ln(2)/2, or of 2^r, |r| <= 1/2; float32."""
-    A, B = (_A32_OF_2, _B32_OF_2) if of_2 else (_A32, _B32)
-    y = r * r
-    return fma(y, A[0], A[1]), r * fma(y, B[0], B[1])
-
-
-def _fraction_double(r, of_2):
-    """The same for float64."""
-    A, B = (_A64_OF_2, _B64_OF_2) if of_2 else (_A64, _B64)
-    y = r * r
-    return fma(fma(y, A[0], A[1]), y, A[2]), r * fma(fma(y, B[0], B[1]), y, B[2])
-
-
+@inlined
 def _rounded(t):
     """The whole number n nearest to t, and n in the form that ``_times`` takes."""
-    with np.errstate(over="ignore"):  # plain Python shifts like the compiled code: the high bits fall out
-        return _rounded_single(t) if t.dtype == np.float32 else _rounded_double(t)
+    shift = by_type(t, _ROUND32, _ROUND64)
+    k = t + shift
+    return k - shift, as_exponent(k)
 
 
+@inlined
 def _times(x, power):
-    """2^n x for x > 0."""
-    with np.errstate(over="ignore"):
-        return _times_single(x, power) if x.dtype == np.float32 else _times_double(x, power)
+    """2^n x for x > 0, by its exponent; a result that would not be a normal number is wrong, but still small."""
+    return add_bits(x, power)
 
 
-def _fraction(r, of_2):
-    """A and p of e^r = (A + p)/(A - p), |r| <= ln(2)/2, or of 2^r, |r| <= 1/2."""
-    return _fraction_single(r, of_2) if r.dtype == np.float32 else _fraction_double(r, of_2)
-
-
-def _limits(x):
-    """Limits of x: beyond them e^x, and 2^x, would leave the normal range; from the third on tanh is 1 to the last
-    bit."""
-    return (_S(87.0), _S(125.0), _S(10.0)) if x.dtype == np.float32 else (708.0, 1021.0, 20.0)
-
-
-def _ln2(x):
-    """ln 2 in two parts."""
-    return (_LN2_HI32, _LN2_LO32) if x.dtype == np.float32 else (_LN2_HI64, _LN2_LO64)
-
-
-if not config.DISABLE_JIT:
-    _rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double = (
-        inlined(f)
-        for f in (_rounded_single, _rounded_double, _times_single, _times_double, _fraction_single, _fraction_double)
-    )
-
-    @overload(_rounded, inline="always")
-    def _rounded_typed(t):
-        return (lambda t: _rounded_single(t)) if t == types.float32 else (lambda t: _rounded_double(t))
-
-    @overload(_times, inline="always")
-    def _times_typed(x, power):
-        return (
-            (lambda x, power: _times_single(x, power))
-            if x == types.float32
-            else (lambda x, power: _times_double(x, power))
-        )
-
-    @overload(_fraction, inline="always")
-    def _fraction_typed(r, of_2):
-        return (
-            (lambda r, of_2: _fraction_single(r, of_2))
-            if r == types.float32
-            else (lambda r, of_2: _fraction_double(r, of_2))
-        )
-
-    @overload(_limits, inline="always")
-    def _limits_typed(x):
-        if x == types.float32:
-            return lambda x: (np.float32(87.0), np.float32(125.0), np.float32(10.0))
-        return lambda x: (708.0, 1021.0, 20.0)
-
-    @overload(_ln2, inline="always")
-    def _ln2_typed(x):
-        return (lambda x: (_LN2_HI32, _LN2_LO32)) if x == types.float32 else (lambda x: (_LN2_HI64, _LN2_LO64))
+@inlined
+def _fraction(r, parts):
+    """A and p of e^r = (A + p)/(A - p), |r| <= ln(2)/2, or of 2^r, |r| <= 1/2, by the polynomials of either."""
+    A, B = parts
+    y = r * r
+    return polynomial(y, A), r * polynomial(y, B)
 
 
 @inlined
@@ -153,9 +85,9 @@ def _at_most(x, limit):
 @inlined
 def _exp_parts(x):
     """e^x = 2^n (a + p)/(a - p): n in the form that ``_times`` takes, a and p."""
-    high, low = _ln2(x)
+    high, low = by_type(x, _LN2_32, _LN2_64)
     n, power = _rounded(x * type(x)(LOG2E))
-    a, p = _fraction(fma(n, -low, fma(n, -high, x)), False)
+    a, p = _fraction(fma(n, -low, fma(n, -high, x)), by_type(x, _E32, _E64))
     return power, a, p
 
 
@@ -175,7 +107,7 @@ def _tanh_parts(x):
     size = limit if size > limit else size
     n, power = _rounded(size * type(x)(-2 * LOG2E))
     # one number for ln 2 is enough: where n is large, e^-2|x| counts for little
-    a, p = _fraction(fma(n, type(x)(-_LN2), -(size + size)), False)
+    a, p = _fraction(fma(n, type(x)(-_LN2), -(size + size)), by_type(x, _E32, _E64))
     scale = _times(one, power)
     less, more = scale - one, scale + one
     return copysign(fma(less, a, more * p), x), fma(more, a, less * p)
@@ -193,7 +125,7 @@ def _gate_parts(t):
     """1/(1 + 2^t) as a fraction."""
     t = _at_most(t, _limits(t)[1])
     n, power = _rounded(t)
-    a, p = _fraction(t - n, True)
+    a, p = _fraction(t - n, by_type(t, _TWO32, _TWO64))
     return _opened(power, a, p)
 
 

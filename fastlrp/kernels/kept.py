@@ -16,7 +16,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.runtime.nrt import rtsys
 
 from fastlrp.messages import users_line
 
@@ -94,6 +95,17 @@ class KeptCode(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     def _path(self, key: object) -> Any:
         number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6], "big")
         return self._data_path(self._data_name(number))
+
+
+class KernelCache(FunctionCache):  # type: ignore[misc]  # Numba has no types
+    """Numba's cache of one function, which does not prepare to compile before it looks for code."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The function for a signature, or None. Its code needs no more of Numba than its runtime; what compiling needs
+        is imported by Numba where there is no code, and is two thirds of a first explanation's time where there is."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 def _warn(text: str) -> None:

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import config, njit
 from numba.core import cgutils
 
-from fastlrp.kernels.kept import KeptCode
+from fastlrp.kernels.kept import KeptCode, KernelCache
 from fastlrp.kernels.parts import KernelCompiler, PartCompiler
 
 
@@ -62,20 +62,26 @@ def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that runs without the interpreter lock. The machine code is kept for
     later processes wherever Numba finds a place for it; ``fastlrp compile`` makes it ahead of time, if one of its jobs
     (``cli/compile.py``) calls the function."""
-    how: dict[str, Any] = {"error_model": "numpy", "nogil": True, "pipeline_class": KernelCompiler}
-    try:
-        dispatcher = njit(function, cache=True, **how)
-    except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
-        if "no locator" not in str(error):
-            raise
-        _warn_uncached()
-        dispatcher = njit(function, **how)
-    # Numba asks only whether the function's own file has changed, and would run old code of the others without a word.
-    # It has no name for this in public; a test says whether it works. Under NUMBA_DISABLE_JIT=1 there is no cache.
-    numbas: Any = getattr(dispatcher, "_cache", None)
-    if hasattr(numbas, "_cache_file"):
-        stamp = _content(Path(function.__code__.co_filename)) or numbas._cache_file._source_stamp  # a zip has no files
-        numbas._cache_file = KeptCode(numbas._cache_file, (stamp, _sources()))
+    how: dict[str, Any] = {
+        "error_model": "numpy",
+        "nogil": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": KernelCompiler,
+    }
+    dispatcher = njit(function, **how)
+    if not config.DISABLE_JIT:
+        try:
+            dispatcher._cache = cache = KernelCache(function)
+        except RuntimeError as error:  # no place beside the source or at home, as in read-only containers
+            if "no locator" not in str(error):
+                raise
+            _warn_uncached()
+        else:
+            # Numba asks only whether the function's own file has changed, and would run old code of the others without
+            # a word. It has no name for this in public; a test says whether it works.
+            numbas = cache._cache_file
+            stamp = _content(Path(function.__code__.co_filename)) or numbas._source_stamp  # a zip has no files
+            cache._cache_file = KeptCode(numbas, (stamp, _sources()))
     ENTRIES.append(dispatcher)
     return dispatcher
 

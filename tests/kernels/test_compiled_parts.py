@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +55,21 @@ def test_a_part_has_no_machine_code_of_its_own():
 
 def test_numbas_own_functions_may_call_parts():
     assert called_otherwise(2.0) == 6.0 + 9.0
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_pythons_collector_is_as_it_was_after_compiling(on):
+    @entry
+    def doubled(x):
+        return x + x
+
+    was = gc.isenabled()
+    try:
+        gc.enable() if on else gc.disable()
+        assert doubled(2.0) == 4.0
+        assert gc.isenabled() is on
+    finally:
+        gc.enable() if was else gc.disable()
 
 
 def test_passes_that_are_left_out_are_numbas():

@@ -55,6 +55,20 @@ def hits(kernel) -> int:
     return sum(kernel.stats.cache_hits.values())
 
 
+def test_kept_code_runs_without_what_compiling_needs(tmp_path):
+    """Numba imports that, and SciPy with it, when it compiles; it takes longer than all else of a first explanation."""
+    (tmp_path / "cubes.py").write_text(SOURCE)
+    call = (
+        "import sys; from cubes import cube;"
+        "print(cube(3.0), sum(cube.stats.cache_hits.values()), 'numba.np.arraymath' in sys.modules)"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    for said in (["27.0", "0", "True"], ["27.0", "1", "False"]):
+        run = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, env=environment)
+        assert run.stdout.split() == said, run.stderr
+
+
 DAMAGES = {
     "empty": lambda data: b"",
     "one byte": lambda data: data[:1],

@@ -19,7 +19,7 @@ from fastlrp.kernels.cpu.gates import gates_step
 from fastlrp.kernels.cpu.gates import slope as times_slope
 from fastlrp.kernels.cpu.tile import read_cell, write_cell
 from fastlrp.kernels.cpu.vector_product import SPARE, product
-from fastlrp.kernels.lanes import at, distinct, fma
+from fastlrp.kernels.lanes import at, distinct, fma, most
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
@@ -160,7 +160,7 @@ def execute(program, n, s, ld, weights, lost, rule, spare):
             init_ld = -1 if ahead or do.init < 0 else ld
             for sample in range(n if ahead else 1):
                 t = at(s, sample * ld)
-                product(inputs, at(t, do.out), to_out, at(weights, do.weights), units, at(t, max(do.init, 0)), init_ld,
+                product(inputs, at(t, do.out), to_out, at(weights, do.weights), units, at(t, most(do.init, 0)), init_ld,
                         at(t, do.a), from_a, do.a_depth, at(t, do.b), other, do.b_depth, at(t, do.mul), other,
                         at(t, do.share), other, do.mode, spare)  # fmt: skip
             continue
@@ -217,7 +217,7 @@ def _run_programs(job, programs, nodes, weights, s, lost, rule, spare):
     """The programs, as ``tiles.py`` runs them on a tile."""
     _, start, forward, relevance, end = programs
     number = type(weights[0])
-    last = 2 * max(nodes.size // 2, 1) + 1
+    last = 2 * most(nodes.size // 2, 1) + 1
     for part in range(last + 1):  # a loop, since Numba compiles a callee as often as it is called
         node, program = (part - 1) // 2 * 2, start if part == 0 else end
         if 0 < part < last:

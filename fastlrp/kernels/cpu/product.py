@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import at, emit_prefetch, rows_of, vector_lanes
+from fastlrp.kernels.lanes import at, emit_prefetch, most, rows_of, vector_lanes
 from fastlrp.kernels.machine import WIDE
 from fastlrp.kernels.program.instructions import SPREAD, SPREAD_ADD, STORE
 from fastlrp.kernels.program.rows import HEIGHTS, block_height
@@ -205,7 +205,7 @@ def product(out, ldo, lanes, w, rows, init, ldi, a, lda, ka, b, ldb, kb, mul, ld
     while lane < lanes:
         o, i, x, y, m, s = at(out, lane), at(init, lane), at(a, lane), at(b, lane), at(mul, lane), at(share, lane)
         whole = lanes - lane >= wide
-        weights, row, i_step = w, 0, max(ldi, 0)
+        weights, row, i_step = w, 0, most(ldi, 0)
         while row < rows:
             left = rows - row
             height = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1

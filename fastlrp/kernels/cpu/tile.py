@@ -19,7 +19,7 @@ from fastlrp.kernels.cpu.elementwise import activate, add, add_rows, copy, fill,
 from fastlrp.kernels.cpu.gates import gates_step, slope
 from fastlrp.kernels.cpu.gru import gru_cell_step, gru_gates_step, reset_left_out, reset_rule
 from fastlrp.kernels.cpu.product import product
-from fastlrp.kernels.lanes import at, distinct, fma, line_numbers, prefetch
+from fastlrp.kernels.lanes import at, distinct, fma, least, line_numbers, most, prefetch
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
@@ -228,10 +228,10 @@ def execute(program, s, lanes, months, month_lanes, weights, lost, rule, ahead, 
     T, D, H = 5, 16, 16.
     """
     number = type(weights[0])
-    some = (n_ahead + program.size - 1) // max(program.size, 1)
+    some = (n_ahead + program.size - 1) // most(program.size, 1)
     for i in range(program.size):
         do = program[i]
-        for k in range(i * some, min((i + 1) * some, n_ahead), line_numbers(ahead)):
+        for k in range(i * some, least((i + 1) * some, n_ahead), line_numbers(ahead)):
             prefetch(at(ahead, k))
         kind, units = do.kind, do.units
         n, factor = units * lanes, number(do.factor)

@@ -32,7 +32,7 @@ from fastlrp.kernels.cpu.elementwise import fill
 from fastlrp.kernels.cpu.months import deal_on, lanes_of, load_months, row_of, share_products, window
 from fastlrp.kernels.cpu.tile import execute
 from fastlrp.kernels.cpu.transpose import load, store
-from fastlrp.kernels.lanes import at, distinct
+from fastlrp.kernels.lanes import at, distinct, least, most
 from fastlrp.kernels.program.rows import LANES
 from fastlrp.kernels.target import compiled, entry, merged
 
@@ -73,7 +73,7 @@ def _load_windows(job, X, starts, order, first, live, lanes, s, places):
     whole = order.size == 0 and job.column_stride == 1 and job.row_stride == D
     for t in range(1 if whole else T):
         for k in range(lanes):
-            sample = first + min(k, live - 1)
+            sample = first + least(k, live - 1)
             start = starts[sample] if starts.size else sample * T
             places[k] = row_of(order, start + t) * job.row_stride
         load(
@@ -223,7 +223,7 @@ def _run_programs(job, programs, nodes, weights, s, lanes, months, ld, lost, rul
     node, with the part of the way in the place of the rule's numbers; nodes of no weight are there for their score."""
     _, start, forward, relevance, end = programs
     number, top, score = type(weights[0]), at(s, job.top * lanes), at(s, (job.pre + job.target) * lanes)
-    last = 2 * max(nodes.size // 2, 1) + 1
+    last = 2 * most(nodes.size // 2, 1) + 1
     for part in range(last + 1):  # a loop: each call of ``execute`` in the source would become a copy of it
         node, program = (part - 1) // 2 * 2, start if part == 0 else end
         if 0 < part < last:
@@ -266,9 +266,9 @@ def run_tiles(jobs, programs, nodes, weights, data, first_span, last_span, scrat
                 begin, width = (apart, lanes_of(n * (job.steps - 1))) if part else (0, job.span)
                 share_products(programs[0], weights, begin, width, months, ld)
             deal_on(job.month_rows + 1, places, n, job.steps, job.span, months, ld)
-        windows = min(job.span, job.n - first)
+        windows = least(job.span, job.n - first)
         for begin in range(0, windows, job.lanes):
-            live = min(job.lanes, windows - begin)
+            live = least(job.lanes, windows - begin)
             lanes = lanes_of(live)
             lost, initial, bad = at(s, job.lost * lanes), at(s, job.initial * lanes), at(s, job.bad * lanes)
             fill(lanes, lost, number(0))

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import at, rows_of, vector_lanes
+from fastlrp.kernels.lanes import at, least, rows_of, vector_lanes
 from fastlrp.kernels.target import VECTOR_BYTES, compiled
 
 
@@ -113,7 +113,7 @@ def load(source, starts, stride, width, rows, ld, lanes):  # type: ignore[no-unt
     if stride == 1 and width >= side:
         for k in range(0, lanes, side):
             for d in range(0, width, side):
-                first = min(d, width - side)
+                first = least(d, width - side)
                 _load_block(source, at(starts, k), first, at(rows, first * ld + k), ld)
         return
     for d in range(width):
@@ -132,7 +132,7 @@ def store(rows, ld, width, out, starts, lanes, stream):  # type: ignore[no-untyp
     stream = stream and width % side == 0 and _off_line(out) == 0
     for k in range(0, whole, side):
         for d in range(0, width, side):
-            first = min(d, width - side)
+            first = least(d, width - side)
             if stream:
                 _stream_block(at(rows, first * ld + k), ld, out, at(starts, k), first)
             else:

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastlrp.kernels.lanes import at, distinct, fma, line_numbers
+from fastlrp.kernels.lanes import at, distinct, fma, least, line_numbers, most
 from fastlrp.kernels.program.instructions import SPREAD_ADD, STORE
 from fastlrp.kernels.program.rows import LINE_BYTES, PANEL_BYTES, panel_width
 from fastlrp.kernels.target import VECTOR_BYTES, compiled, multiply_add
@@ -175,11 +175,11 @@ def product(  # type: ignore[no-untyped-def]
     that there is no ``init``. Beyond its rows it may read ``init``, whatever stands there.
     """
     line = line_numbers(out)
-    row, i_step = 0, max(ldi, 0)
+    row, i_step = 0, most(ldi, 0)
     while row < rows:
-        lines = min((rows - row + line - 1) // line, PANEL_BYTES // LINE_BYTES)
+        lines = least((rows - row + line - 1) // line, PANEL_BYTES // LINE_BYTES)
         width = lines * line
-        some = min(width, rows - row)
+        some = least(width, rows - row)
         straight = mode == STORE and some == width
         i = 0
         while i < inputs:

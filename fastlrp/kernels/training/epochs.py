@@ -25,7 +25,7 @@ import numpy as np
 from fastlrp.kernels import gradients
 from fastlrp.kernels.cpu.elementwise import add, fill
 from fastlrp.kernels.cpu.transpose import load
-from fastlrp.kernels.lanes import at, distinct
+from fastlrp.kernels.lanes import at, distinct, least
 from fastlrp.kernels.target import compiled, entry, merged
 from fastlrp.kernels.training.threads import atomic_add, atomic_read, atomic_write, await_next
 from fastlrp.kernels.training.tile import execute, loss_gradient
@@ -86,13 +86,13 @@ def _load_tile(job, data, order, first, live, s, y, weight, places):
     X, starts, targets, sample_weight = data
     lanes, number = job.lanes, type(X[0])
     for k in range(lanes):
-        sample = order[first + min(k, live - 1)]
+        sample = order[first + least(k, live - 1)]
         places[k] = starts[sample] * job.features if starts.size else sample * job.width
         weight[k] = number(0) if k >= live else sample_weight[sample] if sample_weight.size else number(1)
         for j in range(job.outputs):
             y[j * lanes + k] = targets[sample * job.outputs + j]
     for d in range(0, job.width, _FEATURES):
-        count = min(_FEATURES, job.width - d)
+        count = least(_FEATURES, job.width - d)
         load(at(X, d), places, 1, count, at(s, (job.x + d) * lanes), lanes, lanes)
 
 
@@ -118,7 +118,7 @@ def _sum_block(job, model, block, chunks, weight_sum, squares):
     flat, _, _, _, decays, grads = model
     number = type(flat[0])
     lo = block * BLOCK
-    n = min(BLOCK, job.params - lo)
+    n = least(BLOCK, job.params - lo)
     for c in range(1, chunks):
         add(n, at(grads, c * job.stride + lo), at(grads, lo), number(1))
     if job.alpha > 0 or job.clipnorm > 0:
@@ -134,7 +134,7 @@ def _move_block(job, model, block, step, clip):
     number = type(flat[0])
     lo = block * BLOCK
     rate = job.rate * np.sqrt(1.0 - job.beta_2**step) / (1.0 - job.beta_1**step)
-    _adam(min(BLOCK, job.params - lo), at(flat, lo), at(grads, lo), at(m, lo), at(v, lo), number(clip),
+    _adam(least(BLOCK, job.params - lo), at(flat, lo), at(grads, lo), at(m, lo), at(v, lo), number(clip),
           number(rate), number(job.beta_1), number(job.beta_2), number(job.epsilon))  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
         if batch != here:
             here, has_packed = batch, False
             offset = batch // an_epoch * job.samples + batch % an_epoch * job.batch
-            live = min(job.batch, (batch // an_epoch + 1) * job.samples - offset)
+            live = least(job.batch, (batch // an_epoch + 1) * job.samples - offset)
             chunks = (live + job.tiles * lanes - 1) // (job.tiles * lanes)
             weight_sum = _weight_sum(orders, offset, live, data[3])
             factor = number(1.0 / (weight_sum * job.outputs)) if weight_sum > 0 else number(0)
@@ -207,10 +207,10 @@ def run_epochs(jobs, programs, data, orders, model, scratch, places, totals, squ
                 _gather(index.size, at(index, 0), at(flat, 0), packed)
                 has_packed = True
             begin = item * job.tiles * lanes
-            end = min(begin + job.tiles * lanes, live)
+            end = least(begin + job.tiles * lanes, live)
             gradient, total = at(grads, item * job.stride), 0.0
             for first in range(begin, end, lanes):
-                total += _run_tile(job, programs, data, orders, offset, first, min(lanes, end - first), s, packed,
+                total += _run_tile(job, programs, data, orders, offset, first, least(lanes, end - first), s, packed,
                                    places, factor, key, gradient, first - begin, at(stop, 0))  # fmt: skip
             totals[item] = total
         if phase == SUM:

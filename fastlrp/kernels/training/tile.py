@@ -15,7 +15,7 @@ from fastlrp.kernels.cpu.elementwise import activate, add, fill
 from fastlrp.kernels.cpu.gates import gates_step, slope, times
 from fastlrp.kernels.cpu.gru import gru_gates_step
 from fastlrp.kernels.cpu.product import product
-from fastlrp.kernels.lanes import at, distinct
+from fastlrp.kernels.lanes import at, distinct, most
 from fastlrp.kernels.program.instructions import (
     ACTIVATE,
     ADD,
@@ -124,11 +124,11 @@ def execute(program, s, lanes, packed, gradient, onto, first, key, stop):
         kind, n = do.kind, do.units * lanes
         out, a = at(s, do.out * lanes), at(s, do.a * lanes)
         if kind == PRODUCT:
-            product(out, lanes, lanes, at(packed, do.weights), do.units, at(s, max(do.init, 0) * lanes),
+            product(out, lanes, lanes, at(packed, do.weights), do.units, at(s, most(do.init, 0) * lanes),
                     lanes if do.init >= 0 else -1, a, lanes, do.a_depth, at(s, do.b * lanes), lanes, do.b_depth,
                     out, lanes, out, STORE)  # fmt: skip
         elif kind == CONTRACT:
-            contract(at(gradient, do.place), max(do.stride, do.columns), do.units, do.columns, a, do.a_step * lanes,
+            contract(at(gradient, do.place), most(do.stride, do.columns), do.units, do.columns, a, do.a_step * lanes,
                      at(s, do.b * lanes), do.b_step * lanes, lanes, do.steps, onto, stop)  # fmt: skip
         elif kind in (GATES, GATES_GRADIENT):
             gates_step(do, kind == GATES_GRADIENT, s, lanes, n)
