@@ -37,8 +37,8 @@ def unpacked(archive, folder):
             return dict(found)
 
 
-def test_files_of_keras_are_there():
-    assert ARCHIVES
+def test_files_of_both_kerases_are_there():
+    assert {archive.stem.rpartition("-")[2][0] for archive in ARCHIVES} == {"2", "3"}
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
