@@ -87,6 +87,23 @@ def test_little_is_kept(monkeypatch):
     assert [-(-address // 64) * 64 for address in kept] == latest
 
 
+def test_calls_that_allow_less_to_be_kept_may_end_in_any_order():
+    """As those of several threads do: the limit is then as it was before."""
+    arrays = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    arrays.clear()
+    one, other = memory.keeping(3 * memory.LARGE), memory.keeping(5 * memory.LARGE)
+    with one:
+        assert len(memory._free) == 1  # what was kept before counts
+        other.__enter__()
+    kept = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    kept.clear()
+    assert len(memory._free) == 2
+    other.__exit__(None, None, None)
+    kept = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    kept.clear()
+    assert len(memory._free) == 4
+
+
 def test_threads_never_share_memory():
     def work() -> None:
         for k in range(200):
