@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 #: Advice for a network that was trained with torch.
 FROM_TORCH = (
@@ -72,3 +75,23 @@ def users_line() -> int:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         level, frame = level + 1, frame.f_back
     return level
+
+
+_unsaid: ContextVar[tuple[type[Warning], ...]] = ContextVar("unsaid", default=())
+
+
+@contextmanager
+def unsaid(*kinds: type[Warning]) -> Iterator[None]:
+    """Leave warnings of these kinds out meanwhile, where they are given by :func:`warn`: in this thread alone, unlike
+    ``warnings.catch_warnings``, which changes what all threads' warnings meet."""
+    token = _unsaid.set((*_unsaid.get(), *kinds))
+    try:
+        yield
+    finally:
+        _unsaid.reset(token)
+
+
+def warn(text: str, kind: type[Warning]) -> None:
+    """Warn at the user's line, unless warnings of this kind are :func:`unsaid`."""
+    if not issubclass(kind, _unsaid.get()):
+        warnings.warn(text, kind, stacklevel=users_line())

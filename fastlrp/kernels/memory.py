@@ -59,25 +59,27 @@ def _limits(groups: Path, root: Path) -> Iterator[int]:
 MOST_KEPT = _most_kept()
 #: Memory that nobody uses, by address, the latest last. Whoever pops an address has it: threads need no lock.
 _free: dict[int, Array] = {}
+#: What calls that are under way allow to be kept; threads' calls may end in any order.
+_allowed: list[int] = []
 
 
 @contextmanager
 def keeping(most: int) -> Iterator[None]:
     """Keep no more bytes than that meanwhile, in the whole process."""
-    global MOST_KEPT
-    before, MOST_KEPT = MOST_KEPT, min(MOST_KEPT, most)
+    _allowed.append(most)
     try:
+        _forget(_free)
         yield
     finally:
-        MOST_KEPT = before
+        _allowed.remove(most)
 
 
 def _forget(free: dict[int, Array]) -> None:
-    """Give memory back to the system, the oldest first, until no more than ``MOST_KEPT`` is kept."""
-    held = list(free.items())
+    """Give memory back to the system, the oldest first, until no more is kept than may be."""
+    held, most = list(free.items()), min([MOST_KEPT, *_allowed])
     total, pieces = sum(memory.size for _, memory in held), len(held)
     for address, memory in held:
-        if total <= MOST_KEPT and pieces <= MOST_PIECES:
+        if total <= most and pieces <= MOST_PIECES:
             return
         free.pop(address, None)
         total, pieces = total - memory.size, pieces - 1

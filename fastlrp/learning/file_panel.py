@@ -18,11 +18,12 @@ import pandas as pd
 
 from fastlrp.files.blocks import Stream
 from fastlrp.files.chosen import Index, compute_dtype, find_index, is_number, list_of
-from fastlrp.files.door import n_bytes
+from fastlrp.files.door import KEPT, n_bytes
 from fastlrp.files.keys import Keys
 from fastlrp.files.kinds import located, open_source
 from fastlrp.files.layout import Layout, find_layout
 from fastlrp.files.sources import Source
+from fastlrp.kernels.memory import keeping
 from fastlrp.learning.inputs import Targets
 from fastlrp.learning.rows import Rows
 from fastlrp.messages import suggest
@@ -148,6 +149,7 @@ def file_panel(
             raise ValueError(
                 f"memory= is {memory / 1e6:,.0f} MB, expected at least {-(-least // 10**6):,} MB for {path}"
             )
+        stack.enter_context(keeping(memory // KEPT))
         try:
             keys = stack.enter_context(closing(Keys(source, keys_at.time, keys_at.asset, folder)))
             layout, n = find_layout(keys, str(path)), len(keys)

@@ -19,7 +19,7 @@ from fastlrp.learning.parameters import check_parameters, first_network, member_
 from fastlrp.learning.rows import predict
 from fastlrp.learning.targets import TargetTransform, as_learnt
 from fastlrp.learning.training import History, Schedule, constant_loss, epoch_bar, train
-from fastlrp.messages import count, users_line
+from fastlrp.messages import count, users_line, warn
 from fastlrp.network import Network
 from fastlrp.panels.samples import Samples
 
@@ -187,12 +187,11 @@ class Fitting(TakesTargets):
             losses = open_ended[0].losses
             before = losses[-1 - int(min(self.n_iter_no_change, len(losses) - 1))]
             whose = "" if len(histories) == 1 else f" by {len(open_ended)} of {len(histories)} members"
-            warnings.warn(
+            warn(
                 f"the maximum of {epochs} epochs (max_iter) was reached{whose} and training has not converged yet: its "
                 f"loss went from {before:.4g} to {losses[-1]:.4g} in the last {self.n_iter_no_change} epochs; raise "
                 "max_iter, or set n_iter_no_change=max_iter if that many epochs are what you want",
                 ConvergenceWarning,
-                stacklevel=users_line(),
             )
 
     def _split(

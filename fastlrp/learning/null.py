@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -18,7 +17,7 @@ from sklearn.utils.validation import check_random_state
 from fastlrp.checks import check
 from fastlrp.errors import ConservationWarning
 from fastlrp.learning.inputs import filled
-from fastlrp.messages import count, foreign_network
+from fastlrp.messages import count, foreign_network, unsaid
 from fastlrp.panels.periods import periods
 from fastlrp.panels.samples import is_panel
 from fastlrp.progress import progress_bar
@@ -145,15 +144,14 @@ def null_relevance(
         return _mean(_explain(model.fit(X, y), X, rule=rule, target=target, reduce=reduce), statistic, by)
 
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    with progress_bar(progress, n + 1, "null_relevance", "fits") as advance, warnings.catch_warnings():
+    with progress_bar(progress, n + 1, "null_relevance", "fits") as advance:
         actual = fitted(clone(model), y)
         advance(1)
-        for kind in (ConservationWarning, ConvergenceWarning):  # the model's own have been given
-            warnings.simplefilter("ignore", kind)
         given, null = y if isinstance(y, pd.Series | pd.DataFrame) else np.asarray(filled(y)), []
         for k in range(n):
             rng = np.random.default_rng((seed, k))
-            null.append(fitted(_anew(model, int(rng.integers(2**31))), _permuted(X, given, rng)))
+            with unsaid(ConservationWarning, ConvergenceWarning):  # the model's own have been given
+                null.append(fitted(_anew(model, int(rng.integers(2**31))), _permuted(X, given, rng)))
             advance(1)
     return NullRelevance(actual, pd.DataFrame(null).reset_index(drop=True), statistic, by)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlrp.errors import ConservationWarning, OverflowWarning
-from fastlrp.messages import count, printable, users_line
+from fastlrp.messages import count, printable, users_line, warn
 from fastlrp.model.chain import Chain
 from fastlrp.model.fingerprint import fingerprint
 from fastlrp.rules import Rule
@@ -333,19 +333,17 @@ def row_name(at: Any) -> str:
 
 def warn_of_unattributed(rule: Rule, lost: int, rows: int) -> None:
     """Warn of rows with more than half of the score unattributed."""
-    warnings.warn(
+    warn(
         f"rule {rule.name!r} leaves more than half of the score unattributed in {lost:,} of {rows:,} rows: "
         f"{rule.conserves_only}",
         ConservationWarning,
-        stacklevel=users_line(),
     )
 
 
 def warn_if_missed(rule: Rule, gap: float) -> None:
     """Warn where the median gap over scale is large."""
     if gap > APPROXIMATES_TO:
-        warnings.warn(
+        warn(
             f"rule {rule!r} misses {gap:.1%} of the scale of a row at the median: take more steps (n_steps=...)",
             ConservationWarning,
-            stacklevel=users_line(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import pandas as pd
 
 from fastlrp.errors import ConservationWarning
 from fastlrp.explain import refused
-from fastlrp.messages import count
+from fastlrp.messages import count, unsaid
 from fastlrp.panels.order import find_windows
 from fastlrp.panels.periods import label, periods, time_level
 from fastlrp.plot.shown import scope
@@ -113,8 +112,7 @@ def gathered(subject: Subject, rule: Rule, groups: Mapping[str, Sequence[str]] |
     n_features = frame.shape[1] if subject.net is None else subject.net.n_features
     itemsize = 4 if (frame.dtypes == np.float32).all() else 8
     fits = frame.shape[0] * subject.steps * n_features * itemsize <= _MOST
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConservationWarning)  # the page says it in numbers
+    with unsaid(ConservationWarning):  # the page says it in numbers
         relevance = subject.explain(rule, **({} if fits else {"reduce": "steps"}))
         if not relevance.explained.any():
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from fastlrp import plot
 from fastlrp.errors import ConservationWarning
 from fastlrp.evidence.compare import compare
 from fastlrp.evidence.faithfulness import faithfulness
-from fastlrp.messages import count
+from fastlrp.messages import count, unsaid
 from fastlrp.relevance.tables import mean_share
 from fastlrp.reporting.evidence import Evidence
 from fastlrp.reporting.parts import Section, Table, as_table, largest, number, percent
@@ -58,8 +57,7 @@ def rules_section(e: Evidence) -> Section:
         two.rule,
         *(r for r in ("gradient_x_input", "integrated_gradients") if r not in names),
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConservationWarning)
+    with unsaid(ConservationWarning):
         compared = compare(net, e.subject.frame, rules, n_samples=_SAMPLES, random_state=0, **_how(e))
     found, top = compared.table, compared.top
     rows = [

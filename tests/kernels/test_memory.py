@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import run_python
 
@@ -87,6 +89,23 @@ def test_little_is_kept(monkeypatch):
     assert [-(-address // 64) * 64 for address in kept] == latest
 
 
+def test_calls_that_allow_less_to_be_kept_may_end_in_any_order():
+    """As those of several threads do: the limit is then as it was before."""
+    arrays = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    arrays.clear()
+    one, other = memory.keeping(3 * memory.LARGE), memory.keeping(5 * memory.LARGE)
+    with one:
+        assert len(memory._free) == 1  # what was kept before counts
+        other.__enter__()
+    kept = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    kept.clear()
+    assert len(memory._free) == 2
+    other.__exit__(None, None, None)
+    kept = [memory.aligned(LARGE, np.float64) for _ in range(4)]
+    kept.clear()
+    assert len(memory._free) == 4
+
+
 def test_threads_never_share_memory():
     def work() -> None:
         for k in range(200):
@@ -125,6 +144,81 @@ def test_results_of_two_calls_are_two(rng):
     fourth = net.explain(one)
     assert fourth.values.ctypes.data == address
     assert np.array_equal(fourth.values, kept)
+
+
+class Shown:
+    """An array known by its address; it holds what it shows, as the protocol wants."""
+
+    def __init__(self, array):
+        self.held, self.__array_interface__ = array, array.__array_interface__
+
+
+VIEWS = {
+    "memoryview": memoryview,
+    "buffer": lambda array: np.frombuffer(array, array.dtype),
+    "DLPack": np.from_dlpack,
+    "array interface": lambda array: np.asarray(Shown(array)),
+    "frame": lambda array: pd.DataFrame(array.reshape(-1, 8), copy=False),
+}
+
+
+@pytest.mark.parametrize("look", VIEWS)
+def test_whatever_looks_at_memory_keeps_it(look):
+    array = memory.aligned(LARGE, np.float64)
+    array[:], address = 3.0, array.ctypes.data
+    view = VIEWS[look](array)
+    assert np.asarray(view).__array_interface__["data"][0] == address  # no copy, of which this would say nothing
+    del array
+    memory.aligned(LARGE, np.float64).fill(1.0)
+    assert np.all(np.asarray(view) == 3.0)
+    del view
+    gc.collect()
+    assert address in {-(-int(part.ctypes.data) // 64) * 64 for part in memory._free.values()}
+
+
+def peak(call) -> int:
+    """Most bytes that Python and NumPy hold in a call, which has been made before."""
+    call()
+    gc.collect()
+    memory.release()
+    tracemalloc.start()
+    try:
+        held = call()
+        assert held is not None
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("dtype", "threads"), [("float32", 2), ("float64", 1)])
+def test_a_call_takes_what_the_page_on_memory_says(rng, dtype, threads):
+    """The formulas of docs/precision.md: from below, too, so that they say something."""
+    months, stocks, T, D, H = 20, 300, 12, 64, 16
+    n, row = months * stocks, D * np.dtype(dtype).itemsize
+    lstm = fl.LSTM(rng.normal(size=(D, 4 * H)), rng.normal(size=(H, 4 * H)))
+    net = fl.Network([lstm, fl.Dense(rng.normal(size=(H, 1)))], steps=T, features=[f"x{j}" for j in range(D)])
+    X = rng.normal(size=(n, T, D)).astype(dtype)
+    index = pd.MultiIndex.from_product([pd.date_range("2000-01-31", periods=months, freq="ME"), range(stocks)])
+    by_time = pd.DataFrame(X[:, 0], index.set_names(["month", "stock"]), net.features)
+    by_asset = by_time.sort_index(level=["stock", "month"])
+    model = fl.LSTMRegressor(
+        units=(H,), steps=T, max_iter=1, n_iter_no_change=1, dtype=dtype, random_state=0, threads=threads
+    )
+    y, beside = pd.Series(rng.normal(size=n), by_time.index), 5e6 * threads + 100 * n
+    calls = {
+        "explain": (lambda: net.explain(X, threads=threads), n * T * row),
+        "summed": (lambda: net.explain(X, threads=threads, reduce="steps"), n * row),
+        "by asset": (lambda: net.explain(by_asset, threads=threads), n * T * row),
+        "by time": (lambda: net.explain(by_time, threads=threads), n * T * row + n * row),
+        "summed by time": (lambda: net.explain(by_time, threads=threads, reduce="steps"), 2 * n * row),
+        "predict": (lambda: net.predict(X, threads=threads), 0),
+        "fit": (lambda: model.fit(X, y.to_numpy()), 0),
+        "fit by time": (lambda: model.fit(by_time, y), 2 * n * row),
+    }
+    for name, (call, arrays) in calls.items():
+        took = peak(call)
+        assert arrays <= took + n * row / 2, (name, took, arrays)
+        assert took <= arrays + beside, (name, took, arrays)
 
 
 def test_memory_is_given_back_before_a_call_fails():

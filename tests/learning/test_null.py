@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,6 +192,23 @@ def test_only_the_model_itself_warns(small):
         null_relevance(model(max_iter=3, n_iter_no_change=2, tol=0), *small, 3)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+class Neighboured(LSTMRegressor):
+    """Another thread warns while this is fitted."""
+
+    def fit(self, X, y, sample_weight=None):
+        thread = threading.Thread(target=warnings.warn, args=("another thread's", ConservationWarning))
+        thread.start()
+        thread.join()
+        return super().fit(X, y, sample_weight)
+
+
+def test_other_threads_still_warn(small):
+    with pytest.warns(ConservationWarning) as caught:
+        null_relevance(model(Neighboured, rule="rudder"), *small, 3)
+    assert [str(one.message) for one in caught].count("another thread's") == 4
+    assert len(caught) == 5
 
 
 def test_pipelines_and_rolling_models(small, tmp_path):
