@@ -56,7 +56,8 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
     def _link(self, module: Any) -> None:
         """Link all that it calls, each once, to its module or another."""
         for library in self._called():
-            self._reload_init.update(library._reload_init)
+            if hasattr(library, "_reload_init"):  # Numba 0.61 has none
+                self._reload_init.update(library._reload_init)
             code = library._final_module if isinstance(library, _Part) else library._get_module_for_linking()
             module.link_in(code, preserve=True)
 
