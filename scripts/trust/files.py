@@ -58,7 +58,7 @@ def run(options: Options) -> list[Row]:
 
 
 def _keras(pool: ProcessPoolExecutor, options: Options) -> Row:
-    n = options.cases(5000)
+    n = options.cases(3000)
     parts = [range(k, min(k + AT_ONCE, n)) for k in range(0, n, AT_ONCE)]
     asked = [pool.submit(fuzz_keras.fuzz, options.seed * 1000 + k, part) for k, part in enumerate(parts)]
     done = [future.result() for future in asked]
@@ -73,7 +73,7 @@ def _keras(pool: ProcessPoolExecutor, options: Options) -> Row:
     )
 
 
-# ---- damaged results, windows of a fit and machine code ---------------------------------------------------------------
+# ---- damaged results, windows of a fit and machine code --------------------------------------------------------------
 
 
 def damaged(whole: bytes, n: int, rng: random.Random) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ def _checkpoints(options: Options) -> Row:
 
 
 def _machine_code(options: Options) -> Row:
-    n, noticed, tried, right, calls = options.cases(20_000), 0, 0, 0, options.cases(100)
+    n, noticed, tried, right, calls = options.cases(20_000), 0, 0, 0, options.cases(40)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         cube = kernels(Path(folder))
@@ -181,7 +181,7 @@ def _machine_code(options: Options) -> Row:
     )
 
 
-# ---- killed runs ------------------------------------------------------------------------------------------------------
+# ---- killed runs -----------------------------------------------------------------------------------------------------
 
 
 def _held(what: str, cases: str, done: Callable[[], str]) -> Row:
@@ -193,7 +193,7 @@ def _held(what: str, cases: str, done: Callable[[], str]) -> Row:
 
 
 def _killed_files(options: Options) -> Row:
-    n = options.cases(100)
+    n = options.cases(40)
 
     def done() -> str:
         kills, files = kill_explain_file.killed_runs(n, options.seed)
