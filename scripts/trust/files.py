@@ -162,7 +162,7 @@ def _checkpoints(options: Options) -> Row:
 
 
 def _machine_code(options: Options) -> Row:
-    n, noticed, tried, right, calls = options.cases(20_000), 0, 0, 0, options.cases(40)
+    n, noticed, tried, right, X
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         cube = kernels(Path(folder))
@@ -251,7 +251,7 @@ def killed_fits(kills: int, seed: int) -> tuple[int, int]:
 
 
 def _killed_fits(options: Options) -> Row:
-    n = options.cases(40)
+    n = options.cases(16)
 
     def done() -> str:
         kills, fits = killed_fits(n, options.seed)
@@ -262,7 +262,7 @@ def _killed_fits(options: Options) -> Row:
 
 
 def _killed_workers(options: Options) -> Row:
-    n = options.cases(20)
+    n = options.cases(10)
 
     def done() -> str:
         kills = kill_workers.killed_workers(n, options.seed)
