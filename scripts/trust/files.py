@@ -132,8 +132,7 @@ def _relevance(pool: ProcessPoolExecutor, options: Options, end: str) -> Row:
         "parquet": (True, "A damaged Parquet file of relevance gives one sentence, and never other numbers", ""),
         "h5": (
             False,
-            "A damaged HDF5 file of relevance, whose numbers have no checksums as Parquet's do, gives one sentence or all"
-            " of a result",
+            "A damaged HDF5 file of relevance, which has no checksums, gives one sentence or all of a result",
             ", into memory and mapped",
         ),
     }[end]
