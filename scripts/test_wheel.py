@@ -3,7 +3,7 @@
 
 The wheel that is built from the sdist must hold the same files as one from a copy of this checkout, byte for byte, and
 every file of ``fastlrp/``. Without an extra it must bring only what fastlrp itself needs, and explain the embedded
-panel. Then tests run against the installed wheel, from a copy of the checkout without its ``fastlrp/``; and the README's
+panel. Then tests run against the installed wheel, in a copy of the checkout without its ``fastlrp/``; and the README's
 first command runs in the unpacked sdist, as a reader would type it there.
 
 It needs the package ``build``, and exits with 1 if something is not fine; what is printed meanwhile is in ``--folder``.
