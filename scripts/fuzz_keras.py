@@ -21,6 +21,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -33,6 +34,7 @@ DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 MEMORY, SECONDS = 200 << 20, 2
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 OK, SENTENCE, WRONG = 0, 1, 3
+DEALT_WITH = {OK: "read", SENTENCE: "refused"}
 
 
 def seeds() -> list[tuple[str, bytes, str | None]]:
@@ -114,7 +116,41 @@ def child(path: Path, architecture: str | None) -> tuple[str, float]:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         return ("hung" if number in (signal.SIGALRM, signal.SIGPROF) else f"crashed with signal {number}"), taken
-    return {OK: "read", SENTENCE: "refused"}.get(os.WEXITSTATUS(status), "wrong"), taken
+    return DEALT_WITH.get(os.WEXITSTATUS(status), "wrong"), taken
+
+
+def fuzz(seed: int, numbers: Iterable[int], keep: Path | None = None) -> tuple[Counter[str], float]:
+    """Damage and read a file for each number; how many ended in which way, and the seconds of the slowest.
+
+    Files that were neither read nor refused are moved to ``keep``, and named.
+    """
+    rng, files, ends, slowest = random.Random(seed), seeds(), Counter[str](), 0.0
+    with tempfile.TemporaryDirectory(prefix="fuzz-keras-") as folder:
+        for number in numbers:
+            name, data, architecture = rng.choice(files)
+            path = Path(folder, "current" + Path(name).suffix)
+            path.write_bytes(damage(data, rng))
+            end, taken = child(path, architecture)
+            ends[end] += 1
+            slowest = max(slowest, taken)
+            if end not in DEALT_WITH.values():
+                keep = keep or Path(tempfile.mkdtemp(prefix="fuzz-keras-bad-"))
+                keep.mkdir(parents=True, exist_ok=True)
+                kept = keep / f"{seed}-{number}-{name.replace('/', '-')}"
+                shutil.move(path, kept)
+                print(f"{end}: {kept}", file=sys.stderr)
+    return ends, slowest
+
+
+def not_dealt_with(ends: Counter[str]) -> int:
+    """How many files were neither read nor refused in a sentence."""
+    return sum(count for end, count in ends.items() if end not in DEALT_WITH.values())
+
+
+def numbers_until(seconds: float) -> Iterator[int]:
+    """0, 1, 2 ... for so long."""
+    start = time.monotonic()
+    yield from itertools.takewhile(lambda _: time.monotonic() <= start + seconds, itertools.count())
 
 
 def main() -> None:
@@ -126,25 +162,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None, help="folder for files that were not dealt with")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else int(time.time())
-    rng, files, ends, slowest = random.Random(seed), seeds(), Counter[str](), 0.0
-    keep, start = args.keep, time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz-keras-") as folder:
-        for number in itertools.count():
-            if (time.monotonic() > start + args.seconds) if args.files is None else (number >= args.files):
-                break
-            name, data, architecture = rng.choice(files)
-            path = Path(folder, "current" + Path(name).suffix)
-            path.write_bytes(damage(data, rng))
-            end, taken = child(path, architecture)
-            ends[end] += 1
-            slowest = max(slowest, taken)
-            if end not in {"read", "refused"}:
-                keep = keep or Path(tempfile.mkdtemp(prefix="fuzz-keras-bad-"))
-                keep.mkdir(parents=True, exist_ok=True)
-                kept = keep / f"{number}-{name.replace('/', '-')}"
-                shutil.move(path, kept)
-                print(f"{end}: {kept}")
-    bad = sum(count for end, count in ends.items() if end not in {"read", "refused"})
+    numbers = numbers_until(args.seconds) if args.files is None else range(args.files)
+    ends, slowest = fuzz(seed, numbers, args.keep)
+    bad = not_dealt_with(ends)
     print(f"seed {seed}: {dict(ends)}; slowest {slowest:.2f} s; {bad} not dealt with")
     sys.exit(1 if bad else 0)
 

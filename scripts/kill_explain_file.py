@@ -62,21 +62,28 @@ def whole(folder: Path, source: str, out: str) -> float:
     return time.perf_counter() - begun
 
 
-def main(kills: int) -> int:
-    random.seed(0)
+def killed_runs(kills: int, seed: int = 0) -> tuple[int, int]:
+    """Kill at least so many runs; how many were killed, and how many files they were taken up to.
+
+    Raises
+    ------
+    AssertionError
+        If a file is not whole, has other bytes than one that was never killed, or leaves something behind.
+    """
+    rng, done, ended = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as name:
-        folder, done, ended = Path(name), 0, 0
+        folder = Path(name)
         make(folder)
-        for source in ("by_time.parquet", "by_asset.parquet"):
+        for source, enough in (("by_time.parquet", (kills + 1) // 2), ("by_asset.parquet", kills)):
             whole(folder, source, "want.parquet")  # compiles
             lasts = whole(folder, source, "want.parquet")
             want = (folder / "want.parquet").read_bytes()
-            while done < kills // 2 * (1 if source.startswith("by_time") else 2):
+            while done < enough:
                 for _ in range(10):
                     child = start(folder, source, "out.parquet")
                     child.stdin.write("\n")
                     child.stdin.flush()
-                    time.sleep(random.uniform(0, lasts))
+                    time.sleep(rng.uniform(0, lasts))
                     child.kill()
                     _, err = child.communicate()
                     killed = child.returncode != 0
@@ -90,8 +97,13 @@ def main(kills: int) -> int:
                 assert not left, left
                 (folder / "out.parquet").unlink()
                 ended += 1
-            print(f"{source}: a whole run takes {lasts:.1f} s", flush=True)
-        print(f"{done} kills, {ended} files taken up to their end, all the same to the byte")
+            print(f"{source}: a whole run takes {lasts:.1f} s", file=sys.stderr, flush=True)
+    return done, ended
+
+
+def main(kills: int) -> int:
+    done, ended = killed_runs(kills)
+    print(f"{done} kills, {ended} files taken up to their end, all the same to the byte")
     return 0
 
 

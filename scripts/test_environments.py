@@ -49,13 +49,11 @@ def numbers(path: str) -> list[int]:
 
 def interpreter(given: str) -> str:
     """The interpreter of a version such as "3.12", or the one at a path."""
+    if found := shutil.which(given):  # a path, too, which is no pattern for a folder
+        return found
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for found in (
-        shutil.which(given),
-        *sorted(map(str, pyenv.glob(f"{given}.*/bin/python")), key=numbers, reverse=True),
-    ):
-        if found:
-            return found
+    if versions := sorted(map(str, pyenv.glob(f"{given}.*/bin/python")), key=numbers):
+        return versions[-1]
     if re.fullmatch(r"\d\.\d+", given) and (found := shutil.which(f"python{given}")):
         return found
     sys.exit(f"there is no Python {given} on the PATH or in {pyenv}: install it, or give the path of its interpreter")

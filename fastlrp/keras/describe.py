@@ -13,7 +13,8 @@ from fastlrp.errors import ModelFileError
 from fastlrp.keras.door import ModelFile, open_model, sentence
 from fastlrp.keras.folder import member_files
 from fastlrp.keras.found import Groups, all_groups, weights_found
-from fastlrp.keras.kinds import AFFINE, IDENTITIES, MASK_OPERATIONS, kind_of, refusal
+from fastlrp.keras.kinds import ACTIVATIONS, AFFINE, IDENTITIES, MASK_OPERATIONS, kind_of, refusal
+from fastlrp.keras.passthrough import activation_of, dense_activation
 from fastlrp.keras.read import Architecture, is_chain, model_of, network_of, read_keras
 from fastlrp.keras.tree import Node
 from fastlrp.messages import count, printable
@@ -234,9 +235,24 @@ def _note(layer: Node) -> str:
         return f"skips steps of {layer.config.get('mask_value', 0.0)}"
     read_as = f"read as {kind}" if kind != layer.class_name else ""
     options = [str(layer.config[key]) for key in ("activation", "merge_mode") if isinstance(layer.config.get(key), str)]
+    options += [] if options else [_activation_layer(layer)]
     options += ["sequences"] if layer.config.get("return_sequences") is True else []
     options += ["backwards"] if layer.config.get("go_backwards") is True else []
     return _short(", ".join(part for part in [read_as, *options] if part))
+
+
+def _activation_layer(layer: Node) -> str:
+    """The activation that a layer is, or that a Dense layer has as one, with its parameter; else nothing."""
+    try:
+        if kind_of(layer) == "Dense":
+            name, alpha = dense_activation(layer, keras2=False)
+        elif kind_of(layer) in ACTIVATIONS:
+            name, alpha = activation_of(layer.class_name, layer, sequence=False, keras2=False)
+        else:
+            return ""
+    except ModelFileError:  # the verdict says so
+        return ""
+    return name if alpha is None else f"{name}({alpha:g})"
 
 
 def _unknown(file: ModelFile, groups: Groups) -> Iterator[LayerDescription]:

@@ -353,7 +353,15 @@ class Chain:
     __hash__ = None  # type: ignore[assignment]  # arrays are compared by value, so it is not hashable
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_plans": {}}
+        """The constructor's arguments alone, so that a pickle does not depend on how they are kept."""
+        static = self._static or self._n_static or None
+        return {
+            "layers": self._layers, "steps": self._steps, "features": self._features, "static": static,
+            "outputs": self._outputs, "name": self.name,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        type(self).__init__(self, **state)
 
     @property
     def _kinds(self) -> str:

@@ -115,6 +115,10 @@ class _Layer:
 
     __hash__ = None  # type: ignore[assignment]  # arrays are compared by value, so it is not hashable
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a layer of a pickle's fields, the constructor's arguments, anew: its arrays are then read-only again."""
+        type(self).__init__(self, **state)
+
     def __repr__(self) -> str:
         parts = []
         for key, value in vars(self).items():

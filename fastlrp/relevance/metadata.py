@@ -1,7 +1,12 @@
-"""What a stored result knows about itself, as JSON: features, steps, rule and parameters, the networks' fingerprint."""
+"""What a stored result knows about itself, as JSON: features, steps, rule and parameters, the networks' fingerprint.
+
+The JSON is sealed by a hash of itself, as neither Parquet nor HDF5 has a checksum there: a flipped bit in the name of a
+column would otherwise read another column's numbers.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -15,6 +20,8 @@ from fastlrp.rules import Rule
 
 #: Of the JSON, in a Parquet schema's metadata and among an HDF5 file's attributes.
 KEY = "fastlrp"
+#: The JSON's own hash, the last of its keys; files of older versions lack it.
+_SEAL = "sha256"
 #: The newest format: 1, or 2 of results with static features, which older readers would lose.
 _FORMAT = 2
 _APART = {*SAMPLE_ARRAYS, "index", "rule", "origin"}  # fields with a form of their own
@@ -34,9 +41,14 @@ def described(relevance: RelevanceArrays, index: list[dict[str, Any]] | None, **
         "rule": _of_rule(relevance.rule), "network": relevance.network, **own, "index": index, **more,
     }  # fmt: skip
     try:
-        return json.dumps(whole, default=_plain, allow_nan=False)
+        text = json.dumps(whole, default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the result cannot be saved: JSON cannot hold what describes it ({error})") from None
+    return json.dumps({**json.loads(text), _SEAL: _hash(text)})
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def rule_as_json(rule: Rule) -> str:
@@ -76,6 +88,9 @@ def understood(text: str | bytes, where: str) -> tuple[dict[str, Any], dict[str,
         raise ValueError(
             f"{where} was written by fastlrp {whole.get('fastlrp')}, whose files are newer: upgrade fastlrp"
         )
+    seal = whole.pop(_SEAL, None)
+    if seal is not None and seal != _hash(json.dumps(whole)):
+        raise ValueError(f"{where} is damaged: its metadata have changed since they were written")
     for key, (fits, expected) in _EXPECTED.items():
         if (key not in whole and key not in _LATER) or (key in whole and not fits(whole[key])):
             given = f"{whole[key]!r:.60}" if key in whole else "nothing"

@@ -41,7 +41,9 @@ def panel_index(relevance: RelevanceArrays, who: str) -> pd.MultiIndex:
 
 
 def need_steps(relevance: RelevanceArrays, who: str) -> None:
-    """Refuse a result whose steps were summed."""
+    """Refuse a result whose steps were summed, or whose network has none."""
+    if relevance.reduced and relevance.steps == 1:
+        raise ValueError(f"{who} needs steps, but this result is of one alone: each feature has one value a sample")
     if relevance.reduced:
         raise ValueError(f"{who} needs every step, but steps were summed: call explain without reduce='steps'")
 

@@ -74,6 +74,10 @@ def test_kinds_of_models_are_recognised(stem: str) -> None:
     assert [alpha for _, alpha in found[:9]] == [0.2, 1.0, *[None] * 7]
     assert [name for name, _ in found[9:]] == ["leaky_relu", "elu", "leaky_relu", "relu6", "leaky_relu"]
     assert [round(alpha or 0, 6) for _, alpha in found[9:]] == [0.3, 0.7, 0.1, 0, 0.05]
+    described = describe_keras(unpacked(stem) / "curves.h5").layers
+    notes = [one.note for one in described if one.kind in {"LeakyReLU", "ELU", "ReLU"}]
+    assert notes == ["leaky_relu(0.3)", "elu(0.7)", "leaky_relu(0.1)", "relu6"]
+    assert described[-1].note == "leaky_relu(0.05)"  # a Dense layer's, given to it as a layer
     assert "rows of 3 features in, 2 outputs" in describe_keras(unpacked(stem) / "rows.keras").verdict
     assert "1 output at every step" in describe_keras(unpacked(stem) / "every_step.h5").verdict
 

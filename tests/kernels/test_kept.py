@@ -30,10 +30,9 @@ def cube(x):
 _names = itertools.count()
 
 
-@pytest.fixture
-def cube(tmp_path):
+def kernels(folder: Path):
     """A kernel as a new process would see it, whenever it is called."""
-    source = tmp_path / "cubes.py"
+    source = folder / "cubes.py"
     source.write_text(SOURCE)
 
     def fresh():
@@ -43,6 +42,11 @@ def cube(tmp_path):
         return module.cube
 
     return fresh
+
+
+@pytest.fixture
+def cube(tmp_path):
+    return kernels(tmp_path)
 
 
 def kept_file(kernel) -> Path:
@@ -102,23 +106,28 @@ def test_a_damaged_file_is_named_and_compiled_anew(cube, damage):
     assert hits(last) == 1
 
 
-def test_no_flipped_bit_is_run_or_unpickled(cube, monkeypatch):
+def kept_code(cube):
+    """What reads the code of the only signature from its file, and the file."""
     cube()(3.0)
     kernel, asked = cube(), []
     held = kernel._cache._cache_file
-    monkeypatch.setattr(held, "load", lambda key: asked.append(key) or KeptCode.load(held, key))
+    held.load = lambda key: asked.append(key) or KeptCode.load(held, key)
     kernel(3.0)
-    monkeypatch.undo()
+    del held.load
     (key,) = asked
-    file = kept_file(kernel)
+    return lambda: held.load(key), kept_file(kernel)
+
+
+def test_no_flipped_bit_is_run_or_unpickled(cube):
+    load, file = kept_code(cube)
     whole = file.read_bytes()
-    assert held.load(key) is not None
+    assert load() is not None
     for bit in range(0, 8 * len(whole), 8 * len(whole) // 300):
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         file.write_bytes(data)
         with pytest.warns(RuntimeWarning, match="is damaged"):
-            assert held.load(key) is None
+            assert load() is None
 
 
 def test_a_full_disk_costs_a_compilation_and_no_call(cube, monkeypatch):

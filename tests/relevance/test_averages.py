@@ -174,6 +174,14 @@ def test_a_lag_profile_of_nothing_and_of_summed_steps():
         made_up(reduced=True).by_lag()
 
 
+def test_a_network_without_steps_has_no_lag_profile_and_nothing_to_leave_out():
+    rel = fl.Network([fl.Dense(np.ones((3, 1)))]).explain(np.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"^by_lag needs steps, but this result is of one alone: each feature has one"):
+        rel.by_lag()
+    with pytest.raises(ValueError, match=r"^to_frame\(steps=True\) needs steps, but this result is of one alone"):
+        rel.to_frame(steps=True)
+
+
 def test_many_equal_features_do_not_make_a_group_relevant():
     """Six equally relevant features in groups of one and of five: by their number alone, the second has 5/6."""
     rng = np.random.default_rng(1)

@@ -23,6 +23,7 @@ import fastlrp.relevance.as_parquet
 from fastlrp import data
 from fastlrp.model.fingerprint import fingerprint
 from fastlrp.relevance.device import DeviceRelevance
+from fastlrp.relevance.metadata import understood
 from fastlrp.rules import Rule
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -452,10 +453,40 @@ def test_a_flipped_bit_in_parquets_numbers_is_noticed(tmp_path):
     refused(path, "is not a readable Parquet file: .*(checksum|corrupt|CRC)")
 
 
+def unsealed(text):
+    """The metadata as files of older versions have them, which may be changed."""
+    metadata = json.loads(text)
+    assert len(metadata.pop("sha256")) == 64
+    return metadata
+
+
+@pytest.mark.parametrize("end", ["parquet", "h5"])
+def test_a_flipped_bit_in_metadata_is_noticed(tmp_path, end):
+    """Of a name of a column, say: numbers were another column's before metadata had a hash."""
+    path = tmp_path / f"relevance.{end}"
+    made_up().save(path)
+    if end == "parquet":
+        table = parquet.read_table(path)
+        text = table.schema.metadata[b"fastlrp"].decode()
+    else:
+        with h5py.File(path) as file:
+            text = file.attrs["fastlrp"]
+    metadata = unsealed(text)
+    assert understood(text, "here")[1] == understood(json.dumps(metadata), "here")[1] == metadata
+    for at in range(text.index('"steps"'), len(text) - 1):
+        damaged = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
+        try:
+            found = understood(damaged, "here")[1]
+        except ValueError as error:
+            assert str(error).startswith(("here is damaged: ", "here was "))  # noqa: PT017
+        else:  # the name of the hash itself is damaged, and all else is whole
+            assert metadata.items() <= found.items()
+
+
 def edited_parquet(path, edit):
     """Write the file's table again, after a change of it or of its metadata."""
     table = parquet.read_table(path)
-    metadata = json.loads(table.schema.metadata[b"fastlrp"])
+    metadata = unsealed(table.schema.metadata[b"fastlrp"])
     table, metadata = edit(table, metadata)
     text = metadata if isinstance(metadata, str) else json.dumps(metadata)
     parquet.write_table(table.replace_schema_metadata({"fastlrp": text}), path)
@@ -537,7 +568,7 @@ def test_metadata_that_describe_no_result(tmp_path, end, changes, message):
         edited_parquet(path, lambda table, meta: (table, changes if isinstance(changes, str) else {**meta, **changes}))
     else:
         with h5py.File(path, "a") as file:
-            meta = json.loads(file.attrs["fastlrp"])
+            meta = unsealed(file.attrs["fastlrp"])
             file.attrs["fastlrp"] = changes if isinstance(changes, str) else json.dumps({**meta, **changes})
     refused(path, message)
 
@@ -604,7 +635,7 @@ def test_what_a_newer_file_has_beside_is_left_out(tmp_path):
     made_up().save(tmp_path / "relevance.h5")
     with h5py.File(tmp_path / "relevance.h5", "a") as file:
         file["note"] = "mine"
-        file.attrs["fastlrp"] = json.dumps({**json.loads(file.attrs["fastlrp"]), "note": "mine"})
+        file.attrs["fastlrp"] = json.dumps({**unsealed(file.attrs["fastlrp"]), "note": "mine"})
     same(fl.load_relevance(tmp_path / "relevance.h5"), made_up())
 
 
