@@ -46,7 +46,7 @@ def batch_of(net: AnyNetwork, X: Any, steps: int | None, dtype: Any) -> Array:
     if (dtype is None or dtype == kind) and kind in _KINDS and array.flags.c_contiguous and array.flags.aligned:
         return array  # as it is: what follows takes several microseconds to find that out
     if dtype is None:
-        dtype = np.float32 if kind in (np.float32, np.float16) else np.float64
+        dtype = np.float32 if kind.kind == "f" and kind.itemsize <= 4 else np.float64  # in either byte order
     with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused by name
         return np.require(array, dtype, ["C", "A"])
 

@@ -21,7 +21,7 @@ from fastlrp.kernels.results import Results, Spread, on_gpu
 from fastlrp.messages import count, foreign_network, users_line
 from fastlrp.model.chain import Chain
 from fastlrp.model.ensemble import AnyNetwork, Chains
-from fastlrp.objects import is_polars
+from fastlrp.objects import as_array, is_polars
 from fastlrp.panels.static import column_names, counted_at_end
 from fastlrp.panels.windows import Windows
 from fastlrp.progress import progress_bar
@@ -329,8 +329,9 @@ def run(
             _look_aside(given.panel)
         how = compute_with_bar if progress else compute
         return run_on_device(how, _device_of(net, device), _products(given), windows.rows, rule, net)
-    except FloatingPointError:
-        _refuse_infinite(given)
+    except FloatingPointError:  # how backends report an infinite value, which is named outside of this error
+        pass
+    return _refuse_infinite(given)
 
 
 def run_on_device(
@@ -423,14 +424,13 @@ def _refuse_infinite(given: Given) -> NoReturn:
         locate_infinite(given.panel)
     elif given.net.n_static:
         for array, own in zip(X, (names, given.net.static), strict=True):
-            locate_infinite_array(np.asarray(array), own)
+            locate_infinite_array(as_array(array, "X", "arrays"), own)
     elif on_gpu(X):
         locate_infinite_array(cast(Any, rows).copy_to_host().reshape(X.shape), names)
     else:
-        locate_infinite_array(np.asarray(X), names)
-    raise ValueError(
-        f"X has a value that is too large for {rows.dtype}, expected finite ones: compute with dtype='float64'"
-    )
+        locate_infinite_array(as_array(X, "X", "an array"), names)
+    todo = ": compute with dtype='float64'" if rows.dtype == np.float32 else ""
+    raise ValueError(f"X has a value that is too large for {rows.dtype}, expected finite ones{todo}")
 
 
 def check_network(net: object, *, sequences: bool = False) -> None:

@@ -115,9 +115,10 @@ class RollingPanel:
             run_on_device(
                 lambda backend: self._run(backend, results, threads, advance, ask), device, products, rule=rule, net=net
             )
-        except FloatingPointError:
-            self._refuse_infinite()
-        return results
+            return results
+        except FloatingPointError:  # named below, outside of this error
+            pass
+        return self._refuse_infinite()
 
     def _allocate(self, net: Network, rule: Rule | None, *, reduced: bool) -> Results:
         n, T, dtype = len(self.who), self.models.steps, self.models.centers.dtype

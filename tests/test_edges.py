@@ -1,0 +1,59 @@
+"""Arrays in every form that users may have them in give the plain array's bits, or are refused in one sentence."""
+
+from __future__ import annotations
+
+import warnings
+
+import edge_inputs
+import numpy as np
+import pandas as pd
+import pytest
+from edge_doors import Models
+from helpers import same_bits
+
+import fastlrp as fl
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models()
+
+
+@pytest.mark.parametrize("door", ["predict", "explain", "an ensemble explains"])
+def test_forms_of_arrays(models, rng, door):
+    X = edge_inputs.numbers(rng, (edge_inputs.N, edge_inputs.T, edge_inputs.D))
+    forms = {**edge_inputs.ARRAYS, **edge_inputs.MISSING, **edge_inputs.WRONG, **edge_inputs.CUBES}
+    wrong = {name: edge_inputs.judged(models.cubes()[door], form(X)) for name, form in forms.items()}
+    assert {name: why for name, why in wrong.items() if why is not None} == {}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_float32_is_computed_in_float32_in_either_byte_order(models, rng, order):
+    X = rng.normal(size=(4, edge_inputs.T, edge_inputs.D)).astype(np.float32)
+    same_bits(models.net.predict(X.astype(f"{order}f4")), models.net.predict(X))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.longdouble("1e400")])
+def test_an_infinity_is_the_only_error_shown(models, rng, value):
+    """Not below the one by which kernels report it, nor below NumPy's about objects."""
+    X = rng.normal(size=(4, edge_inputs.T, edge_inputs.D)).astype(np.longdouble)
+    X[2, 1, 3] = value
+    for given in (X, X.astype(object)) if np.isinf(value) else (X,):
+        with pytest.raises(
+            ValueError, match=r"infinite \(inf\) at sample 2, step 1, feature 3|large for float64, "
+        ) as at:
+            models.net.explain(given)
+        assert at.value.__context__ is None
+        assert "compute with" not in str(at.value)
+
+
+def test_an_infinity_in_a_rolling_panel_is_the_only_error_shown(models):
+    frame = edge_inputs.plain_frame(np.random.default_rng(0).normal(size=(32, edge_inputs.D)))
+    rolling = fl.RollingLSTM(models.regressor(), window=5, step=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rolling.fit(frame, pd.Series(np.linspace(-1, 1, 32), frame.index))
+    frame.iloc[7, 1] = np.inf
+    with pytest.raises(ValueError, match=r"infinite \(inf\) at feature 'f1' at date 2019-08-31, asset s0") as at:
+        rolling.predict(frame)
+    assert at.value.__context__ is None
