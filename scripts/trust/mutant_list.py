@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "kernels/formulas.py", "formulas",
-        ("    n, power = _rounded(t)\n    a, p = _fraction(t - n, True)", "    n, power = _rounded(t)\n    a, p = _fraction(t - n, False)", "2^r taken for e^r in gates"),
+        ("_fraction(t - n, by_type(t, _TWO32, _TWO64))", "_fraction(t - n, by_type(t, _E32, _E64))", "2^r taken for e^r in gates"),
         ("size = limit if size > limit else size\n    n, power", "size = size if size > limit else size\n    n, power", "no limit for tanh"),
         ("return zero if x < zero else x\n\n\n@inlined\ndef clip", "return x if x < zero else x\n\n\n@inlined\ndef clip", "relu lets negative numbers pass"),
         ("clip_to_one((x + type(x)(3)) / type(x)(6))", "clip_to_one((x + type(x)(2.5)) / type(x)(5))", "Keras 3's hard sigmoid with Keras 2's numbers"),
