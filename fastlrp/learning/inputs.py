@@ -12,6 +12,7 @@ from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from fastlrp.messages import count
+from fastlrp.objects import real_numbers
 from fastlrp.panels.columns import compute_dtype
 from fastlrp.panels.flat import refuse_flat, time_and_asset
 from fastlrp.panels.samples import Samples, from_array, from_panel, is_panel, refuse_other_index
@@ -45,7 +46,7 @@ class TakesWindows:
                 f"{type(self).__name__} has static features, {', '.join(self._static[:5])}, which are columns of a "
                 f"panel: give a DataFrame with a (time, asset) index, not {type(X).__name__}"
             )
-        X = filled(X)
+        X = as_numbers(X, "X")
         if not hasattr(X, "ndim"):
             as_array = np.asarray(X)
             X = as_array if as_array.ndim == 3 else X
@@ -230,7 +231,8 @@ class Targets(NamedTuple):
             raise ValueError("fit requires y to be passed, but the target y is None")
         finite: Any = "allow-nan" if missing else True
         try:
-            targets = check_array(filled(y), input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
+            y_ = as_numbers(y, "y")
+            targets = check_array(y_, input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
         except ValueError as error:
             if str(error).startswith("could not convert"):
                 raise ValueError(f"y must hold numbers: {error}") from None
@@ -243,7 +245,8 @@ class Targets(NamedTuple):
         flat, targets = targets.ndim == 1, targets.reshape(n, -1)
         usable = np.isfinite(targets).all(axis=1)
         if weight is not None:
-            weight = _check_sample_weight(filled(weight), targets, dtype=np.float64, ensure_non_negative=True)
+            weight = as_numbers(weight, "sample_weight")
+            weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
             if not weight.any():
                 raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
             usable &= weight > 0
@@ -253,6 +256,37 @@ class Targets(NamedTuple):
 def filled(values: Any) -> Any:
     """A masked array with NaN where it is masked, which NumPy would forget; anything else as it is."""
     return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
+
+
+def as_numbers(values: Any, where: str) -> Any:
+    """What scikit-learn's checks take: a frame or an array as it is, objects as float64, masked values as NaN.
+
+    Raises
+    ------
+    ValueError
+        If there are texts or times, which scikit-learn would read as numbers, or a whole number beyond float64's range.
+    """
+    values = filled(values)
+    if isinstance(values, pd.DataFrame | pd.Series):
+        for name, column in values.items() if isinstance(values, pd.DataFrame) else ((values.name, values),):
+            at = f"{where}[{str(name)!r}]" if isinstance(values, pd.DataFrame) else where
+            if column.dtype == object:
+                real_numbers(column.to_numpy(), at)
+            elif not is_numeric_dtype(column.dtype):
+                raise ValueError(f"{at} holds {column.dtype}, expected numbers")
+        return values
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists and the like: scikit-learn says what is wrong
+        return values
+    if array.dtype.kind in "USTMmV":
+        raise ValueError(f"{where} holds {array.dtype}, expected numbers")
+    if array.dtype == object and array.ndim and not any(isinstance(one, dict) for one in array.flat):
+        return real_numbers(array, where)  # without sparse matrices and dicts, of which its own checks speak
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # too large for float64: infinite, which is refused
+            return array.astype(np.float64)
+    return values
 
 
 def refuse_panel_in_columns(X: pd.DataFrame) -> None:

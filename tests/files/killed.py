@@ -60,6 +60,7 @@ for owner, name in ((os, "fsync"), (os, "replace"), (forms.Parquet, "write"), (f
 output.Output._note = note
 forms.Parquet.finish = watched(forms.Parquet.finish)
 make_network().explain(np.zeros((9, STEPS, len(FEATURES)), np.float32), threads=1)  # kernels are loaded, or compiled
+moment = 0  # compiled ones are written to files, too
 out, moments = Path(sys.argv[1]), 0
 for given in sys.argv[2:]:
     reader, writer = os.pipe()
