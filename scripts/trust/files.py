@@ -132,7 +132,8 @@ def _relevance(pool: ProcessPoolExecutor, options: Options, end: str) -> Row:
         "parquet": (True, "A damaged Parquet file of relevance gives one sentence, and never other numbers", ""),
         "h5": (
             False,
-            "A damaged HDF5 file of relevance, which has no checksums, gives one sentence or all of a result",
+            "An HDF5 file of relevance, whose numbers may be mapped, has no checksums: damage to numbers is **not** "
+            "noticed, damage to all else gives one sentence",
             ", into memory and mapped",
         ),
     }[end]
