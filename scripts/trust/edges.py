@@ -1,4 +1,5 @@
-"""Inputs at the edges: every form of an array or panel gives the plain one's bits, or is refused in a sentence."""
+"""Inputs at the edges: every form of an array or panel gives the plain one's bits, or is refused in a sentence; and
+numbers at the edges, whose relevance is that of the slow reference in 80 bits."""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import edge_inputs
 import numpy as np
+import reference
 from edge_doors import Door, Models
 from edge_inputs import Given, judged, numbers
+from promises import explained, gaps
+from strategies import Case, dense, lstm, reference_answer
 
 from scripts.trust.rows import Options, Row
 
@@ -21,7 +25,7 @@ OF_FIT = ("a feature too few", "a feature too many", "one sample")
 
 
 def run(options: Options) -> list[Row]:
-    """Three families: networks' arrays, estimators' arrays, networks' panels; each form with some draws of numbers."""
+    """Forms of arrays and panels, given to networks and estimators, with some draws of numbers; numbers; sizes."""
     models, draws = Models(options.seed), options.cases(20)
     taken, wrong = {**edge_inputs.ARRAYS, **edge_inputs.CUBES}, edge_inputs.WRONG
     # scikit-learn's own checks demand that estimators refuse a missing value in an array
@@ -33,9 +37,70 @@ def run(options: Options) -> list[Row]:
         ("a panel with any columns and index, given to a network", models.panels(), panels, ROWS),
     )
     rng = np.random.default_rng(options.seed)
-    return [
+    rows = [
         _row(what, doors, forms, [numbers(rng, shape) for _ in range(draws)]) for what, doors, forms, shape in families
     ]
+    return [*rows, _numbers(options.cases(10), rng), _sizes(rng)]
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+RULES = [
+    reference.Rule(name=name, delta=delta, stabilizer=stabilizer)
+    for name, delta, stabilizer in itertools.product(("arras", "rudder"), (0.0, 1.0), ("paper", "absorbed"))
+]
+#: Factors of X: features that are denormal, tiny, as in training, unscaled, and beyond what gates can tell apart.
+FACTORS = (1e-310, 1e-30, 1.0, 1e3, 1e30)
+#: Factors of all weights and biases. 0: all denominators are eps alone; then of its size; and gates that are shut.
+WEIGHTS = (0.0, 1e-3, 1.0, 1e3)
+#: Steps, features, units: each at its least and at its most.
+SIZES = ((1, 1, 1), (1000, 2, 3), (2, 3, 1024), (2, 5000, 4))
+BOUND = 1e-10
+
+
+def _case(
+    rng: np.random.Generator, T: int, D: int, H: int, weights: float, factor: float, rule: reference.Rule
+) -> Case:
+    layers = [lstm(rng, D, H), dense(rng, H, 1)]
+    for layer in layers:
+        layer |= {name: weights * layer[name] for name in ("W", "U", "b") if name in layer}
+    return Case(layers, factor * rng.normal(size=(2, T, D)), rule, 0, "sequence")
+
+
+def _gap(case: Case) -> float:
+    """The largest error of a row beside its scale; the reference rounds to 64 bits, where ours rounds to 53."""
+    reference.FLOAT = np.longdouble
+    try:
+        want = reference_answer(case)
+    finally:
+        reference.FLOAT = np.float64
+    return float(gaps(explained(case), want).max())
+
+
+def _said(found: dict[str, float]) -> tuple[str, bool]:
+    worst = max(found, key=lambda name: found[name] if found[name] == found[name] else np.inf)
+    fine = all(gap <= BOUND for gap in found.values())
+    text = f"largest error {found[worst]:.0e} of a row's largest number, at most {BOUND:.0e} promised"
+    return (text if fine else f"{text}: {worst}"), fine
+
+
+def _numbers(n: int, rng: np.random.Generator) -> Row:
+    found = {}
+    for k, factor, weights, rule in itertools.product(range(n), FACTORS, WEIGHTS, RULES):
+        found[f"X x {factor:g}, weights x {weights:g}, {rule}, network {k}"] = _gap(
+            _case(rng, 4, 3, 5, weights, factor, rule)
+        )
+    what = "Denormal, tiny, unscaled and huge features; weights of 0, denominators of eps, gates that are shut"
+    return Row(what, f"{len(found):,} networks, both rules, stabilisers and deltas", *_said(found))
+
+
+def _sizes(rng: np.random.Generator) -> Row:
+    found = {
+        f"(T, D, H) = {sizes}, {rule}": _gap(_case(rng, *sizes, 1.0, 1.0, rule))
+        for sizes, rule in itertools.product(SIZES, RULES)
+    }
+    what = "One step, feature, unit and sample; 1,000 steps; 1,024 units; 5,000 features"
+    return Row(what, f"{len(found)} networks, both rules, stabilisers and deltas", *_said(found))
 
 
 def _without_plain(form: Callable[[np.ndarray], Given]) -> Callable[[np.ndarray], Given]:
