@@ -230,13 +230,8 @@ class Targets(NamedTuple):
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None")
         finite: Any = "allow-nan" if missing else True
-        try:
-            y_ = as_numbers(y, "y")
-            targets = check_array(y_, input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
-        except ValueError as error:
-            if str(error).startswith("could not convert"):
-                raise ValueError(f"y must hold numbers: {error}") from None
-            raise
+        given = as_numbers(y, "y")
+        targets = check_array(given, input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
         if targets.ndim > 2 or len(targets) != n:
             raise ValueError(
                 f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
