@@ -508,7 +508,7 @@ PROMISES = {
         {"float32": _FLOAT32, "float32 predictions": {0.99: 1e-6, 1.0: 1e-5}},
     ),
     "differentiates": Promise(
-        questions(np.float64, st.integers(1, 3)), differentiates, {"arras": {1.0: 1e-7}, "gradient x input": _TIGHT}
+        questions(np.float64, st.integers(1, 3)), differentiates, {"arras": {1.0: 1e-9}, "gradient x input": _TIGHT}
     ),
     "permutes": Promise(reordered(), permutes, {"features": _TIGHT, "units": _TIGHT}),
     "same bits": Promise(
