@@ -63,7 +63,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     for section, entry in found.items():
         for row in (Row(*cells) for cells in entry["rows"]):
             found_out = row.found if row.fine else f"**not as promised:** {row.found}"
-            lines.append(f"| {row.what} | {row.cases} | {found_out} | `{section}` |")
+            lines.append(f"| {row.what[:1].upper()}{row.what[1:]} | {row.cases} | {found_out} | `{section}` |")
     return "\n".join(lines)
 
 
