@@ -27,13 +27,16 @@ os.environ["NUMBA_CACHE_DIR"] = os.environ.get("FASTLRP_TESTS_NUMBA") or os.path
 os.environ["SCIPY_ARRAY_API"] = "1"  # SciPy reads it once; scikit-learn's suite then skips none of its checks
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.path.join(_SCRATCH, "hypothesis")
 
-from hypothesis import HealthCheck, settings  # after its storage directory is set
+from hypothesis import HealthCheck, Phase, settings  # after its storage directory is set
 
 # The examples are the same on every machine and every day. There is no deadline and no check for slow drawing, because
 # the first example pays for Numba's compilation and the machine may be busy.
+# With FASTLRP_TESTS_SHRINK=0 the first one that fails is not made smaller, for those who ask only whether one does.
+FOUND = (Phase.explicit, Phase.generate)
 settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, print_blob=False,
     suppress_health_check=[HealthCheck.too_slow],
+    phases=FOUND if os.environ.get("FASTLRP_TESTS_SHRINK") == "0" else tuple(Phase),
 )  # fmt: skip
 settings.load_profile("ci")
 

@@ -90,7 +90,7 @@ def copied(into: Path) -> Path:
 
 def outcome(folder: Path, group: Group, kept: Path) -> str:
     """What becomes of a group's tests in a copy: "survived", "killed" or "hung"; ``kept`` holds machine code."""
-    place = {"PYTHONPATH": str(folder), "FASTLRP_TESTS_NUMBA": str(kept), "PYTHONDONTWRITEBYTECODE": "1"}
+    place = {"PYTHONPATH": str(folder), "FASTLRP_TESTS_NUMBA": str(kept), "FASTLRP_TESTS_SHRINK": "0"}
     environment = {**os.environ, **place, "NUMBA_DISABLE_JIT": "1" if group.plain else "0"}
     for run in group.runs:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *shlex.split(run)]
