@@ -22,7 +22,7 @@ def _of(file: str, groups: str, *changes: tuple[str, ...]) -> list[Mutant]:
 
 MUTANTS: list[Mutant] = [
     *_of(
-        "kernels/formulas.py", "relevance",
+        "kernels/formulas.py", "relevance compiled",
         ("return relevance / (z + signed(z, eps))", "return relevance / (z - signed(z, eps))", "the stabiliser's sign"),
         ("return relevance / (z + signed(z, eps))", "return relevance / (z + eps)", "the stabiliser without z's sign"),
         ("    given = delta * bias\n", "    given = bias\n", "delta is left out"),
@@ -145,7 +145,7 @@ MUTANTS: list[Mutant] = [
         ("    slope(signal, n, squashed, do)\n", "", "the slope around c with unusual activations"),
     ),
     *_of(
-        "kernels/cpu/tile.py", "relevance",
+        "kernels/cpu/tile.py", "relevance compiled",
         ("        share[k] *= factor\n", "        share[k] *= factor * factor\n", "1/N twice"),
         ("            lost[k] += gone\n    for k in range(lanes):\n        share[k] *= factor", "            lost[k] = gone\n    for k in range(lanes):\n        share[k] *= factor", "only the last unit's loss"),
         ("            lost[k] -= value\n", "", "rudder's loss keeps what steps took"),

@@ -137,3 +137,21 @@ def test_hard_sigmoids_are_keras_own(dtype):
     np.testing.assert_allclose(
         over(formulas.hard_sigmoid_keras2, x), np.clip(0.2 * exact + 0.5, 0, 1), rtol=0, atol=atol
     )
+
+
+@DTYPES
+def test_negative_zero_counts_as_positive_and_relu_stops_what_is_negative(dtype):
+    """The stabiliser's sign at zero is + whatever its bits are; SPEC's s(0) = +1."""
+    zeros = np.array([0.0, -0.0, 1e-30, -1e-30], dtype)
+
+    @njit(error_model="numpy")
+    def signs(z, out):
+        for k in range(z.size):
+            out[k] = formulas.signed(z[k], out[k])
+
+    out = np.full(4, 0.5, dtype)
+    signs(zeros, out)
+    np.testing.assert_array_equal(out, np.array([0.5, 0.5, 0.5, -0.5], dtype))
+    np.testing.assert_array_equal(
+        over(formulas.relu, np.array([-2, -1e-30, 0, 3, np.nan], dtype)), np.array([0, 0, 0, 3, np.nan], dtype)
+    )
