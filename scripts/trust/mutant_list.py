@@ -52,7 +52,7 @@ MUTANTS: list[Mutant] = [
         ("_GATE_A, _GATE_B = 1.5957691216057308, 0.07135481627260025", "_GATE_A, _GATE_B = 1.5957691216057308, 0.044715", "gelu's cubic term"),
     ),
     *_of(
-        "kernels/program/rules.py", "programs relevance",
+        "kernels/program/rules.py", "programs relevance compiled",
         ("g = slice(2 * H, 3 * H)\n        W, bias", "g = slice(H, 2 * H)\n        W, bias", "the forget gate's weights for those of g"),
         ("inputs=2 * units)\n        )  # fmt: skip\n        for part", "inputs=units)\n        )  # fmt: skip\n        for part", "N of a merge"),
         ("inputs = D + H if self.recurrent else D\n", "inputs = D\n", "N without h_{t-1}"),
@@ -70,7 +70,7 @@ MUTANTS: list[Mutant] = [
         ("inputs = layer.n_inputs + (H if self.recurrent else 0)", "inputs = layer.n_inputs + H", "N of a GRU without the path"),
     ),
     *_of(
-        "kernels/program/lstm.py", "programs relevance",
+        "kernels/program/lstm.py", "programs relevance steps",
         ("factor = np.repeat([-LOG2E, -LOG2E, 1.0, -LOG2E], H)", "factor = np.repeat([-LOG2E, -LOG2E, -LOG2E, 1.0], H)", "Keras' gate order mistaken for another"),
         ("    emit(multiply(H, a=before, out=z + H))\n", "    emit(multiply(H, a=before, out=z))\n", "the forget gate multiplies the wrong rows"),
         ("    emit(add(H, a=z + H, out=c))\n", "", "c_{t-1} is forgotten"),
@@ -106,7 +106,7 @@ MUTANTS: list[Mutant] = [
         ("    walk.down.append(copy(H, a=out.rel, out=below.rel))\n", "    walk.down.append(copy(H, a=out.rel + S, out=below.rel))\n", "the recurrent layer gets its neighbours' relevance"),
     ),
     *_of(
-        "kernels/program/gradients.py", "gradients",
+        "kernels/program/gradients.py", "gradients derivatives",
         ("emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=4 * H, init=init))", "emit(product(H, out=dh, weights=U, a=p.state(k + 1), a_depth=3 * H, init=init))", "the output gate's gradient through time"),
         ("init = arrived if k in p.arrivals else None\n                emit", "init = None\n                emit", "gradients that arrive at earlier steps"),
         ("before=p.cell(k - 1) if k else walk.zeros", "before=p.cell(k) if k else walk.zeros", "c_t for c_{t-1}"),

@@ -42,6 +42,7 @@ PLAIN = "agrees_with_the_reference or (missing_value and shallow) or infinity"
 GROUPS = {
     "relevance": Group((f"tests/test_against_reference.py -k '{PLAIN}'",), plain=True),
     "compiled": Group(("tests/test_against_reference.py -k float64_agrees_with_the_reference",)),
+    "derivatives": Group(("tests/test_gradient_rules.py -k 'agrees_with_the_reference or panels_windows'",)),
     "formulas": Group(("tests/kernels/test_formulas.py",)),
     "programs": Group(("tests/kernels/test_programs.py",)),
     "gradients": Group(("tests/test_gradient_rules.py -k float64_agrees_with_the_reference",), plain=True),
