@@ -57,3 +57,11 @@ def test_an_infinity_in_a_rolling_panel_is_the_only_error_shown(models):
     with pytest.raises(ValueError, match=r"infinite \(inf\) at feature 'f1' at date 2019-08-31, asset s0") as at:
         rolling.predict(frame)
     assert at.value.__context__ is None
+
+
+@pytest.mark.parametrize("model", [fl.CrossSectionalRank(), fl.CrossSectionalZScore()], ids=repr)
+def test_texts_and_times_are_no_cross_section(model):
+    for X in (np.array([["1", "2"], ["3", "4"]]), np.array([["2020-01", "2020-02"]], "M8[M]"),
+              pd.DataFrame({"f": pd.date_range("2020", periods=3)})):  # fmt: skip
+        with pytest.raises(ValueError, match="expected numbers"):
+            model.fit(X)

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastlrp.learning.inputs import refuse_panel_in_columns
+from fastlrp.learning.inputs import as_numbers, refuse_panel_in_columns
 from fastlrp.panels.periods import label, periods
 from fastlrp.panels.samples import is_panel
 
@@ -75,7 +75,10 @@ class _CrossSectional(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         """The numbers, and each row's period."""
         if isinstance(X, pd.DataFrame) and not is_panel(X):
             refuse_panel_in_columns(X)
-        values = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        given = as_numbers(X, "X")
+        values = validate_data(
+            self, given, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+        )  # fmt: skip
         panel = is_panel(X)
         rank = periods(X.index)[0] if panel else np.zeros(len(values), np.int64)
         if (rank < 0).any():
