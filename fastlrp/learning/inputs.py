@@ -46,6 +46,8 @@ class TakesWindows:
                 f"{type(self).__name__} has static features, {', '.join(self._static[:5])}, which are columns of a "
                 f"panel: give a DataFrame with a (time, asset) index, not {type(X).__name__}"
             )
+        if isinstance(X, pd.DataFrame):
+            refuse_panel_in_columns(X)
         X = as_numbers(X, "X")
         if not hasattr(X, "ndim"):
             as_array = np.asarray(X)
@@ -57,8 +59,6 @@ class TakesWindows:
 
     def _flat_samples(self, X: Any, reset: bool) -> Samples:
         steps = (self._asked_steps or 1) if reset else self.steps_
-        if isinstance(X, pd.DataFrame):
-            refuse_panel_in_columns(X)
         if reset or self._flat:
             X = validate_data(self, X, reset=reset, dtype=self._dtype)
         else:
