@@ -13,6 +13,7 @@ from strategies import bidirectional, dense, gradient_batch, lstm, network, refe
 import fastlrp as fl
 from fastlrp.evidence.samples import samples_of
 from fastlrp.kernels.cpu import masked
+from fastlrp.masks import masked_rows
 from fastlrp.panels.windows import Windows
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
@@ -257,3 +258,10 @@ def test_faithfulness_is_judged_on_windows_without_masked_steps():
     samples, names = samples_of(net, X, None, None)
     assert np.array_equal(samples.caller, kept)
     assert len(names) == len(X)
+
+
+def test_rows_of_all_blocks_are_found_and_those_with_the_value_in_one_feature_are_not():
+    rows = np.zeros((70_000, 2))
+    rows[[3, 65_540]] = -99.9
+    rows[5, 0] = rows[6, 1] = -99.9
+    np.testing.assert_array_equal(np.flatnonzero(masked_rows(rows, -99.9)), [3, 65_540])

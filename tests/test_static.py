@@ -26,6 +26,8 @@ from strategies import (
 )
 
 import fastlrp as fl
+from fastlrp.panels.static import counted_at_end
+from fastlrp.panels.windows import Windows
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastlrp.ConservationWarning")
 
@@ -563,3 +565,12 @@ def test_the_command_line_explains(rng, tmp_path):
         close(back["log_size"].to_numpy(), rel.static[:, 1], 1e-6)
         assert column in back
     assert "2 static" in run_python("-m", "fastlrp", "info", str(tmp_path / "model.h5")).stdout
+
+
+def test_a_missing_static_value_ends_the_window_of_its_own_row_whatever_the_order():
+    rows = np.arange(8.0).reshape(4, 2)
+    rows[3, 1] = np.nan
+    order = np.array([3, 0, 1, 2])  # the caller's last row is the first in order
+    got = counted_at_end(Windows(rows, order, np.ones(4, bool)), 1)
+    np.testing.assert_array_equal(got.ends, [False, True, True, True])
+    assert np.isnan(rows[3, 1])

@@ -167,7 +167,7 @@ MUTANTS: list[Mutant] = [
         ("    some = False\n    for i", "    some = True\n    for i", "work for samples that are all missing", "it only saves time: all results of such samples are NaN"),
     ),
     *_of(
-        "panels/order.py", "panels months",
+        "panels/order.py", "panels months rolling",
         ("(np.diff(position) == step))\n", "(np.diff(position) >= step))\n", "a window over a hole"),
         ("gap = ~((asset[1:] == asset[:-1]) & ", "gap = ~(", "a window over two assets"),
         ("ends = np.asarray(run >= steps - 1)", "ends = np.asarray(run >= steps)", "the first window of each asset is left out"),
@@ -193,7 +193,7 @@ MUTANTS: list[Mutant] = [
         ("into[apart[k]] = row[after + k * more + h]", "into[apart[k]] = row[after + h]", "the first segment's months for all"),
     ),
     *_of(
-        "kernels/cpu/masked.py", "masks",
+        "kernels/cpu/masked.py", "masks static",
         ("n_live, last = so_far[ends + 1] - so_far[ends + 1 - n_live], so_far[ends + 1] - 1", "n_live, last = so_far[ends] - so_far[ends - n_live], so_far[ends] - 1", "the last step is not counted"),
         ("is_live = steps_at > (at - lengths[at])[:, None]", "is_live = steps_at >= (at - lengths[at])[:, None]", "a step before a short history"),
         ("own[:, -1, -n_static:] = rows[ends, -n_static:]", "own[:, -1, -n_static:] = rows[live[-1], -n_static:]", "another window's static features"),
@@ -220,7 +220,7 @@ MUTANTS: list[Mutant] = [
         "relevance/averages.py", "averages",
         ("seen = weighed > 0\n", "seen = weighed >= 0\n", "periods without relevance are shown"),
         ("rank * np.int64(len(label)) + code", "rank + code", "cells of a period and a label mixed up"),
-        ("        place = np.where(weights > 0, place, -1)\n", "        place = np.where(weights >= 0, place, -1)\n", "rows without weight"),
+        ("        place = np.where(weights > 0, place, -1)\n", "        place = np.where(weights >= 0, place, -1)\n", "rows without weight", "their weight is 0, and so is what they add: relevance is finite, or NaN in a whole row, which is left out"),
         ("total[seen] / weighed[seen, None]", "total[seen] / len(relevance)", "a mean over all rows"),
         ("usable = usable[np.argsort(at[usable], kind=\"stable\")]", "usable = usable[np.argsort(at[usable])[::-1]]", "sums of cells that are not sorted"),
     ),

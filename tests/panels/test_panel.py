@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fastlrp.panels import order
 from fastlrp.panels.infinities import locate_infinite, locate_infinite_array
+from fastlrp.panels.order import complete_ends
 from fastlrp.panels.panel import as_panel
 from fastlrp.panels.periods import periods, time_level
 
@@ -481,3 +482,11 @@ def test_what_is_no_date_is_refused(texts):
     index = pd.MultiIndex.from_product([texts, ["a"]], names=["date", "id"])
     with pytest.raises(ValueError, match=r"not understood as times.*pd\.to_datetime"):
         as_panel(pd.DataFrame(np.zeros((len(texts), 1)), index, ["x"]), 1)
+
+
+def test_a_window_is_complete_where_all_its_rows_are_usable_the_last_one_too():
+    usable = np.array([True, True, True, False, True, True, True])
+    ends = np.array([False, True, True, True, True, True, True])
+    np.testing.assert_array_equal(complete_ends(ends, usable, 2), [False, True, True, False, False, True, True])
+    lengths = np.array([1, 2, 2, 1, 1, 2, 2])
+    np.testing.assert_array_equal(complete_ends(ends, usable, 2, lengths), [True, True, True, False, True, True, True])
