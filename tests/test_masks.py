@@ -265,3 +265,18 @@ def test_rows_of_all_blocks_are_found_and_those_with_the_value_in_one_feature_ar
     rows[[3, 65_540]] = -99.9
     rows[5, 0] = rows[6, 1] = -99.9
     np.testing.assert_array_equal(np.flatnonzero(masked_rows(rows, -99.9)), [3, 65_540])
+
+
+def test_each_sample_with_masked_steps_has_its_own_static_features():
+    rng = np.random.default_rng(3)
+    lstm = fl.LSTM(rng.normal(size=(2, 12)), rng.normal(size=(3, 12)), rng.normal(size=12))
+    net = fl.Network([fl.Masking(-1.0), lstm, fl.Dense(rng.normal(size=(5, 1)))], steps=4, static=2)
+    X, S = rng.normal(size=(6, 4, 2)), rng.normal(size=(6, 2))
+    X[:, 1] = X[:3, 0] = -1.0  # three samples with two live steps, three with three
+    whole = net.explain([X, S])
+    for i in range(6):
+        alone = net.explain([X[i : i + 1], S[i : i + 1]])
+        same_bits(whole.static[i], alone.static[0])
+        same_bits(whole.score[i], alone.score[0])
+        live = fl.Network(net.layers[1:], static=2).explain([X[i : i + 1, X[i, :, 0] != -1.0], S[i : i + 1]])
+        same_bits(whole.static[i], live.static[0])
