@@ -26,7 +26,7 @@ def test_the_readme_has_the_table_that_was_measured() -> None:
 def test_only_both_or_neither_agree() -> None:
     found = {"files": {"rows": [ROW], "where": "here", "seconds": 3}}
     page = rows.embedded(f"before {rows.BEGIN}{rows.END} after", found)
-    assert "| what was tried | 5 cases | what was found | `files` |" in page
+    assert "| What was tried | 5 cases | what was found | `files` |" in page
     assert agree(page, True, found)
     assert agree("no table", False, {})
     assert not agree(page, False, {})
