@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from fastlrp.kernels.helpers import Helper
+from fastlrp.kernels.helpers import together
 
 Item = TypeVar("Item")
 _END: Any = object()
@@ -50,19 +50,9 @@ def overlapped(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable
 
     The first error of any stage stops all of them, and is raised.
     """
-    stop, errors = threading.Event(), list[BaseException]()
+    stop = threading.Event()
     before: _Relay[Any] = _Relay(stop)
     after: _Relay[Any] = _Relay(stop)
-
-    def guarded(stage: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                stage()
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
-
-        return run
 
     def read() -> None:
         items = iter(source)
@@ -73,31 +63,18 @@ def overlapped(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable
                 return
             del item
 
-    def explain() -> None:
+    def write() -> None:
+        for item in after:
+            sink(item)
+            del item
+
+    def explain(others: int) -> None:
+        if others < 2:
+            raise RuntimeError("the system has no more threads: two are needed beside this one, to read and to write")
         for item in before:
             if after.room():
                 after.put(work(item))
             del item
         after.put(_END)
 
-    def write() -> None:
-        for item in after:
-            sink(item)
-            del item
-
-    helpers = [Helper(guarded(stage)) for stage in (read, write)]
-    try:
-        for helper in helpers:
-            helper.start()
-        guarded(explain)()
-        for helper in helpers:
-            helper.wait()
-    except BaseException:  # an interruption may come while this thread waits for the others
-        stop.set()
-        raise
-    finally:
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.wait()
-    if errors:
-        raise errors[0]
+    together([read, write], explain, stop.set)

@@ -20,7 +20,7 @@ from scipy.special import erf
 import fastlrp as fl
 from fastlrp.kernels.training.inputs import LOSSES
 from fastlrp.kernels.training.threads import Stop
-from fastlrp.kernels.training.trainer import Trainer, _together
+from fastlrp.kernels.training.trainer import Trainer, _train_together
 from fastlrp.model.layers import CURVES
 
 DATA = TESTS / "data" / "training"
@@ -761,7 +761,7 @@ def test_a_thread_that_fails_ends_the_others():
     for aside in (False, True):
         stop.flag[0] = 0
         with pytest.raises(MemoryError, match="no memory"):
-            _together(work, 2, stop, aside=aside)
+            _train_together(work, 2, stop, aside=aside)
     assert threading.active_count() == before
 
 

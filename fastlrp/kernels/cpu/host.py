@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,7 @@ from fastlrp.kernels.cpu.few_host import few_of
 from fastlrp.kernels.cpu.months import LONGEST, extra_lanes, segment_size, segments
 from fastlrp.kernels.cpu.tile import has_rare
 from fastlrp.kernels.cpu.tiles import JOB, PLAN_FIELDS, run_tiles
-from fastlrp.kernels.helpers import Helper
+from fastlrp.kernels.helpers import together
 from fastlrp.kernels.machine import LARGE_TILE, TILE_BYTES, fewest_lanes
 from fastlrp.kernels.memory import read_only
 from fastlrp.kernels.program.inference import Plan, make_plan
@@ -344,17 +345,7 @@ def _spread(
     if threads <= 1:
         work(turns, advance)
         return
-    failures: list[BaseException] = []
     done: list[int] = []
-
-    def helper() -> None:
-        try:
-            work(turns, done.append if advance else None)
-        except BaseException as error:  # raised again by the caller below
-            failures.append(error)
-            stop()
-
-    others: list[Helper] = []
 
     def report(count: int) -> None:
         assert advance is not None
@@ -362,25 +353,10 @@ def _spread(
             count += done.pop()
         advance(count)
 
-    try:
-        while len(others) < threads - 1:
-            thread = Helper(helper)
-            if not thread.begin():  # those that there are do the work
-                break
-            others.append(thread)
-        work(turns, report if advance else None)
-        for thread in others:
-            thread.wait()
-    except BaseException:  # an interruption may come while this thread waits for the others
-        stop()
-        raise
-    finally:
-        for thread in others:
-            thread.wait()
+    helper = partial(work, turns, done.append if advance else None)
+    together([helper] * (threads - 1), lambda _: work(turns, report if advance else None), stop)
     if advance and done:
         report(0)
-    if failures:
-        raise failures[0]
 
 
 def _missing(windows: Windows) -> Array:

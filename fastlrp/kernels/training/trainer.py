@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numba import config, get_num_threads
 
 from fastlrp.checks import as_dtype, check
-from fastlrp.kernels.helpers import Helper
+from fastlrp.kernels.helpers import together
 from fastlrp.kernels.memory import aligned, read_only
 from fastlrp.kernels.program.training import train_plan
 from fastlrp.kernels.training.epochs import BLOCK, GRADIENT, JOB, LOSS, UPDATE, run_epochs
@@ -261,7 +261,7 @@ class Trainer(Generic[C]):
                 run_epochs(jobs, programs, data, orders, model, scratch[thread], places[thread], totals, squares, sums,
                            curve, sync, stop.flag)  # fmt: skip
 
-        _together(work, threads, stop, aside=plan.flops * orders.size > _WORTH_WAITING and not config.DISABLE_JIT)
+        _train_together(work, threads, stop, aside=plan.flops * orders.size > _WORTH_WAITING and not config.DISABLE_JIT)
         return curve.reshape(-1, 2)
 
     def _keep(self, name: str, size: int, count: int) -> list[Array]:
@@ -277,37 +277,15 @@ def _means(sums: Array) -> Array:
     return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
 
 
-def _together(work: Callable[[int], None], threads: int, stop: Stop, *, aside: bool) -> None:
+def _train_together(work: Callable[[int], None], threads: int, stop: Stop, *, aside: bool) -> None:
     """Run ``work(0)`` here and the rest beside it, or all of them ``aside`` where this is the main thread, which then
     notices Ctrl-C. Whatever goes wrong ends them all, and is raised."""
-    failures: list[BaseException] = []
     first = 0 if aside and threading.current_thread() is threading.main_thread() else 1
 
-    def helper(thread: int) -> None:
-        try:
-            work(thread)
-        except BaseException as error:  # raised again below
-            failures.append(error)
-            stop.set()
-
-    others: list[Helper] = []
-    try:
-        for k in range(first, threads):
-            other = Helper(partial(helper, k), "fastlrp-train")
-            if not other.begin():  # those that there are do the work
-                break
-            others.append(other)
+    def here(others: int) -> None:
         if first or not others:
             work(0)
-        for other in others:
-            other.wait()
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        for other in others:
-            other.wait()
-    if failures:
-        raise failures[0]
+
+    together([partial(work, k) for k in range(first, threads)], here, stop.set, "fastlrp-train")
     if stop.is_set():
         raise KeyboardInterrupt
