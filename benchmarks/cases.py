@@ -121,7 +121,8 @@ class Goals:
     over_best_peer: tuple[float, ...] = (5.0, 2.7, 2.0, 1.8)
     over_torch_forward: float = 1.0
     forward_over_torch: float = 1.0
-    share_of_peak: tuple[float, ...] = (0.45, 0.55, 0.75, 0.75)
+    share_of_peak_arras: tuple[float, ...] = (0.55, 0.70, 0.85, 0.85)
+    share_of_peak_rudder: tuple[float, ...] = (0.50, 0.65, 0.80, 0.80)
     panel_ratio: float = 0.5
     market_memory: float = 1.15
     market_share: float = 0.5
@@ -133,7 +134,7 @@ class Goals:
     single_p99: float = 2.0
     import_s: float = 0.35
     warm_s: float = 1.2
-    cold_s: float = 12.0
+    cold_s: float = 5.0
     threads: tuple[float, ...] = (0.0, 0.0, 1.8, 1.8)
     float64: float = 0.5
     stac_over_onnx_batch: tuple[float, ...] = (1.0, 1.0, 0.0)

@@ -20,15 +20,27 @@ from fastlrp.kernels.target import MANY_VECTORS, VECTOR_BYTES, X86
 #: processors for clients have no unit at port 5 ("Intel 64 and IA-32 Architectures Optimization Reference Manual",
 #: 248966, chapter 2).
 ONE_UNIT = frozenset({"znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake"})
+#: Intel's processors for servers since Skylake-SP: what the second-level cache does not hold comes over a mesh of all
+#: cores, in some 70 ns (the same manual, chapter 2), where AMD's third level is shared by eight cores and takes 10.
+FAR_THIRD_LEVEL = frozenset(
+    {
+        *("skylake-avx512", "cascadelake", "cooperlake", "icelake-server"),
+        *("sapphirerapids", "emeraldrapids", "graniterapids", "graniterapids-d"),
+    }
+)
 #: A second-level cache of a size that the system does not tell, and the sizes that are believed: larger ones belong to
 #: several cores, or to a machine that was made up.
 CACHE_BYTES, LEAST_CACHE, MOST_CACHE = 1 << 20, 1 << 18, 1 << 21
 
 
+def _processor() -> str:
+    """LLVM's name of the processor that kernels are compiled for."""
+    return str(config.CPU_NAME or llvm.get_host_cpu_name())
+
+
 def _units() -> int:
     """Multiply-adds of whole vectors that a core makes in a cycle."""
-    name = config.CPU_NAME or llvm.get_host_cpu_name()
-    return 1 if VECTOR_BYTES == 64 and name in ONE_UNIT else 2
+    return 1 if VECTOR_BYTES == 64 and _processor() in ONE_UNIT else 2
 
 
 def second_level(caches: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
@@ -47,8 +59,8 @@ def second_level(caches: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> i
 UNITS, SECOND_LEVEL = _units(), second_level()
 
 # Each choice, and its effect at the benchmark's shapes T, D, H (arras in float32 unless said otherwise). Zen 1 (256-bit
-# vectors, 512 KB), Zen 4 (one 512-bit unit, 1 MB) and Zen 5 (two, 1 MB) were measured; an estimate is a count of cycles
-# by LLVM's model of a processor (``scripts/count_cycles.py``).
+# vectors, 512 KB), Zen 4 (one 512-bit unit, 1 MB), Zen 5 (two, 1 MB) and Emerald Rapids (two, 2 MB) were measured; an
+# estimate is a count of cycles by LLVM's model of a processor (``scripts/count_cycles.py``).
 
 #: Vectors of sums in a row of a product's block. 6 rows x 2 vectors hide the time that a multiply-add takes, and fit
 #: into 16 registers: estimates are 99 % of a core's multiply-adds on Haswell and Zen 1, and 85 % on Skylake-SP, which
@@ -66,8 +78,10 @@ TILE_BYTES = 512
 #: A tile of more bytes than this gets half the lanes, and half again: what it keeps of each step should stay near. On
 #: Zen 4 (2 MB) this saves 2 % at 12, 96, 64; at 60, 96, 128 4 % of an array's time, and 8 to 12 % of a panel's. On
 #: Zen 1, 1 MB instead of 2 MB saves another 2 % at 12, 96, 64, 5 % in float64, and 1 % of the benchmark's panel; half
-#: of that saves 1 to 3 % at 5, 16, 32, and costs the panel 2 %.
-LARGE_TILE = 2 * SECOND_LEVEL
+#: of that saves 1 to 3 % at 5, 16, 32, and costs the panel 2 %. Where the third level is far, all of it should fit,
+#: with room for X and the results: on Emerald Rapids 1 MB instead of 4 MB saves 10 to 12 % at 12, 96, 64, as much in
+#: float64, 9 % of windows at 12, 96, 32, and 2 to 7 % of the benchmark's panel; half of that is the same within 1 %.
+LARGE_TILE = SECOND_LEVEL // 2 if _processor() in FAR_THIRD_LEVEL else 2 * SECOND_LEVEL
 #: Vectors in a row of the smallest tile. One vector leaves blocks of 6 x 1: six chains of additions, each of which
 #: waits four cycles. That is enough for one unit; two need eight (Skylake-SP: an estimate of 74 %). At 60, 96, 128 two
 #: vectors took Zen 5 from 160 to 204 GFLOP/s a thread; Zen 4 is 4 % slower with them, as its tile doubles.

@@ -109,9 +109,11 @@ def test_the_second_level_cache_is_what_linux_says(tmp_path):
 
 
 @pytest.mark.skipif(not X86, reason="compiles for x86")
-@pytest.mark.parametrize(("processor", "units"), [("skylake-avx512", 2), ("znver4", 1), ("znver5", 2)])
-def test_loops_over_numbers_take_whole_vectors(processor, units):
-    """For Intel's processors LLVM by itself makes them half as wide."""
+@pytest.mark.parametrize(
+    ("processor", "units", "far"), [("skylake-avx512", 2, True), ("znver4", 1, False), ("znver5", 2, False)]
+)
+def test_choices_follow_the_processor(processor, units, far):
+    """Loops over numbers take whole vectors, too: for Intel's processors LLVM by itself makes them half as wide."""
     check = f"""
 import numba
 from fastlrp.kernels import machine
@@ -122,6 +124,7 @@ run.compile((numba.types.Array(numba.float32, 1, "C"), numba.int64))
 code = [line for line in "".join(run.inspect_asm().values()).splitlines() if "vdivps" in line]
 assert any("zmm" in line for line in code) and not any("ymm" in line for line in code), code
 assert machine.UNITS == {units}
+assert machine.LARGE_TILE == (machine.SECOND_LEVEL // 2 if {far} else 2 * machine.SECOND_LEVEL)
 """
     done = run_python("-c", check, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=AVX512)
     assert done.returncode == 0, done.stderr[-2000:]
