@@ -58,6 +58,18 @@ GROUPS = {
     "few": Group(("tests/kernels/test_few.py",)),
     "panels": Group(("tests/panels/test_panel.py tests/panels/test_calendar.py tests/panels/test_short_histories.py",)),
     "months": Group(("tests/panels/test_explain_panels.py",)),
+    "again": Group(("tests/kernels/test_again.py",)),
+    "periods": Group(("tests/panels/test_calendar.py tests/panels/test_panel.py",)),
+    "samples": Group(("tests/learning/test_min_steps.py tests/panels/test_short_histories.py",)),
+    "gru": Group(("tests/test_gru.py",)),
+    "networks": Group(("tests/test_networks.py",)),
+    "stored": Group(("tests/relevance/test_storage.py",)),
+    "saturation": Group(("tests/relevance/test_saturation.py",)),
+    "regressor": Group(
+        ("tests/learning/test_regressor.py -k 'not scikit_learn'", "tests/learning/test_regressor_research.py")
+    ),
+    "null": Group(("tests/learning/test_null.py",)),
+    "evidence": Group(("tests/evidence/test_faithfulness.py",)),
     "totals": Group(("tests/relevance/test_relevance.py", "tests/test_overflow.py")),
     "averages": Group(("tests/relevance/test_averages.py",)),
     "ensemble": Group(("tests/test_ensemble.py",)),
