@@ -54,8 +54,9 @@ class Answer(NamedTuple):
     rows: Array
 
 
-def _key(rule: str | Rule | None) -> str:
-    return "predict again" if rule is None else "explain again"
+def _key(rule: str | Rule | None) -> tuple[str, object]:
+    """One place for each kind of rule, so that two rules in turn do not drive each other out."""
+    return "again", rule if rule is None or isinstance(rule, str) else type(rule)
 
 
 def answer(net: object, X: Any, options: Options) -> Answer | None:
@@ -97,4 +98,4 @@ def remember(
     few = few_of(net, windows, steps, rule, aggregate, reduced=reduced)
     if few is not None:
         words = {} if said is None else {name: getattr(said, name) for name in _SAID}
-        keep_plan(net, _key(rule), _Kept(X.shape, X.dtype, *options, few, target, words))
+        keep_plan(net, _key(options[0]), _Kept(X.shape, X.dtype, *options, few, target, words))

@@ -65,6 +65,16 @@ def test_it_has_the_bits_and_words_of_a_first_call(rng, short, seed):
     assert short[2::4][1:] == [plain] * 2  # net.predict
 
 
+def test_two_rules_in_turn_are_both_answered(rng, short):
+    net, X = network(rng), rng.normal(size=(2, 4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what rudder loses
+        for rule in ("arras", "rudder", fl.GradientXInput()) * 3:
+            same_relevance(net.explain(X, rule=rule), anew(net, X, rule=rule))
+    assert short[::2] == [False] * 3 + [True] * 6
+    assert not any(short[1::2])
+
+
 def test_what_differs_goes_the_long_way(rng, short):
     net, X = network(rng, outputs=2), rng.normal(size=(2, 4, 3))
     ask = {"target": 0, "threads": 1}
