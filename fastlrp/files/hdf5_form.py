@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ import pandas as pd
 
 from fastlrp.files.forms import Form
 from fastlrp.files.stored import Stored
-from fastlrp.relevance.as_hdf5 import stored_labels
+from fastlrp.relevance.as_hdf5 import SUMS, as_stored, blocks, stored_labels
 from fastlrp.relevance.metadata import KEY
 
 Array = npt.NDArray[Any]
@@ -25,6 +26,7 @@ class Hdf5(Form):
 
     def __init__(self) -> None:
         self._rows = self._at = 0
+        self._sums: dict[str, int] = {}  # checksums of the rows that are there, by dataset
 
     def expect(self, rows: int) -> None:
         """How many rows there will be."""
@@ -38,8 +40,10 @@ class Hdf5(Form):
             places = {name: file[name].id.get_offset() for name in _parts(block)}
         with path.open("r+b") as raw:
             for name, part in _parts(block).items():
+                part = np.ascontiguousarray(part)
                 raw.seek(places[name] + self._at * part.nbytes // max(1, len(part)))
-                raw.write(np.ascontiguousarray(part).data)
+                raw.write(part.data)
+                self._sums[name] = zlib.crc32(part, self._sums.get(name, 0))
             raw.flush()
             os.fsync(raw.fileno())
         self._at += len(block.relevance)
@@ -51,11 +55,24 @@ class Hdf5(Form):
 
     def cut(self, path: Path, end: int) -> None:
         """Go on at a row."""
-        self._at = end
+        self._at, self._sums = end, {}
+        with h5py.File(path, "r", locking=False) as file:
+            for name in _summed(file):
+                for rows in blocks(file[name]):
+                    part = file[name][rows.start : min(rows.stop, end)]
+                    self._sums[name] = zlib.crc32(part, self._sums.get(name, 0))
 
     def finish(self, path: Path, ends: Sequence[int]) -> Path:
-        """All is there."""
+        """All is there but for the checksums."""
         assert ends[-1] == self._rows
+        with h5py.File(path, "r", locking=False) as file:
+            places = {name: file[f"{SUMS}/{name}"].id.get_offset() for name in self._sums}
+        with path.open("r+b") as raw:
+            for name, total in self._sums.items():
+                raw.seek(places[name])
+                raw.write(as_stored(total).data)
+            raw.flush()
+            os.fsync(raw.fileno())
         return path
 
     def _begin(self, path: Path, block: Stored) -> None:
@@ -65,10 +82,19 @@ class Hdf5(Form):
         with h5py.File(path, "w") as file:
             file.attrs[KEY] = block.metadata[KEY.encode()].decode()
             for k, labels in enumerate(block.labels.values()):
-                file[f"index/{k}/labels"] = stored_labels(pd.Index(labels.to_pandas()))
+                name, array = f"index/{k}/labels", stored_labels(pd.Index(labels.to_pandas()))
+                file[name], file[f"{SUMS}/{name}"] = array, as_stored(zlib.crc32(array))
             for name, part in _parts(block).items():
                 space = h5py.h5s.create_simple((self._rows, *part.shape[1:]))
                 h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(part.dtype), space, create)
+                file[f"{SUMS}/{name}"] = as_stored(0)
+
+
+def _summed(file: Any) -> list[str]:
+    """The datasets that grow, whose checksums do."""
+    found: list[str] = []
+    file[SUMS].visititems(lambda name, one: found.append(name) if isinstance(one, h5py.Dataset) else None)
+    return [name for name in found if not name.endswith("/labels")]
 
 
 def _parts(block: Stored) -> dict[str, Array]:

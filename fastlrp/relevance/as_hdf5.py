@@ -1,7 +1,11 @@
-"""A result as an HDF5 file, a dataset an array, and back."""
+"""A result as an HDF5 file, a dataset an array, and back.
+
+Datasets are plain, so that anything reads them, and may be mapped; the checksum of each stands in one of its own.
+"""
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +20,8 @@ from fastlrp.relevance.metadata import KEY, described, first_line, understood
 Array = npt.NDArray[Any]
 
 _BLOCK = 64 << 20  # bytes written at once: values may be a file's own
+#: The group of checksums: the CRC-32 of a dataset's bytes, by its name. Files of older versions lack it.
+SUMS = "crc32"
 
 
 def write(relevance: RelevanceArrays, path: Path) -> None:
@@ -27,14 +33,27 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.attrs[KEY] = text
         for name, array in sample_arrays(relevance):
-            stored = file.create_dataset(name, array.shape, array.dtype)
-            step = max(1, _BLOCK * len(array) // max(1, array.nbytes))
-            for start in range(0, len(array), step):
-                stored[start : start + step] = array[start : start + step]
+            stored, total = file.create_dataset(name, array.shape, array.dtype), 0
+            for rows in blocks(array):
+                part = np.ascontiguousarray(array[rows])
+                stored[rows], total = part, zlib.crc32(part, total)
+            file[f"{SUMS}/{name}"] = as_stored(total)
         for k in range(len(notes or ())):
             found: Any = (index.codes[k], index.levels[k]) if isinstance(index, pd.MultiIndex) else index.factorize()
-            file[f"index/{k}/codes"] = np.asarray(found[0])  # -1 where one is missing
-            file[f"index/{k}/labels"] = stored_labels(found[1])
+            codes = np.ascontiguousarray(found[0])  # -1 where one is missing
+            for name, array in ((f"index/{k}/codes", codes), (f"index/{k}/labels", stored_labels(found[1]))):
+                file[name], file[f"{SUMS}/{name}"] = array, as_stored(zlib.crc32(array))
+
+
+def blocks(array: Any) -> list[slice]:
+    """The rows of an array, or of a dataset, some bytes at a time."""
+    step = max(1, _BLOCK * len(array) // max(1, array.nbytes))
+    return [slice(start, start + step) for start in range(0, len(array), step)]
+
+
+def as_stored(total: int) -> Array:
+    """A checksum as files have it."""
+    return np.array([total], np.uint32)
 
 
 def stored_labels(labels: pd.Index) -> Array:
@@ -43,7 +62,7 @@ def stored_labels(labels: pd.Index) -> Array:
 
     values = spelled(labels)
     if values.dtype != object:
-        return values
+        return np.ascontiguousarray(values)
     texts = [text.encode() for text in values]
     if any(b"\0" in text for text in texts):
         raise ValueError("the result cannot be saved: a text in its index has a NUL character")
@@ -76,7 +95,8 @@ def read(path: Path, *, mmap: bool) -> tuple[dict[str, Any], dict[str, Array], p
 
 
 def _array(file: Any, name: str, path: Path, *, mmap: bool = False) -> Array:
-    """A dataset's numbers, or text; only one that lies in the file itself, whole, as :func:`write` leaves it."""
+    """A dataset's numbers, or text; only one that lies in the file itself, whole, as :func:`write` leaves it. Its
+    checksum is compared, unless it is mapped."""
     import h5py
 
     parts = name.split("/")
@@ -85,11 +105,16 @@ def _array(file: Any, name: str, path: Path, *, mmap: bool = False) -> Array:
     plain = isinstance(stored, h5py.Dataset) and stored.chunks is None and not stored.is_virtual and not stored.external
     if stored is None or not plain or stored.id.get_storage_size() != stored.nbytes:
         raise ValueError(f"{path} is damaged: it lacks the plain dataset {name!r}")
-    if h5py.check_string_dtype(stored.dtype):
-        return np.array([text.decode() for text in stored[()]], object)
     if mmap and stored.size:
         return np.memmap(path, stored.dtype, "r", stored.id.get_offset(), stored.shape)
-    return np.asarray(stored[()], stored.dtype.newbyteorder("="))
+    found = np.asarray(stored[()])
+    if SUMS in file and parts[0] != SUMS:
+        total = _array(file, f"{SUMS}/{name}", path)
+        if not np.array_equal(total, as_stored(zlib.crc32(found))):
+            raise ValueError(f"{path} is damaged: {name!r} has changed since it was written")
+    if h5py.check_string_dtype(stored.dtype):
+        return np.array([text.decode() for text in found], object)
+    return np.asarray(found, stored.dtype.newbyteorder("="))
 
 
 def _index(file: Any, notes: list[dict[str, Any]] | None, path: Path) -> pd.Index | None:

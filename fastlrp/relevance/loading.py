@@ -26,7 +26,8 @@ def load_relevance(path: str | os.PathLike[str], *, mmap: bool = False) -> Relev
         A ``.parquet`` file (needs pyarrow), or ``.h5`` or ``.hdf5``.
     mmap : bool
         Leave ``values`` and the totals in the file, which must be HDF5: they are read as they are used, and methods
-        read some rows at a time, so that a result may be larger than memory. The file must stay as it is.
+        read some rows at a time, so that a result may be larger than memory. The file must stay as it is, and damage to
+        its numbers is not noticed: their checksums are compared where they are read into memory.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """What a stored result knows about itself, as JSON: features, steps, rule and parameters, the networks' fingerprint.
 
-The JSON is sealed by a hash of itself, as neither Parquet nor HDF5 has a checksum there: a flipped bit in the name of a
+The JSON is sealed by a hash of itself, as neither Parquet nor HDF5 has one there: a flipped bit in the name of a
 column would otherwise read another column's numbers.
 """
 

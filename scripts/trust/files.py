@@ -49,8 +49,7 @@ def run(options: Options) -> list[Row]:
     with ProcessPoolExecutor(options.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         found = [
             _keras(pool, options),
-            _relevance(pool, options, "parquet"),
-            _relevance(pool, options, "h5"),
+            *(_relevance(pool, options, kind) for kind in RESULTS),
             _checkpoints(options),
             _machine_code(options),
         ]
@@ -103,45 +102,42 @@ def _told_apart(load: Callable[[], Any], want: Any) -> str:
     return SAME if labelled and all(getattr(got, name) == getattr(want, name) for name in own) else LABELS
 
 
-def read_damaged(end: str, n: int, seed: int) -> Counter[str]:
+#: Files of relevance, and how they are read.
+RESULTS = {
+    "parquet": "A damaged Parquet file of relevance gives one sentence, and never other numbers",
+    "h5": "A damaged HDF5 file of relevance gives one sentence, and never other numbers, if it is read into memory",
+    "mapped": "One whose numbers are mapped is told by all but its numbers: of these damage is **not** noticed",
+}
+
+
+def read_damaged(kind: str, n: int, seed: int) -> Counter[str]:
     """Damage a saved result so often; how reading it ended."""
     rel = make_network().explain(make_panel(20, 12))
     ends: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"relevance.{end}")
+        path = Path(folder, "relevance.parquet" if kind == "parquet" else "relevance.h5")
         rel.save(path)
         want = fl.load_relevance(path)
         for data in damaged(path.read_bytes(), n, random.Random(seed)):
             path.write_bytes(data)
-            ends[_told_apart(lambda: fl.load_relevance(path), want)] += 1
-            if end == "h5":
-                ends[_told_apart(lambda: fl.load_relevance(path, mmap=True), want)] += 1
+            ends[_told_apart(lambda: fl.load_relevance(path, mmap=kind == "mapped"), want)] += 1
     return ends
 
 
-def _relevance(pool: ProcessPoolExecutor, options: Options, end: str) -> Row:
+def _relevance(pool: ProcessPoolExecutor, options: Options, kind: str) -> Row:
     n = options.cases(2000)
     parts = [min(AT_ONCE, n - k) for k in range(0, n, AT_ONCE)]
-    asked = [pool.submit(read_damaged, end, part, options.seed * 1000 + k) for k, part in enumerate(parts)]
+    asked = [pool.submit(read_damaged, kind, part, options.seed * 1000 + k) for k, part in enumerate(parts)]
     ends: Counter[str] = sum((future.result() for future in asked), Counter())
     other = ends.total() - sum(ends[how] for how in (REFUSED, SAME, LABELS, NUMBERS))
     said = f"{ends[REFUSED]:,} refused, {ends[SAME]:,} read as they were, {ends[LABELS]:,} with another label"
     for text in ends.keys() - {REFUSED, SAME, LABELS, NUMBERS}:
         print(text, file=sys.stderr)
-    sums, what, beside = {
-        "parquet": (True, "A damaged Parquet file of relevance gives one sentence, and never other numbers", ""),
-        "h5": (
-            False,
-            "An HDF5 file of relevance, whose numbers may be mapped, has no checksums: damage to numbers is **not** "
-            "noticed, damage to all else gives one sentence",
-            ", into memory and mapped",
-        ),
-    }[end]
     return Row(
-        what,
-        f"{ends.total():,} readings of files with a bit flipped or the end cut off{beside}",
+        RESULTS[kind],
+        f"{ends.total():,} readings of files with a bit flipped or the end cut off",
         f"{said}, {ends[NUMBERS] or 'none'} with other numbers, {other or 'none'} otherwise",
-        not other and not (sums and ends[NUMBERS]),
+        not other and (kind == "mapped" or not (ends[NUMBERS] or ends[LABELS])),
     )
 
 

@@ -604,6 +604,18 @@ def huge(file, name, other):
     file.create_dataset(name, (1 << 40, 3, 4), "f8")
 
 
+def replaced(file, name, data):
+    """As a file from before there were checksums may be."""
+    del file["crc32"], file[name]
+    file[name] = data
+
+
+def recoded(file, code):
+    """Likewise."""
+    del file["crc32"]
+    file["index/0/codes"].write_direct(np.full(12, code, "i1"))
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -615,9 +627,11 @@ def huge(file, name, other):
         (lambda file, other: huge(file, "values", other), "it lacks the plain dataset 'values'"),
         (lambda file, other: file.pop("index/1/codes"), "it lacks the plain dataset 'index/1/codes'"),
         (lambda file, other: file.pop("score"), "it lacks 'score'"),
-        (lambda file, other: (file.pop("score"), file.create_dataset("score", data=1.0)), "expected numbers of shape"),
-        (lambda file, other: file["index/0/codes"].write_direct(np.full(12, 3, "i1")), "its index cannot be read"),
-        (lambda file, other: file["index/0/codes"].write_direct(np.full(12, -9, "i1")), "its index cannot be read"),
+        (lambda file, other: replaced(file, "score", 1.0), "expected numbers of shape"),
+        (lambda file, other: recoded(file, 3), "its index cannot be read"),
+        (lambda file, other: recoded(file, -9), "its index cannot be read"),
+        (lambda file, other: file["index/1/codes"].write_direct(np.zeros(12, "i1")), "'index/1/codes' has changed sin"),
+        (lambda file, other: file.pop("crc32/index/0/labels"), "it lacks the plain dataset 'crc32/index/0/labels'"),
         (lambda file, other: file.attrs.create("fastlrp", 3), "it has no attribute called 'fastlrp'"),
     ],
 )
@@ -629,6 +643,26 @@ def test_hdf5_that_was_changed(tmp_path, edit, message, mmap):
     with h5py.File(path, "a") as file:
         edit(file, str(other))
     refused(path, message, mmap=mmap)
+
+
+def test_numbers_that_have_changed_are_refused(tmp_path):
+    made_up().save(tmp_path / "relevance.h5")
+    for name, array in fastlrp.relevance.arrays.sample_arrays(made_up()):
+        with h5py.File(tmp_path / "relevance.h5", "a") as file:
+            was = file[name][()]
+            file[name][...] = np.nextafter(was, 9)
+        refused(tmp_path / "relevance.h5", f"is damaged: '{name}' has changed since it was written$")
+        assert len(fl.load_relevance(tmp_path / "relevance.h5", mmap=True)) == len(array)  # looks at no number
+        with h5py.File(tmp_path / "relevance.h5", "a") as file:
+            file[name][...] = was
+    same(fl.load_relevance(tmp_path / "relevance.h5"), made_up())
+
+
+def test_files_from_before_there_were_checksums(tmp_path):
+    made_up().save(tmp_path / "relevance.h5")
+    with h5py.File(tmp_path / "relevance.h5", "a") as file:
+        del file["crc32"]
+    same(fl.load_relevance(tmp_path / "relevance.h5"), made_up())
 
 
 def test_what_a_newer_file_has_beside_is_left_out(tmp_path):
