@@ -25,7 +25,7 @@ from fastlrp.learning.rolling_data import scaled
 from fastlrp.network import Network
 from fastlrp.panels.infinities import locate_infinite
 from fastlrp.panels.panel import Unread, as_panel, unread_panel
-from fastlrp.panels.periods import label, periods
+from fastlrp.panels.periods import common_step, distinct_months, label, month_step, periods, plain_level
 from fastlrp.panels.static import fill_static
 from fastlrp.panels.windows import Windows
 from fastlrp.rules import Rule
@@ -219,19 +219,30 @@ def predictors(times: pd.Index, known: pd.Index, first: int, step: int, n: int) 
     """The position, of n, of the model that predicts each of some times; -1 for none.
 
     Model k predicts ``step`` of the ``known`` times from the one of rank ``first + k * step`` on, the last model also
-    all later times.
+    all later times. Where both have at most one time a month, months are compared, however they are written: a first
+    day is not before the last one of the same month.
 
     Raises
     ------
     ValueError
         If times are not like the known ones.
     """
-    if known.is_monotonic_increasing:
+    times, known = plain_level(times), plain_level(known)
+    months, known_months = distinct_months(times), distinct_months(known)
+    if months is not None and known_months is not None:
+        apart = month_step(common_step(known_months))
+        if (odd := np.flatnonzero((months - known_months[0]) % apart)).size:
+            raise ValueError(
+                f"X has times such as {label(times[odd[0]])!r}, but those of fit are {apart} months apart, "
+                f"{label(known[0])!r} the first"
+            )
+        rank = np.searchsorted(known_months, months, side="right") - 1
+    elif known.is_monotonic_increasing:
         try:
             rank = known.searchsorted(times, side="right") - 1
         except TypeError:
-            shown = f"{label(times[0])!r}, expected times like those of fit, {label(known[0])!r}"
-            raise ValueError(f"X has times such as {shown}") from None
+            shown = f"{label(times[0])!r} ({times.dtype}), expected times like those of fit, {label(known[0])!r}"
+            raise ValueError(f"X has times such as {shown} ({known.dtype})") from None
     else:
         rank = known.get_indexer(times)
     return np.where(rank >= first, np.minimum((rank - first) // step, n - 1), -1)

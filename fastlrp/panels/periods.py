@@ -332,6 +332,18 @@ def dates_of(level: pd.Index) -> pd.DatetimeIndex | None:
     return pd.DatetimeIndex(months.astype("datetime64[M]").astype("datetime64[s]"))
 
 
+def distinct_months(level: pd.Index) -> Array | None:
+    """The months, counted from 1970, of ascending times of which each has one of its own; None of all others."""
+    try:
+        dates = dates_of(level)
+    except AmbiguousDates:
+        return None
+    if dates is None:
+        return None
+    months = dates.tz_localize(None).to_numpy().astype("datetime64[M]").astype(np.int64)
+    return months if (np.diff(months) > 0).all() else None
+
+
 def period_step(level: pd.PeriodIndex, ordinal: Array) -> int:
     """The distance between consecutive Periods' ordinals: 3 for a frequency of "3M", if they keep to it."""
     n = int(cast(Any, level.freq).n)

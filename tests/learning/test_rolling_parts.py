@@ -309,8 +309,42 @@ def test_predictors(rng):
     assert_array_equal(predictors(asked, months, 5, 3, 3), [-1] * 4 + [0] * 3 + [1] * 3 + [2] * 3)
     mixed = pd.Index([3, 1, 2])
     assert_array_equal(predictors(pd.Index([2, 3, 9]), mixed, 1, 1, 2), [1, -1, -1])
-    with pytest.raises(ValueError, match="X has times such as 'x', expected times like those of fit, '1'"):
+    with pytest.raises(ValueError, match=r"X has times such as 'x' \(.*\), expected times like those of fit, '1' \("):
         predictors(pd.Index(["x"]), pd.Index([1, 2]), 1, 1, 1)
+
+
+def test_months_are_the_same_however_they_are_written():
+    ends = pd.date_range("2001-01-31", periods=24, freq="ME")
+    spelled = [
+        ends, ends.to_period("M"), ends.tz_localize("Pacific/Auckland"), ends - pd.offsets.MonthBegin(), ends.date,
+        ends.strftime("%Y-%m"), ends.strftime("%Y%m").astype(int), ends + pd.Timedelta("16h"), ends.as_unit("s"),
+        pd.CategoricalIndex(ends), ends.to_period("D"),
+    ]  # fmt: skip
+    asked = slice(8, 21)
+    want = predictors(ends[asked], ends, 10, 3, 4)
+    assert_array_equal(want, [-1] * 2 + [0] * 3 + [1] * 3 + [2] * 3 + [3] * 2)
+    for known in map(pd.Index, spelled):
+        for times in map(pd.Index, spelled):
+            assert_array_equal(predictors(times[asked], known, 10, 3, 4), want)
+
+
+def test_quarters_that_begin_are_not_those_that_end():
+    """A first day would be taken for one of the quarter before."""
+    ends = pd.date_range("2001-03-31", periods=12, freq="QE")
+    assert_array_equal(predictors(ends[5:8], ends, 6, 1, 9), [-1, 0, 1])
+    for times in (ends.to_period("Q"), ends - pd.offsets.QuarterBegin(startingMonth=1)):
+        with pytest.raises(
+            ValueError, match=r"X has times such as .2001.*, but those of fit are 3 months apart, .2001-03"
+        ):
+            predictors(times[:3], ends, 6, 1, 9)
+
+
+def test_days_are_compared_as_they_are():
+    days = pd.date_range("2001-01-01", periods=60, freq="D")
+    for times in (days[20:24], pd.Index(days[20:24].date)):
+        assert_array_equal(predictors(times, days, 21, 2, 9), [-1, 0, 0, 1])
+    with pytest.raises(ValueError, match=r"times such as '2001-01-21' \(datetime64\[.*, UTC\]\), expected times like"):
+        predictors(days[20:24].tz_localize("UTC"), days, 21, 2, 9)
 
 
 def test_no_window_at_all(rng):
