@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Self, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.extensions import ExtensionDtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from fastlrp.messages import count
@@ -229,9 +230,7 @@ class Targets(NamedTuple):
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None")
-        finite: Any = "allow-nan" if missing else True
-        given = as_numbers(y, "y")
-        targets = check_array(given, input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite)
+        targets = as_targets(y, missing=missing)
         if targets.ndim > 2 or len(targets) != n:
             raise ValueError(
                 f"y has shape {targets.shape}, expected ({n},) or ({n}, targets) for the {count(n, 'row')} of X"
@@ -240,12 +239,36 @@ class Targets(NamedTuple):
         flat, targets = targets.ndim == 1, targets.reshape(n, -1)
         usable = np.isfinite(targets).all(axis=1)
         if weight is not None:
-            weight = as_numbers(weight, "sample_weight")
-            weight = _check_sample_weight(weight, targets, dtype=np.float64, ensure_non_negative=True)
+            weight = as_weights(weight, targets)
             if not weight.any():
                 raise ValueError("sample_weight is zero for every sample, expected at least one that is not zero")
             usable &= weight > 0
         return cls(targets, weight, usable, flat, names if names and len(set(names)) == len(names) else None)
+
+
+def as_targets(y: Any, *, missing: bool) -> Array:
+    """A target as float64, in its own shape; some may be ``missing``.
+
+    Raises
+    ------
+    ValueError
+        If it holds what are no finite numbers.
+    """
+    finite: Any = "allow-nan" if missing else True
+    given = as_numbers(y, "y")
+    return np.asarray(check_array(given, input_name="y", ensure_2d=False, dtype=float, ensure_all_finite=finite))
+
+
+def as_weights(weight: Any, targets: Array) -> Array:
+    """Weights of targets as float64.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers of at least 0, one for each target.
+    """
+    given = as_numbers(weight, "sample_weight")
+    return np.asarray(_check_sample_weight(given, targets, dtype=np.float64, ensure_non_negative=True))
 
 
 def filled(values: Any) -> Any:
@@ -259,17 +282,15 @@ def as_numbers(values: Any, where: str) -> Any:
     Raises
     ------
     ValueError
-        If there are texts or times, which scikit-learn would read as numbers, or a whole number beyond float64's range.
+        If there are texts or times, which scikit-learn would read as numbers, a whole number beyond float64's range,
+        or a column twice.
     """
     values = filled(values)
-    if isinstance(values, pd.DataFrame | pd.Series):
-        for name, column in values.items() if isinstance(values, pd.DataFrame) else ((values.name, values),):
-            at = f"{where}[{str(name)!r}]" if isinstance(values, pd.DataFrame) else where
-            if column.dtype == object:
-                real_numbers(column.to_numpy(), at)
-            elif not is_numeric_dtype(column.dtype):
-                raise ValueError(f"{at} holds {column.dtype}, expected numbers")
-        return values
+    if isinstance(values, pd.DataFrame):
+        return _numeric(values, where)
+    if isinstance(values, pd.Series):
+        column = _numbers_of(values, where)
+        return values if column is None else pd.Series(column, values.index, name=values.name)
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError):  # ragged lists and the like: scikit-learn says what is wrong
@@ -282,6 +303,33 @@ def as_numbers(values: Any, where: str) -> Any:
         with np.errstate(over="ignore"):  # too large for float64: infinite, which is refused
             return array.astype(np.float64)
     return values
+
+
+def _numeric(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The frame with columns that scikit-learn reads as they are meant."""
+    if (twice := frame.columns.duplicated()).any():
+        raise ValueError(f"{where} has the column {str(frame.columns[twice][0])!r} twice")
+    columns = [_numbers_of(column, f"{where}[{str(name)!r}]") for name, column in frame.items()]
+    if any(column is not None for column in columns):
+        frame = frame.copy(deep=False)
+        for k, column in enumerate(columns):
+            if column is not None:
+                frame.isetitem(k, column)
+    return frame
+
+
+def _numbers_of(column: pd.Series[Any], where: str) -> Array | None:
+    """Objects and extension types as floats, NaN where missing; None of a column that is to stay as it is."""
+    dtype: Any = column.dtype
+    if is_object_dtype(dtype):
+        return real_numbers(column.to_numpy(), where)
+    if not (is_numeric_dtype(dtype) or is_bool_dtype(dtype)):
+        raise ValueError(f"{where} holds {dtype}, expected numbers")
+    extended = isinstance(dtype, ExtensionDtype) and not isinstance(dtype, pd.SparseDtype)
+    if not extended and dtype != np.float16:
+        return None
+    kind = getattr(dtype, "numpy_dtype", dtype)
+    return column.to_numpy(np.float32 if kind in (np.float16, np.float32) else np.float64, na_value=np.nan)
 
 
 def refuse_panel_in_columns(X: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 
-from fastlrp.learning.inputs import filled
+from fastlrp.learning.inputs import as_targets, as_weights
 from fastlrp.learning.targets import TargetTransform
 from fastlrp.messages import count
 
@@ -25,15 +25,14 @@ def scored(
     Raises
     ------
     ValueError
-        If no row is left.
+        If y or the weights are not finite numbers, one for each prediction, or no row is left.
     """
-    n, rows = len(predicted), np.ones(len(predicted), bool)
-    if missing and np.size(y) != predicted.size:
-        raise ValueError(f"y has shape {np.shape(y)}, expected {predicted.shape}: a target for each prediction")
-    if missing and weight is not None and np.shape(weight) != (n,):
-        raise ValueError(f"sample_weight has shape {np.shape(weight)}, expected ({n},)")
+    rows, y = np.ones(len(predicted), bool), as_targets(y, missing=missing)
+    if len(y) != len(predicted) or y.size != predicted.size:
+        raise ValueError(f"y has shape {y.shape}, expected {predicted.shape}: a target for each prediction")
+    y = y.reshape(predicted.shape)
+    weight = None if weight is None else as_weights(weight, y)
     if missing:
-        y = np.asarray(filled(y), np.float64).reshape(predicted.shape)
         rows = np.isfinite(predicted + y).reshape(len(predicted), -1).all(axis=1)
         if not rows.any():
             raise ValueError(
@@ -41,11 +40,9 @@ def scored(
             )
         y = y[rows]
     if transform is not None and not transform.undone:
-        y = np.asarray(y, np.float64)
         fresh = TargetTransform(clone(transform.transformer))  # what was fitted stays as it is
         y = fresh.fit(y.reshape(len(y), -1), None if index is None else index[rows]).reshape(y.shape)
-    weight = None if weight is None else np.asarray(weight, np.float64)[rows]
-    return float(r2_score(y, predicted[rows], sample_weight=weight))
+    return float(r2_score(y, predicted[rows], sample_weight=None if weight is None else weight[rows]))
 
 
 class PanelPrediction(pd.Series):
