@@ -183,6 +183,11 @@ def _refused(form: Callable[[Array], Any]) -> Callable[[Array], Given]:
     return lambda X: Given(form(X))
 
 
+def refused(form: Callable[[Array], Given]) -> Callable[[Array], Given]:
+    """A form that a door refuses where others take it."""
+    return lambda X: Given(form(X).X)
+
+
 def _whole(dtype: Any) -> Callable[[Array], Given]:
     """Whole numbers, whose plain twin is float64."""
 
@@ -602,6 +607,57 @@ NO_PANEL: dict[str, Callable[[Array], Given]] = {
     "a dict of columns": _bad(lambda frame: frame.to_dict("list")),
     "grouped": _bad(lambda frame: frame.groupby("asset")),
 }  # fmt: skip
+#: Frames that are a cross-section, or several, to what compares the rows of a period.
+CROSS_SECTIONS = (
+    "a column too few", "two levels of columns", "a row twice", "all rows twice", "one level", "no asset in a row",
+    "two times of a month",
+)  # fmt: skip
+
+
+# -- targets and weights -----------------------------------------------------------------------------------------------
+
+
+def _series(X: Array, dtype: Any = None, index: Any = None) -> pd.Series[Any]:
+    return pd.Series(X, index, dtype)
+
+
+#: Of arrays that have no meaning for one axis, or are no mistake there.
+NOT_OF_ROWS = ("one axis", "Series", "None alone", "ragged list", "ragged array", "a number", "no axis")
+#: Forms of a target of samples in an array, (sample,), that are forms of their weights, too.
+WEIGHTS: dict[str, Callable[[Array], Given]] = {
+    **{name: form for name, form in ARRAYS.items() if name not in ("denormals", "one sample again and again")},
+    "Series": _same(_series),
+    "Series in float32": _same(lambda X: _series(X, "f4"), _f32),
+    "Series with another index": _same(lambda X: _series(X, index=range(100, 100 - len(X), -1))),
+    "Series with one label": _same(lambda X: _series(X, index=["a"] * len(X))),
+    "Float64": _same(lambda X: _series(X, "Float64")),
+    "Int64": _same(lambda X: _series(np.round(X)).astype("Int64"), np.round),
+    "boolean": _same(lambda X: _series(X > 0).astype("boolean"), lambda X: (X > 0).astype(float)),
+    "arrow double": _same(lambda X: _series(X).astype(_arrow("double"))),
+    "sparse": _same(lambda X: _series(X).astype(pd.SparseDtype(float, 0.0))),
+    "extension array": _same(lambda X: pd.array(X, dtype="Float64")),
+    "Index": _same(pd.Index),
+}
+#: Of targets alone.
+TARGETS: dict[str, Callable[[Array], Given]] = {
+    "column": _same(lambda X: X[:, None], lambda X: X[:, None]),
+    "frame": _same(lambda X: pd.DataFrame({"y": X}), lambda X: X[:, None]),
+    "frame of Float64": _same(lambda X: pd.DataFrame({"y": X}, dtype="Float64"), lambda X: X[:, None]),
+}
+#: Forms that are neither; a single number is a weight of all samples.
+NO_TARGETS: dict[str, Callable[[Array], Given]] = {
+    **{name: form for name, form in WRONG.items() if name not in NOT_OF_ROWS},
+    **{name: refused(form) for name, form in MISSING.items()},
+    "a row": _refused(lambda X: X[None]),
+    "Float64 with NA": _refused(lambda X: _series(_with(X, np.nan)).astype("Float64")),
+    "a number too few": _refused(lambda X: _series(X[1:])),
+    "Series of text": _refused(lambda X: _series(X.astype(str))),
+    "Series of dates": _refused(lambda X: _series(np.round(X).astype("datetime64[s]"))),
+    "Series of durations": _refused(lambda X: _series(np.round(X).astype("timedelta64[s]"))),
+    "Periods": _refused(lambda X: _series(pd.period_range("2020-01", periods=len(X), freq="M"))),
+    "categories of text": _refused(lambda X: _series(X.astype(str)).astype("category")),
+    "complex Series": _refused(lambda X: _series(X.astype(complex))),
+}
 
 
 # -- models ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from edge_doors import Models
 from helpers import same_bits
 
 import fastlrp as fl
+from scripts.trust import edges
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,15 @@ def test_forms_of_arrays(models, rng, door):
     forms = {**edge_inputs.ARRAYS, **edge_inputs.MISSING, **edge_inputs.WRONG, **edge_inputs.CUBES}
     wrong = {name: edge_inputs.judged(models.cubes()[door], form(X)) for name, form in forms.items()}
     assert {name: why for name, why in wrong.items() if why is not None} == {}
+
+
+@pytest.mark.parametrize("family", range(2, 8), ids=str)
+def test_forms_of_panels_targets_and_weights(models, rng, family):
+    """A third of the forms, each third with other numbers; ``python -m scripts.trust`` tries all of them."""
+    what, doors, forms, shape = edges.families(models)[family]
+    some = dict(list(forms.items())[family % 3 :: 3])
+    row = edges.judged_row(what, doors, some, [edge_inputs.numbers(rng, shape)])
+    assert row.fine, row.found
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
