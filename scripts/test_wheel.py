@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.test_environments import LEFT_OUT, PROGRAMS, ROOT, interpreter, run
 
 WITHOUT_PACKAGE = shutil.ignore_patterns("fastlrp", ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "dist")
-#: A few minutes of tests: commands, tables, embedded data, models, results, learning.
+#: Tests of what a wheel may lack or break: commands, embedded data and templates, every module's import, files.
 SELECTION = (
-    "tests/cli", "tests/test_data.py", "tests/keras/test_read.py", "tests/keras/test_gru_files.py",
-    "tests/relevance/test_storage.py", "tests/files/test_explain_file.py", "tests/learning/test_rolling.py",
-    "tests/reporting/test_judged.py", "tests/test_names.py",
+    "tests/cli/test_commands.py", "tests/test_data.py", "tests/test_names.py", "tests/test_networks.py",
+    "tests/keras/test_read.py", "tests/relevance/test_storage.py", "tests/files/test_parquet.py",
+    "tests/reporting/test_judged.py", "tests/panels/test_explain_panels.py",
 )  # fmt: skip
 #: What an environment without an extra holds and does: one line if all is well, else an exception.
 BARE = """

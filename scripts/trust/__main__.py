@@ -13,7 +13,7 @@ from benchmarks import machine
 from scripts.trust import rows
 
 #: The sections, in the table's order; each is a module here with ``run(options) -> list[Row]``.
-SECTIONS = ("properties", "edges", "concurrency", "memory", "files", "mutants", "branches")
+SECTIONS = ("properties", "edges", "concurrency", "memory", "files", "mutants", "branches", "wheel")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
