@@ -75,3 +75,24 @@ def test_texts_and_times_are_no_cross_section(model):
               pd.DataFrame({"f": pd.date_range("2020", periods=3)})):  # fmt: skip
         with pytest.raises(ValueError, match="expected numbers"):
             model.fit(X)
+
+
+@pytest.mark.parametrize("model", [fl.CrossSectionalRank(), fl.CrossSectionalZScore()], ids=repr)
+def test_missing_objects_and_columns_that_stand_twice(model, rng):
+    frame = edge_inputs.plain_frame(rng.normal(size=(32, edge_inputs.D)))
+    frame.iloc[5, 1] = np.nan
+    same_bits(model.fit_transform(frame.astype(object).where(frame.notna(), pd.NA)), model.fit_transform(frame))
+    small = model.fit_transform(frame.astype("Float32"))
+    same_bits(small, model.fit_transform(frame.astype("float32")))
+    with pytest.raises(ValueError, match=r"^X has the column 'f1' twice$"):
+        model.fit(pd.concat([frame, frame[["f1"]]], axis=1))
+
+
+def test_what_is_scored_is_checked(models, rng):
+    X, y = models.X, models.y
+    for bad, said in ((y.astype(str), "y holds .*, expected numbers"), (y[None], r"y has shape \(1, 12\), expected")):
+        with pytest.raises(ValueError, match=said):
+            models.trained.score(X, bad)
+    with pytest.raises(ValueError, match="Negative values"):
+        models.trained.score(X, y, -np.ones(12))
+    assert models.trained.score(X, y[:, None]) == models.trained.score(X, y.tolist())
