@@ -268,6 +268,9 @@ def as_weights(weight: Any, targets: Array) -> Array:
         If they are not finite numbers of at least 0, one for each target.
     """
     given = as_numbers(weight, "sample_weight")
+    shape = getattr(given, "shape", ())
+    if shape not in ((), (len(targets),)):
+        raise ValueError(f"sample_weight has shape {shape}, expected ({len(targets)},)")
     return np.asarray(_check_sample_weight(given, targets, dtype=np.float64, ensure_non_negative=True))
 
 
