@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +14,7 @@ import pandas as pd
 
 from fastlrp.files.forms import Form
 from fastlrp.files.stored import Stored
-from fastlrp.relevance.as_hdf5 import SUMS, as_stored, blocks, stored_labels
+from fastlrp.relevance.as_hdf5 import SUMS, as_stored, blocks, checksum, stored_labels
 from fastlrp.relevance.metadata import KEY
 
 Array = npt.NDArray[Any]
@@ -43,7 +42,7 @@ class Hdf5(Form):
                 part = np.ascontiguousarray(part)
                 raw.seek(places[name] + self._at * part.nbytes // max(1, len(part)))
                 raw.write(part.data)
-                self._sums[name] = zlib.crc32(part, self._sums.get(name, 0))
+                self._sums[name] = checksum(part, self._sums.get(name, 0))
             raw.flush()
             os.fsync(raw.fileno())
         self._at += len(block.relevance)
@@ -60,7 +59,7 @@ class Hdf5(Form):
             for name in _summed(file):
                 for rows in blocks(file[name]):
                     part = file[name][rows.start : min(rows.stop, end)]
-                    self._sums[name] = zlib.crc32(part, self._sums.get(name, 0))
+                    self._sums[name] = checksum(part, self._sums.get(name, 0))
 
     def finish(self, path: Path, ends: Sequence[int]) -> Path:
         """All is there but for the checksums."""
@@ -83,7 +82,7 @@ class Hdf5(Form):
             file.attrs[KEY] = block.metadata[KEY.encode()].decode()
             for k, labels in enumerate(block.labels.values()):
                 name, array = f"index/{k}/labels", stored_labels(pd.Index(labels.to_pandas()))
-                file[name], file[f"{SUMS}/{name}"] = array, as_stored(zlib.crc32(array))
+                file[name], file[f"{SUMS}/{name}"] = array, as_stored(checksum(array))
             for name, part in _parts(block).items():
                 space = h5py.h5s.create_simple((self._rows, *part.shape[1:]))
                 h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(part.dtype), space, create)

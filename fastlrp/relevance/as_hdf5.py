@@ -36,19 +36,24 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
             stored, total = file.create_dataset(name, array.shape, array.dtype), 0
             for rows in blocks(array):
                 part = np.ascontiguousarray(array[rows])
-                stored[rows], total = part, zlib.crc32(part, total)
+                stored[rows], total = part, checksum(part, total)
             file[f"{SUMS}/{name}"] = as_stored(total)
         for k in range(len(notes or ())):
             found: Any = (index.codes[k], index.levels[k]) if isinstance(index, pd.MultiIndex) else index.factorize()
             codes = np.ascontiguousarray(found[0])  # -1 where one is missing
             for name, array in ((f"index/{k}/codes", codes), (f"index/{k}/labels", stored_labels(found[1]))):
-                file[name], file[f"{SUMS}/{name}"] = array, as_stored(zlib.crc32(array))
+                file[name], file[f"{SUMS}/{name}"] = array, as_stored(checksum(array))
 
 
 def blocks(array: Any) -> list[slice]:
     """The rows of an array, or of a dataset, some bytes at a time."""
     step = max(1, _BLOCK * len(array) // max(1, array.nbytes))
     return [slice(start, start + step) for start in range(0, len(array), step)]
+
+
+def checksum(part: Array, total: int = 0) -> int:
+    """The CRC-32 of a part's bytes, behind others whose own is ``total``."""
+    return zlib.crc32(part.data, total)
 
 
 def as_stored(total: int) -> Array:
@@ -110,7 +115,7 @@ def _array(file: Any, name: str, path: Path, *, mmap: bool = False) -> Array:
     found = np.asarray(stored[()])
     if SUMS in file and parts[0] != SUMS:
         total = _array(file, f"{SUMS}/{name}", path)
-        if not np.array_equal(total, as_stored(zlib.crc32(found))):
+        if not np.array_equal(total, as_stored(checksum(found))):
             raise ValueError(f"{path} is damaged: {name!r} has changed since it was written")
     if h5py.check_string_dtype(stored.dtype):
         return np.array([text.decode() for text in found], object)
