@@ -237,7 +237,7 @@ class Targets(NamedTuple):
             )
         names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         flat, targets = targets.ndim == 1, targets.reshape(n, -1)
-        usable: Array = np.isfinite(targets).all(axis=1)
+        usable = np.asarray(np.isfinite(targets).all(axis=1))
         if weight is not None:
             weight = as_weights(weight, targets)
             if not weight.any():

@@ -96,6 +96,15 @@ def test_what_differs_goes_the_long_way(rng, short):
         assert short == [False, False]
 
 
+def test_as_many_samples_of_other_steps_go_the_long_way(rng, short):
+    net = fl.Network(network(rng).layers)
+    for T in (4, 6, 5):
+        X = rng.normal(size=(2, T, 3))
+        same_relevance(net.explain(X), anew(net, X))
+        same_bits(net.predict(X), pickle.loads(pickle.dumps(net)).predict(X))
+    assert not any(short)
+
+
 def test_an_equal_rule_made_anew_is_the_same(rng, short):
     net, X = network(rng), rng.normal(size=(1, 4, 3))
     for _ in range(2):
