@@ -119,8 +119,10 @@ def outcome(folder: Path, group: Group, kept: Path) -> str:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)  # with all processes that tests have started
                 return "hung"
-        if process.returncode:  # 1: a test failed; 2 to 5 mean that none was run, which is no proof
-            return "killed" if process.returncode == 1 else f"broken ({said.strip().splitlines()[-1]})"
+        if process.returncode == 1 or process.returncode < 0:  # a test failed, or the process crashed
+            return "killed"
+        if process.returncode:  # no test was run, which is no proof
+            return f"broken ({said.strip().splitlines()[-1]})"
     return "survived"
 
 

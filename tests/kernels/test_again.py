@@ -105,6 +105,24 @@ def test_as_many_samples_of_other_steps_go_the_long_way(rng, short):
     assert not any(short)
 
 
+def test_whole_numbers_go_the_long_way(rng, short):
+    """Kernels read a copy of them."""
+    net = network(rng)
+    for _ in range(3):
+        X = rng.integers(-3, 4, (2, 4, 3))
+        same_relevance(net.explain(X), anew(net, X.astype(float)))
+    assert short[::2] == [False] * 3
+
+
+def test_steps_that_are_masked_go_the_long_way(rng, short):
+    layers = network(rng).layers
+    net, X = fl.Network([fl.Masking(0.0), *layers], steps=4), rng.normal(size=(2, 4, 3))
+    for masked in (0, 0, 2):
+        X[:, :masked] = 0.0
+        same_relevance(net.explain(X), anew(net, X))
+    assert short[::2] == [False] * 3
+
+
 def test_an_equal_rule_made_anew_is_the_same(rng, short):
     net, X = network(rng), rng.normal(size=(1, 4, 3))
     for _ in range(2):

@@ -6,6 +6,7 @@ import pytest
 
 from fastlrp.panels.calendar import calendar_of, part_keys
 from fastlrp.panels.order import find_windows
+from fastlrp.panels.periods import common_step, dates_of, month_step, period_step
 
 STEPS = 3
 MONTHS = pd.date_range("2000-01-31", periods=40, freq="ME")
@@ -80,3 +81,29 @@ def test_refusals():
     daily = pd.MultiIndex.from_tuples([*index, (pd.Timestamp("2000-02-28"), "B")], names=["date", "asset"])
     with pytest.raises(ValueError, match=r"rows \(2000-02-28, B\) and \(2000-02-29, B\) share a month"):
         calendar_of([part_keys(daily)], ["one"], "")
+
+
+@pytest.mark.parametrize(
+    ("written", "dates"),
+    [
+        (["2019-01", "2019-12"], ["2019-01-01", "2019-12-01"]),
+        ([201901, 201912], ["2019-01-01", "2019-12-01"]),
+        (["2019Q1", "2019Q4"], ["2019-01-01", "2019-10-01"]),
+        ([2019, 2020], ["2019-01-01", "2020-01-01"]),
+        (["31/01/2019", "01/02/2019"], ["2019-01-31", "2019-02-01"]),
+    ],
+)
+def test_dates_of_what_is_written(written, dates):
+    assert list(dates_of(pd.Index(written))) == list(pd.DatetimeIndex(dates))
+
+
+def test_common_steps():
+    assert common_step(np.array([0, 4, 10])) == 2
+    assert common_step(np.array([7])) == 0
+    assert [month_step(step) for step in (0, 1, 2, 3, 6, 12, 18, 24)] == [1, 1, 1, 3, 6, 12, 6, 12]
+
+
+def test_periods_of_several_months_that_keep_to_them_or_not():
+    for kept, step in ((["2019-01", "2019-04", "2019-10"], 3), (["2019-01", "2019-03", "2019-10"], 1)):
+        level = pd.PeriodIndex(kept, freq="3M")
+        assert period_step(level, np.array([period.ordinal for period in level])) == step
