@@ -56,6 +56,18 @@ def test_windows_of_a_panel_are_those_windows(rng, recurrent):
     close(total[found], rel.score[found], 1e-10, np.abs(rel.values[found]).sum(axis=(1, 2)).max())
 
 
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize(("signal", "gate"), [("relu", "sigmoid"), ("tanh", "hard_sigmoid"), ("linear", "tanh")])
+def test_other_activations(rng, signal, gate, reset_after):
+    layer = gru(rng, D, 5, reset_after=reset_after, activation=signal, recurrent_activation=gate)
+    layers, X = [layer, dense(rng, 5, 1)], rng.normal(size=(6, T, D))
+    rel, want = network(layers).explain(X, rule=fl.Arras(eps=0.01)), reference_batch(layers, X, Rule(eps=0.01))
+    close(rel.prediction[:, None], want["prediction"].reshape(6, 1), 1e-12)
+    close(rel.values, want["values"], 1e-10)
+    for key in TOTALS:
+        close(getattr(rel, key), want[key], 1e-10, np.abs(want["values"]).max())
+
+
 def test_a_batch_is_its_rows_for_any_number_of_threads(rng):
     net, X = network(mixed(rng)), rng.normal(size=(300, T, D)).astype(np.float32)
     whole = net.explain(X, dtype="float32", threads=1)
