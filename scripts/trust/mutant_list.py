@@ -353,7 +353,7 @@ MUTANTS: list[Mutant] = [
         ("dh[k] = fma(d_reset[k], r[k], dh[k])", "dh[k] = d_reset[k] * r[k]", "the gradient through the reset gate takes the other's place"),
     ),
     *_of(
-        "kernels/members.py", "ensemble",
+        "kernels/members.py", "ensemble totals",
         ("mean += (getattr(results, name) - mean) * (1 / self._k)", "mean += (getattr(results, name) - mean) * (1 / self.n)", "a mean over all members from the start"),
         ("_settle(size, squares, number(1.0 / (n - 1)))", "_settle(size, squares, number(1.0 / n))", "ddof of the spread"),
         ("np.sqrt(self._squares / (self.n - 1))", "np.sqrt(self._squares / self.n)", "ddof of the predictions' spread"),
