@@ -342,7 +342,7 @@ MUTANTS: list[Mutant] = [
         ("static = Rows(x + D, D + S, rel_x + width, 0, S,", "static = Rows(x, D + S, rel_x + width, 0, S,", "static features read the windows' first columns"),
     ),
     *_of(
-        "kernels/cpu/gru.py", "gru",
+        "kernels/cpu/gru.py", "gru derivatives training",
         ("zh[i], past[i] = fma(r, past[i], into[j * into_lanes + k]), r", "zh[i], past[i] = past[i] + into[j * into_lanes + k], r", "the reset gate is left out"),
         ("past[k] = formulas.gated(tr[k], before[k])", "past[k] = before[k]", "the reset gate before the product is left out"),
         ("q[i], relevance[i] = value, gate[i] * value", "q[i], relevance[i] = value, value", "relevance below the reset gate"),
