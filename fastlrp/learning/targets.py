@@ -80,13 +80,15 @@ class TargetTransform:
         return done
 
     def undo(self, prediction: Array) -> Array:
-        """Predictions (n, K) in the units of y, in float64, where there is a way back; NaN stays NaN."""
+        """Predictions (n, K) in the units of y, in float64, where there is a way back; NaN and infinities stay, and
+        hold back no other number of their row."""
         if not self.undone:
             return prediction
-        out, rows = prediction.astype(np.float64), np.isfinite(prediction).all(axis=1)
+        out, finite = prediction.astype(np.float64), np.isfinite(prediction)
+        rows = finite.any(axis=1)
         if rows.any():
-            back = np.asarray(self.transformer.inverse_transform(out[rows]))
-            out[rows] = back.reshape(-1, prediction.shape[1])
+            back = np.asarray(self.transformer.inverse_transform(np.where(finite, out, 0.0)[rows]))
+            out[rows] = np.where(finite[rows], back.reshape(-1, prediction.shape[1]), out[rows])
         return out
 
     def _given(self, y: Array, index: pd.Index | None) -> Array | pd.DataFrame:

@@ -388,7 +388,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "learning/targets.py", "regressor rolling",
-        ("out, rows = prediction.astype(np.float64), np.isfinite(prediction).all(axis=1)", "out, rows = prediction.astype(np.float64), np.isfinite(prediction).any(axis=1)", "half predictions are undone"),
+        ("rows = finite.any(axis=1)", "rows = finite.all(axis=1)", "a number beside an infinite one is not undone"),
         ("return not is_cross_sectional(self.transformer)", "return hasattr(self.transformer, 'inverse_transform')", "ranks are undone"),
     ),
     *_of(

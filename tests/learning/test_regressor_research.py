@@ -23,6 +23,7 @@ import fastlrp as fl
 from fastlrp.checks import ACTIVATIONS
 from fastlrp.data import load_panel
 from fastlrp.kernels.training.orthogonal import orthonormal_rows
+from fastlrp.learning.targets import TargetTransform
 from fastlrp.learning.training import constant_loss
 from fastlrp.model.layers import DENSE_ACTIVATIONS
 
@@ -276,6 +277,17 @@ def test_what_a_network_is_called(cube, real, rng):
     assert fitted.n_features_in_ == 2
     assert list(fitted.feature_names_in_) == list(panel.columns[[0, 2]])
     assert fitted.predict(np.zeros((3, T, 2))).shape == (3,)
+
+
+def test_a_number_beside_an_infinite_one_returns_to_its_units(rng):
+    y = rng.normal(5, 3, (40, 2))
+    transform = TargetTransform.of("standardize", "LSTMRegressor")
+    done = transform.fit(y, None).astype(np.float32)
+    want = transform.undo(done)
+    assert_allclose(want, y, rtol=1e-6)
+    done[3, 1], done[5, 0], done[7] = np.inf, -np.inf, np.nan
+    want[3, 1], want[5, 0], want[7] = np.inf, -np.inf, np.nan
+    assert_array_equal(transform.undo(done), want)
 
 
 def test_scores_that_cannot_be(real):
