@@ -37,7 +37,8 @@ FLOAT: Any = np.float64
 ACTIVATIONS = {
     "linear": lambda z: z,
     "tanh": np.tanh,
-    "sigmoid": lambda z: 1 / (1 + np.exp(-np.maximum(z, -700))),  # beyond that, exp would overflow
+    # beyond that, it would leave the normal range; of two gates that are shut, one may be shut tighter
+    "sigmoid": lambda z: 1 / (1 + np.exp(-np.maximum(z, -708 if FLOAT is np.float64 else -11000))),
     "relu": lambda z: np.maximum(z, 0),
     "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0), 6) / 6,
     "hard_sigmoid_keras2": lambda z: np.clip(FLOAT(0.2) * z + FLOAT(0.5), 0, 1),

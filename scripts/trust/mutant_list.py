@@ -389,7 +389,7 @@ MUTANTS: list[Mutant] = [
     *_of(
         "learning/targets.py", "regressor rolling",
         ("rows = finite.any(axis=1)", "rows = finite.all(axis=1)", "a number beside an infinite one is not undone"),
-        ("return not is_cross_sectional(self.transformer)", "return hasattr(self.transformer, 'inverse_transform')", "ranks are undone"),
+        ("return not is_cross_sectional(self.transformer)", "return hasattr(self.transformer, 'inverse_transform')", "ranks are undone", "what compares the assets of a period has no inverse, and all else must have one"),
     ),
     *_of(
         "learning/training.py", "regressor",
@@ -405,7 +405,7 @@ MUTANTS: list[Mutant] = [
         ("source[rows[np.argsort(period, kind=\"stable\")]] = rows[np.lexsort((rng.random(len(rows)), period))]", "source[rows] = rng.permutation(rows)", "targets move between periods"),
         ("rng = np.random.default_rng((seed, k))", "rng = np.random.default_rng(seed)", "all null fits are the same"),
         ("null.append(fitted(_anew(model, int(rng.integers(2**31))), _permuted(X, given, rng)))", "null.append(fitted(_anew(model, int(rng.integers(2**31))), given))", "targets are not permuted"),
-        ("usable = ~np.isnan(cells).any(axis=1)", "usable = ~np.isnan(cells).all(axis=1)", "rows that miss a cell count"),
+        ("usable = ~np.isnan(cells).any(axis=1)", "usable = ~np.isnan(cells).all(axis=1)", "rows that miss a cell count", "a row's relevance is there or missing as a whole"),
     ),
     *_of(
         "learning/checkpoints.py", "rolling",

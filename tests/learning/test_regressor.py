@@ -447,6 +447,13 @@ def test_stops_when_nothing_improves(cube, capsys):
         model(n_iter_no_change=3).fit(X, y)
 
 
+def test_stops_when_no_score_improves(cube, capsys):
+    X, y = cube
+    fitted = model(max_iter=200, tol=1e6, n_iter_no_change=3, early_stopping=True, verbose=True).fit(X, y)
+    assert fitted.n_iter_ == 5
+    assert "validation score did not improve by more than tol (" in capsys.readouterr().out
+
+
 def test_progress(cube, capsys, monkeypatch):
     model(verbose=True).fit(*cube)
     shown = capsys.readouterr().err

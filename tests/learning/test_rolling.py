@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 from fastlrp import ConservationWarning, Network
 from fastlrp.data import load_panel
 from fastlrp.kernels.training import trainer as kernels
-from fastlrp.learning.checkpoints import Checkpoints
+from fastlrp.learning.checkpoints import Checkpoints, fingerprint
 from fastlrp.learning.regressor import LSTMRegressor
 from fastlrp.learning.rolling import RollingLSTM
 from fastlrp.learning.rolling_fit import Fits
@@ -366,6 +366,19 @@ def test_bad_data(series, real):
         model.predict(X.set_axis(pd.Index([f"x{k}" for k in range(40)], name="asset")).set_axis(range(40)))
     with pytest.raises(ValueError, match="nothing to score"):
         model.score(X.iloc[:WINDOW], y.iloc[:WINDOW])
+
+
+def test_one_data_set_is_told_from_another():
+    one = np.arange(6.0)
+    told = [
+        fingerprint(*given)
+        for given in (
+            ([one], ["ab", "c"]), ([one], ["a", "bc"]), ([one], ["abc"]), ([one], ["a", "b", "c"]),
+            ([one.reshape(2, 3)], ["ab", "c"]), ([one.astype("f4")], ["ab", "c"]), ([one + 1], ["ab", "c"]), ([], []),
+        )
+    ]  # fmt: skip
+    assert len(set(told)) == len(told)
+    assert fingerprint([one.copy()], ["ab", "c"]) == told[0]
 
 
 def test_divergence_names_the_window(series):
