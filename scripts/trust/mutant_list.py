@@ -419,4 +419,24 @@ MUTANTS: list[Mutant] = [
         (".cumsum(axis=1)[:, self.sizes - 1]", ".cumsum(axis=1)[:, self.sizes - 2]", "what relevance claims of one unit less"),
         ("return error, np.maximum(change - gained, 0.0), change", "return error, np.maximum(error - gained, 0.0), change", "infidelity at the best scale"),
     ),
+    *_of(
+        "keras/layers.py", "keras keras_more",
+        ("option(node, \"return_sequences\", False, bool, config) and output == 0", "option(node, \"return_sequences\", False, bool, config)", "h of the last step is read as a sequence"),
+        ("if output > 1 or (output and not state):", "if output > 2 or (output and not state):", "a cell state is taken for an output"),
+        ("(arrays[:cut], arrays[cut:])", "(arrays[cut:], arrays[:cut])", "both directions' weights swapped"),
+        ("W = self.joined.ordered(W)", "W = self.joined.ordered(W[::-1])", "the rows of static features"),
+        ("option(node, \"reset_after\", False, bool, config)", "option(node, \"reset_after\", True, bool, config)", "old GRUs reset after the product"),
+        ("bias[0] if after and bias is not None else bias", "bias[1] if after and bias is not None else bias", "a map below is folded into the wrong bias of a GRU"),
+        ("if self.masked or self.affine is not None or not all", "if self.masked or not all", "Masking above a map that changes what is masked"),
+        ("self.joined = Joined(node, self.width, static.width, use.first)", "self.joined = Joined(node, self.width, static.width, not use.first)", "which of two inputs comes first"),
+    ),
+    *_of(
+        "keras/evident.py", "keras",
+        ("sequences=k < last)", "sequences=k <= last)", "the last LSTM of an evident chain gives a sequence"),
+        ("if len(by_width) == 1:", "if by_width:", "the first of several orders is taken"),
+    ),
+    *_of(
+        "keras/masks.py", "keras_more",
+        ("maskings.add((tensors[0], _number(", "maskings.add((tensors[-1], 0 * _number(", "masks of other values are taken for a layer's own"),
+    ),
 ]  # fmt: skip

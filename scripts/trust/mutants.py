@@ -74,6 +74,9 @@ GROUPS = {
     "averages": Group(("tests/relevance/test_averages.py",)),
     "ensemble": Group(("tests/test_ensemble.py",)),
     "keras": Group(("tests/keras/test_read.py", "tests/keras/test_old_layouts.py", "tests/keras/test_more_models.py")),
+    "keras_more": Group(
+        tuple(f"tests/keras/test_{part}.py" for part in ("two_inputs", "masking", "gru_files", "refusals"))
+    ),
     "split": Group(("tests/learning/test_split.py",)),
     "preprocessing": Group(("tests/learning/test_preprocessing.py -k 'not scikit_learn'",)),
     "rolling": Group(tuple(f"tests/learning/test_rolling{part}.py" for part in ("", "_research", "_parts"))),
