@@ -420,7 +420,7 @@ MUTANTS: list[Mutant] = [
         ("return error, np.maximum(change - gained, 0.0), change", "return error, np.maximum(error - gained, 0.0), change", "infidelity at the best scale"),
     ),
     *_of(
-        "keras/layers.py", "keras keras_more",
+        "keras/layers.py", "keras_layers keras keras_more",
         ("option(node, \"return_sequences\", False, bool, config) and output == 0", "option(node, \"return_sequences\", False, bool, config)", "h of the last step is read as a sequence"),
         ("if output > 1 or (output and not state):", "if output > 2 or (output and not state):", "a cell state is taken for an output"),
         ("(arrays[:cut], arrays[cut:])", "(arrays[cut:], arrays[:cut])", "both directions' weights swapped"),

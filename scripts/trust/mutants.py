@@ -74,6 +74,7 @@ GROUPS = {
     "averages": Group(("tests/relevance/test_averages.py",)),
     "ensemble": Group(("tests/test_ensemble.py",)),
     "keras": Group(("tests/keras/test_read.py", "tests/keras/test_old_layouts.py", "tests/keras/test_more_models.py")),
+    "keras_layers": Group(("tests/keras/test_layers.py",)),
     "keras_more": Group(
         tuple(f"tests/keras/test_{part}.py" for part in ("two_inputs", "masking", "gru_files", "refusals"))
     ),
