@@ -59,3 +59,13 @@ def test_a_state_that_is_no_output_is_refused(rng, output, said):
     lstm = Node("LSTM", "lstm", {"units": H, "return_state": True})
     with pytest.raises(fl.ModelFileError, match=said):
         build([Use(INPUT), Use(lstm, output=output)], lambda node, shapes: [], False)
+
+
+def test_masking_above_a_map_is_refused(rng):
+    """It would compare what the map has made of X."""
+    norm = Node("BatchNormalization", "norm", {"epsilon": 0.001, "axis": -1})
+    arrays = {"norm": list(rng.uniform(0.5, 2, (4, D)))}
+    with pytest.raises(
+        fl.ModelFileError, match="masked steps are told from the model's input, which other layers below"
+    ):
+        built([INPUT, norm, Node("Masking", "masking", {"mask_value": 0.0})], arrays)
