@@ -18,17 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from scripts.trust.mutants import GROUPS
 from scripts.trust.rows import Options, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What is asked of lines and branches together, in percent.
 ASKED = 95
-#: Each test file by itself takes its tests from there to the end of its line, in pytest's words.
-PLAIN = (
-    "tests/test_against_reference.py -k 'agrees_with_the_reference or (missing_value and shallow) or infinity'",
-    "tests/test_gradient_rules.py -k float64_agrees_with_the_reference",
-    "tests/kernels/test_trainer.py -k 'test_gradients_and_loss and (1-7 or 3-20 or 1-5) or under_its_masks'",
-)
+#: The tests by which mistakes in kernels are seen in plain Python.
+PLAIN = [run for group in GROUPS.values() if group.plain for run in group.runs]
 #: It limits a process' time and memory, of which tracing takes several times as much.
 NOT_TRACED = "tests/keras/test_hostile.py::test_bombs_end_within_two_seconds_and_200_mb"
 SETTINGS = """\
