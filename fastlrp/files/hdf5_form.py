@@ -18,6 +18,7 @@ from fastlrp.relevance.as_hdf5 import SUMS, as_stored, blocks, checksum, stored_
 from fastlrp.relevance.metadata import KEY
 
 Array = npt.NDArray[Any]
+_SUMMED = 1 << 20  # bytes read at once where a run goes on: few beside what it may use
 
 
 class Hdf5(Form):
@@ -57,7 +58,7 @@ class Hdf5(Form):
         self._at, self._sums = end, {}
         with h5py.File(path, "r", locking=False) as file:
             for name in _summed(file):
-                for rows in blocks(file[name]):
+                for rows in blocks(file[name], _SUMMED):
                     part = file[name][rows.start : min(rows.stop, end)]
                     self._sums[name] = checksum(part, self._sums.get(name, 0))
 

@@ -45,9 +45,9 @@ def write(relevance: RelevanceArrays, path: Path) -> None:
                 file[name], file[f"{SUMS}/{name}"] = array, as_stored(checksum(array))
 
 
-def blocks(array: Any) -> list[slice]:
-    """The rows of an array, or of a dataset, some bytes at a time."""
-    step = max(1, _BLOCK * len(array) // max(1, array.nbytes))
+def blocks(array: Any, most: int | None = None) -> list[slice]:
+    """The rows of an array, or of a dataset, so many bytes at a time; None: as many as are written at once."""
+    step = max(1, (most or _BLOCK) * len(array) // max(1, array.nbytes))
     return [slice(start, start + step) for start in range(0, len(array), step)]
 
 
